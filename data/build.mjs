@@ -7,7 +7,7 @@
  * A row of the table names its evidence as `conversation#n`, n being the turn's place in that conversation, counted
  * from 1. The haystack of a question is every conversation of the user its id begins with, in order of time. Rows that
  * cannot be right (unknown turn, evidence of another user, wrong weekday, a question asked before its haystack ends)
- * stop the build. Plain JavaScript, so that it runs on any Node from 20 on.
+ * stop the build. Plain JavaScript, so that it runs on any Node from 20.11 on.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
