@@ -1,0 +1,65 @@
+/** Dead letters: what could not be processed, why, and how to put it back. A list for people; the truth is in the log. */
+import { Effect, Schema } from "effect"
+import { apiCode, attempt, type LogUnavailable, Nats } from "../eventlog/nats.ts"
+import { type ActorName, deadSubject } from "../eventlog/subjects.ts"
+
+export const DeadLetter = Schema.Struct({
+  actor: Schema.String,
+  kind: Schema.String,
+  /** What it was about: a job's key, a subject, a line of input. No text of a user. */
+  about: Schema.String,
+  error: Schema.String,
+  tries: Schema.Int,
+  /** What a person can do. */
+  mend: Schema.String,
+  /** The message to publish again and where; absent when retrying makes no sense. */
+  again: Schema.optionalKey(Schema.Struct({ subject: Schema.String, payload: Schema.String }))
+})
+export type DeadLetter = typeof DeadLetter.Type
+
+export interface StandingDeadLetter extends DeadLetter {
+  readonly sequence: number
+  readonly time: string
+}
+
+const decode = Schema.decodeUnknownSync(DeadLetter)
+
+/** Records a dead letter; the same actor, kind and matter is recorded once per two minutes. */
+export const bury = (letter: DeadLetter): Effect.Effect<void, LogUnavailable, Nats> =>
+  Effect.flatMap(Nats, ({ js }) =>
+    attempt("record a dead letter", () =>
+      js.publish(deadSubject(letter.actor as ActorName, letter.kind), JSON.stringify(letter), { msgID: `${letter.actor}.${letter.kind}.${letter.about}.${letter.tries}` }).then(() => undefined)
+    ))
+
+/** All that stand, oldest first, at most `limit`. */
+export const listDead = (limit = 1_000): Effect.Effect<ReadonlyArray<StandingDeadLetter>, LogUnavailable, Nats> =>
+  Effect.flatMap(Nats, ({ jsm }) =>
+    attempt("list dead letters", async () => {
+      const { state } = await jsm.streams.info("DEAD")
+      const letters: Array<StandingDeadLetter> = []
+      for (let sequence = state.first_seq; sequence <= state.last_seq && letters.length < limit; sequence++) {
+        const message = await jsm.streams.getMessage("DEAD", { seq: sequence }).catch((error) => {
+          if (apiCode(error) === 10037) return null
+          throw error
+        })
+        if (message !== null) letters.push({ ...decode(message.json()), sequence, time: message.timestamp })
+      }
+      return letters
+    }))
+
+export const dropDead = (sequence: number): Effect.Effect<boolean, LogUnavailable, Nats> =>
+  Effect.flatMap(Nats, ({ jsm }) =>
+    attempt("drop a dead letter", () => jsm.streams.deleteMessage("DEAD", sequence).catch((error) => {
+      if (apiCode(error) === 10037 || apiCode(error) === 10043) return false
+      throw error
+    })))
+
+/** Publishes the letter's message again and drops the letter. False when it cannot be put back. */
+export const retryDead = (letter: StandingDeadLetter): Effect.Effect<boolean, LogUnavailable, Nats> =>
+  Effect.gen(function*() {
+    const { again } = letter
+    if (again === undefined) return false
+    const { js } = yield* Nats
+    yield* attempt("put a dead letter back", () => js.publish(again.subject, again.payload))
+    return yield* dropDead(letter.sequence)
+  })

@@ -1,0 +1,153 @@
+/**
+ * Entities: load by folding, decide, commit with the expected sequence, and on a conflict load and decide again. One subject is one
+ * entity; a small cache keeps folded states warm, and the expected sequence makes a stale one harmless.
+ */
+import { Effect, Result, Schema } from "effect"
+import { commitId, type Commit, type CorruptCommit } from "../eventlog/envelope.ts"
+import type { UnreadableEvent } from "../eventlog/event.ts"
+import { type CommitTooLarge, EventLog, type ReadOnlyLog } from "../eventlog/event-log.ts"
+import { keyedLock, type LogUnavailable } from "../eventlog/nats.ts"
+import type { Behaviour } from "./behaviour.ts"
+
+/** Others kept appending to this entity; the command was decided `tries` times in vain. Send it again later. */
+export class TooManyConflicts extends Schema.TaggedError<TooManyConflicts>()("TooManyConflicts", {
+  subject: Schema.String,
+  tries: Schema.Int
+}) {}
+
+export type EntityError = LogUnavailable | CorruptCommit | UnreadableEvent | TooManyConflicts | CommitTooLarge | ReadOnlyLog
+
+/** An entity's state with the place it is folded up to. */
+export interface Folded<State> {
+  readonly state: State
+  /** Sequence and checksum of its last commit; 0 and "" before the first. */
+  readonly sequence: number
+  readonly checksum: string
+  /** Highest `inputThrough` of its commits: the water mark of the actor's work for this entity. */
+  readonly inputThrough: number
+  readonly commitIds: ReadonlySet<string>
+}
+
+export interface Execution {
+  /** What made the actor decide; the commit id derives from it. */
+  readonly cause: string
+  readonly correlation?: string
+  /** Input position this decision covers; a decision that covers nothing new is skipped. */
+  readonly inputThrough?: number
+  readonly binary?: Uint8Array
+}
+
+export interface Executed<State, Event> {
+  readonly folded: Folded<State>
+  readonly events: ReadonlyArray<Event>
+  /** False when this very decision had been made before: nothing was added. */
+  readonly fresh: boolean
+}
+
+export interface Entity<State, Command, Event extends { readonly _tag: string }, Refusal> {
+  /** The state folded up to at least `minimum` of the stream. */
+  readonly load: (subject: string, minimum?: number) => Effect.Effect<Folded<State>, EntityError>
+  readonly execute: (subject: string, command: Command, execution: Execution) => Effect.Effect<Executed<State, Event>, EntityError | Refusal>
+}
+
+const maxTries = 16
+
+/** Folds commits onto a state; fails on an event the codec cannot read. */
+export const foldCommits = <State, Command, Event extends { readonly _tag: string }, Refusal>(
+  behaviour: Behaviour<State, Command, Event, Refusal>,
+  from: Folded<State>,
+  commits: ReadonlyArray<Commit>
+): Effect.Effect<Folded<State>, UnreadableEvent> =>
+  Effect.gen(function*() {
+    let state = from.state
+    let { checksum, inputThrough, sequence } = from
+    const commitIds = from.commitIds as Set<string>
+    for (const commit of commits) {
+      if (commit.sequence <= sequence) continue
+      for (const stored of commit.events) {
+        const event = behaviour.codec.decode(stored)
+        if (Result.isFailure(event)) return yield* event.failure
+        state = behaviour.evolve(state, event.success, commit)
+      }
+      sequence = commit.sequence
+      checksum = commit.checksum
+      inputThrough = Math.max(inputThrough, commit.inputThrough)
+      commitIds.add(commit.id)
+    }
+    return { state, sequence, checksum, inputThrough, commitIds }
+  })
+
+export const emptyFold = <State>(state: State): Folded<State> => ({ state, sequence: 0, checksum: "", inputThrough: 0, commitIds: new Set() })
+
+/** @param cacheSize entities kept folded in this process, least recently used leave first */
+export const makeEntity = <State, Command, Event extends { readonly _tag: string }, Refusal>(
+  behaviour: Behaviour<State, Command, Event, Refusal>,
+  cacheSize = 1_000
+): Effect.Effect<Entity<State, Command, Event, Refusal>, never, EventLog> =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const cache = new Map<string, Folded<State>>()
+    const lock = keyedLock()
+
+    const remember = (subject: string, folded: Folded<State>): Folded<State> => {
+      cache.delete(subject)
+      cache.set(subject, folded)
+      if (cache.size > cacheSize) for (const oldest of cache.keys()) {
+        cache.delete(oldest)
+        break
+      }
+      return folded
+    }
+
+    const refresh = (subject: string, minimum?: number): Effect.Effect<Folded<State>, EntityError> =>
+      Effect.gen(function*() {
+        const from = cache.get(subject) ?? emptyFold(behaviour.initial())
+        // The fold may change the state in place: until it is whole again, nobody else may find it.
+        cache.delete(subject)
+        const commits = yield* log.load(subject, minimum === undefined ? { after: from.sequence } : { after: from.sequence, minimum })
+        return remember(subject, yield* foldCommits(behaviour, from, commits))
+      })
+
+    const execute = Effect.fnUntraced(function*(subject: string, command: Command, execution: Execution) {
+      const id = commitId(subject, execution.cause)
+      for (let tries = 0; tries < maxTries; tries++) {
+        const folded = tries === 0 ? (cache.get(subject) ?? (yield* refresh(subject))) : yield* refresh(subject, cache.get(subject)?.sequence ?? 0)
+        const covered = execution.inputThrough !== undefined && execution.inputThrough <= folded.inputThrough
+        if (folded.commitIds.has(id) || covered) return { folded, events: [], fresh: false } satisfies Executed<State, Event>
+        const decision = behaviour.decide(folded.state, command)
+        if (Result.isFailure(decision)) {
+          // A stale cache may refuse what the log allows, or the other way round: only a fresh fold refuses.
+          if (tries === 0) {
+            yield* refresh(subject, folded.sequence)
+            continue
+          }
+          return yield* Effect.fail(decision.failure)
+        }
+        const events = decision.success
+        if (events.length === 0 && execution.inputThrough === undefined) return { folded, events, fresh: false } satisfies Executed<State, Event>
+        const outcome = yield* Effect.result(
+          log.append({ ...execution, subject, events: events.map((event) => behaviour.codec.encode(event)) }, folded.sequence, folded.checksum)
+        )
+        if (Result.isSuccess(outcome)) {
+          if (outcome.success.already) return { folded: yield* refresh(subject, outcome.success.sequence), events: [], fresh: false } satisfies Executed<State, Event>
+          const place = { id, sequence: outcome.success.sequence, cause: execution.cause, inputThrough: execution.inputThrough ?? 0, binary: execution.binary ?? new Uint8Array(0) }
+          const next = remember(subject, {
+            state: events.reduce((state, event) => behaviour.evolve(state, event, place), folded.state),
+            sequence: outcome.success.sequence,
+            checksum: outcome.success.checksum,
+            inputThrough: Math.max(folded.inputThrough, execution.inputThrough ?? 0),
+            commitIds: (folded.commitIds as Set<string>).add(id)
+          })
+          return { folded: next, events, fresh: true } satisfies Executed<State, Event>
+        }
+        if (outcome.failure._tag !== "SequenceConflict") return yield* outcome.failure
+        if (tries > 2) yield* Effect.sleep(Math.min(2 ** tries, 100))
+      }
+      return yield* new TooManyConflicts({ subject, tries: maxTries })
+    })
+
+    return {
+      load: (subject, minimum) => lock(subject, refresh(subject, minimum)),
+      execute: (subject, command, execution) => lock(subject, execute(subject, command, execution))
+    }
+  })

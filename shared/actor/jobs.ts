@@ -1,0 +1,185 @@
+/**
+ * Jobs: independent pieces of model work. Which jobs a run needs is a pure function of its fold; the stream they are published on is a
+ * cache that can be filled again. A worker pulls only what it can start, and a job's outcome is one message on a subject of its own,
+ * expected not to exist, so that it is settled exactly once whoever does it.
+ */
+import { Effect, Schedule, Schema } from "effect"
+import type { EventCodec, EventOf } from "../eventlog/event.ts"
+import { defineEvent, eventCodec } from "../eventlog/event.ts"
+import { type AppendError, EventLog } from "../eventlog/event-log.ts"
+import { attempt, type LogUnavailable, Nats } from "../eventlog/nats.ts"
+import { type ActorName, attemptSubject, type JobAddress, resultSubject, workFilter, workSubject } from "../eventlog/subjects.ts"
+import { durable } from "./consumer.ts"
+import { bury } from "./dead-letters.ts"
+
+/** One piece of work. `input` refers to texts by id; it holds no text of a user. */
+export interface Job extends JobAddress {
+  readonly input: unknown
+}
+
+/** How a job ended, for good. `data` is the kind's own result; texts are referred to by call key. */
+export const JobSettled = defineEvent("JobSettled", {
+  version: 1,
+  payload: Schema.Struct({
+    status: Schema.Literals(["done", "failed"]),
+    data: Schema.Unknown,
+    error: Schema.String,
+    attempts: Schema.Int,
+    /** Who did it, for showing how work was shared; not part of any hash. */
+    worker: Schema.String
+  })
+})
+
+/** One try that failed and will be repeated. */
+export const JobAttemptFailed = defineEvent("JobAttemptFailed", {
+  version: 1,
+  payload: Schema.Struct({ attempt: Schema.Int, error: Schema.String })
+})
+
+export const jobCodec: EventCodec<EventOf<typeof JobSettled> | EventOf<typeof JobAttemptFailed>> = eventCodec([JobSettled, JobAttemptFailed])
+export type JobSettled = EventOf<typeof JobSettled>
+
+/** A job cannot be done; the message says why. `final` = trying again cannot help. */
+export class JobFailed extends Schema.TaggedError<JobFailed>()("JobFailed", {
+  message: Schema.String,
+  final: Schema.Boolean
+}) {}
+
+const JobMessage = Schema.Struct({
+  tenant: Schema.String,
+  run: Schema.String,
+  step: Schema.Int,
+  kind: Schema.String,
+  key: Schema.String,
+  input: Schema.Unknown,
+  dispatch: Schema.Int
+})
+const decodeJob = Schema.decodeUnknownSync(JobMessage)
+
+/** @param dispatch how often these jobs were published before; a higher number passes the duplicate window */
+export const publishJobs = (actor: ActorName, jobs: ReadonlyArray<Job>, dispatch: number): Effect.Effect<void, LogUnavailable, Nats> =>
+  Effect.flatMap(Nats, ({ js }) =>
+    Effect.forEach(
+      jobs,
+      (job) =>
+        attempt(`publish job ${job.kind} ${job.key}`, () =>
+          js.publish(workSubject(actor, job), JSON.stringify({ ...job, dispatch }), { msgID: `${resultSubject(job)}#${dispatch}`, timeout: 5_000 })
+        ).pipe(Effect.retry(Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 7 })))),
+      { concurrency: 256, discard: true }
+    ))
+
+export interface JobWorker<R> {
+  readonly actor: ActorName
+  readonly kind: string
+  /** Jobs at once in this process: the limit of the model behind them. */
+  readonly concurrency: number
+  /** Tries before the outcome is `failed`. */
+  readonly maxAttempts: number
+  /** Name of this process in outcomes. */
+  readonly worker: string
+  readonly run: (job: Job) => Effect.Effect<unknown, JobFailed, R>
+}
+
+const ackWaitSeconds = 15
+/** Deliveries after which the server stops: a guard against a job that kills its worker each time. */
+const maxDeliver = 50
+
+/** Settles one outcome; when another worker was first, theirs stands. */
+const settle = (job: Job, outcome: Omit<JobSettled, "_tag">): Effect.Effect<void, AppendError, EventLog> =>
+  Effect.flatMap(EventLog, (log) =>
+    log
+      .append({ subject: resultSubject(job), cause: "settled", correlation: job.run, events: [jobCodec.encode({ _tag: "JobSettled", ...outcome })] }, 0, "")
+      .pipe(Effect.asVoid, Effect.catchTag("SequenceConflict", () => Effect.void)))
+
+const recordAttempt = (job: Job, number: number, error: string): Effect.Effect<void, AppendError, EventLog> =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const subject = attemptSubject(job)
+    const last = yield* log.last(subject)
+    yield* log
+      .append(
+        { subject, cause: `attempt ${number}`, correlation: job.run, events: [jobCodec.encode({ _tag: "JobAttemptFailed", attempt: number, error })] },
+        last?.sequence ?? 0,
+        last?.checksum ?? ""
+      )
+      .pipe(Effect.catchTag("SequenceConflict", () => Effect.void))
+  })
+
+const attemptsSoFar = (job: Job): Effect.Effect<number, LogUnavailable, EventLog> =>
+  Effect.flatMap(EventLog, (log) => log.load(attemptSubject(job))).pipe(
+    Effect.map((commits) => commits.length),
+    Effect.catchTag("CorruptCommit", () => Effect.succeed(0))
+  )
+
+const work = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<void, AppendError, R | EventLog | Nats> =>
+  Effect.gen(function*() {
+    const before = yield* attemptsSoFar(job)
+    for (let number = before + 1;; number++) {
+      const outcome = yield* Effect.result(worker.run(job))
+      if (outcome._tag === "Success") {
+        return yield* settle(job, { status: "done", data: outcome.success, error: "", attempts: number, worker: worker.worker })
+      }
+      const { final, message } = outcome.failure
+      if (final || number >= worker.maxAttempts) {
+        yield* settle(job, { status: "failed", data: null, error: message, attempts: number, worker: worker.worker })
+        return yield* bury({
+          actor: worker.actor,
+          kind: worker.kind,
+          about: resultSubject(job),
+          error: message,
+          tries: number,
+          mend: "The run counts it as an error and goes on. Mend what the message names; a step already folded can be done again in a branch."
+        })
+      }
+      yield* recordAttempt(job, number, message)
+      yield* Effect.sleep(Math.min(200 * 2 ** number, 5_000))
+    }
+  })
+
+/** Runs until interrupted. One slot pulls one job at a time, so nothing waits in this process that another could start. */
+export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavailable, R | Nats | EventLog> =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const consumer = yield* durable({
+      stream: "WORK",
+      name: `${worker.actor}-${worker.kind}`,
+      filters: [workFilter(worker.actor, worker.kind)],
+      ackWaitSeconds,
+      maxDeliver
+    })
+    const slot = Effect.gen(function*() {
+      const message = yield* attempt("pull a job", () => consumer.next({ expires: 10_000 }))
+      if (message === null) return
+      let job: Job & { readonly dispatch: number }
+      try {
+        job = decodeJob(JSON.parse(message.string()))
+      } catch (error) {
+        yield* bury({
+          actor: worker.actor,
+          kind: worker.kind,
+          about: message.subject,
+          error: `not a job: ${error instanceof Error ? error.message : String(error)}`,
+          tries: 1,
+          mend: "Something else published to the work stream. Drop it."
+        })
+        message.term("not a job")
+        return
+      }
+      const repeated = message.redelivered || job.dispatch > 0
+      const settled = repeated && (yield* log.last(resultSubject(job)).pipe(Effect.orElseSucceed(() => undefined))) !== undefined
+      if (!settled) {
+        const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => message.working())), Effect.forever)
+        const outcome = yield* Effect.result(work(worker, job).pipe(Effect.raceFirst(working)))
+        if (outcome._tag === "Failure") {
+          yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
+          message.nak(1_000)
+          return
+        }
+      }
+      message.ack()
+    }).pipe(
+      Effect.catch((error) => Effect.andThen(Effect.logDebug(`job slot: ${error.message}`), Effect.sleep("300 millis"))),
+      Effect.forever
+    )
+    yield* Effect.all(Array.from({ length: worker.concurrency }, () => slot), { concurrency: "unbounded", discard: true })
+  })

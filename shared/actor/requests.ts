@@ -1,0 +1,78 @@
+/** Requests: interactive questions with a deadline, over core request/reply. Many responders share a queue group. */
+import { errors } from "@nats-io/transport-node"
+import { Effect, Schema, Stream } from "effect"
+import { LogUnavailable, Nats } from "../eventlog/nats.ts"
+
+/** Nobody answers this kind of question: the actor is not running. */
+export class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>()("NobodyAnswers", { subject: Schema.String, message: Schema.String }) {}
+/** The answer did not come within the deadline. */
+export class DeadlinePassed extends Schema.TaggedError<DeadlinePassed>()("DeadlinePassed", { subject: Schema.String, deadlineMs: Schema.Int, message: Schema.String }) {}
+/** The responder refused or failed; its message says what to do. */
+export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", { tag: Schema.String, message: Schema.String }) {}
+
+export type RequestError = NobodyAnswers | DeadlinePassed | RequestRefused | LogUnavailable
+
+const Reply = Schema.Union([
+  Schema.Struct({ ok: Schema.Literal(true), value: Schema.Unknown }),
+  Schema.Struct({ ok: Schema.Literal(false), tag: Schema.String, message: Schema.String })
+])
+const decodeReply = Schema.decodeUnknownSync(Schema.fromJsonString(Reply))
+
+/** Asks and waits, at most `deadlineMs`. */
+export const request = (subject: string, payload: unknown, deadlineMs: number): Effect.Effect<unknown, RequestError, Nats> =>
+  Effect.gen(function*() {
+    const { nc } = yield* Nats
+    const message = yield* Effect.tryPromise({
+      try: () => nc.request(subject, JSON.stringify(payload), { timeout: deadlineMs }),
+      catch: (error): RequestError => {
+        const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
+        if (error instanceof errors.NoRespondersError || cause instanceof errors.NoRespondersError) {
+          return new NobodyAnswers({ subject, message: `nobody answers ${subject}: start the actor with \`metamem up\` or \`metamem run\`.` })
+        }
+        if (error instanceof errors.TimeoutError || cause instanceof errors.TimeoutError) {
+          return new DeadlinePassed({ subject, deadlineMs, message: `no answer to ${subject} within ${deadlineMs} ms` })
+        }
+        return new LogUnavailable({ operation: "request", message: error instanceof Error ? error.message : String(error) })
+      }
+    })
+    const reply = decodeReply(message.string())
+    if (!reply.ok) return yield* new RequestRefused({ tag: reply.tag, message: reply.message })
+    return reply.value
+  })
+
+export interface Responder<E extends { readonly _tag: string; readonly message: string }, R> {
+  readonly subject: string
+  /** Responders of one queue share the requests. */
+  readonly queue: string
+  /** Requests at once in this process; more wait in order. */
+  readonly concurrency: number
+  readonly handle: (payload: unknown) => Effect.Effect<unknown, E, R>
+}
+
+/** Answers until interrupted. Failures and defects of a handler go to the asker; the responder lives. */
+export const respond = <E extends { readonly _tag: string; readonly message: string }, R>(responder: Responder<E, R>): Effect.Effect<void, LogUnavailable, R | Nats> =>
+  Effect.scoped(Effect.gen(function*() {
+    const { nc } = yield* Nats
+    const subscription = yield* Effect.acquireRelease(
+      Effect.sync(() => nc.subscribe(responder.subject, { queue: responder.queue })),
+      (subscription) => Effect.sync(() => subscription.unsubscribe())
+    )
+    yield* Stream.fromAsyncIterable(subscription, (error) => new LogUnavailable({ operation: "respond", message: String(error) })).pipe(
+      Stream.mapEffect(
+        (message) =>
+          Effect.gen(function*() {
+            const payload = yield* Effect.try({ try: () => message.json() as unknown, catch: () => ({ _tag: "BadRequest", message: "the request is not JSON" }) })
+            return yield* responder.handle(payload)
+          }).pipe(
+            Effect.map((value) => ({ ok: true as const, value })),
+            Effect.catch((error) => Effect.succeed({ ok: false as const, tag: error._tag, message: error.message })),
+            Effect.catchDefect((defect) =>
+              Effect.andThen(Effect.logError("a request handler broke", defect), Effect.succeed({ ok: false as const, tag: "Defect", message: "the responder broke on this request; its log says where" }))
+            ),
+            Effect.map((reply) => void message.respond(JSON.stringify(reply)))
+          ),
+        { concurrency: responder.concurrency, unordered: true }
+      ),
+      Stream.runDrain
+    )
+  }))
