@@ -1,0 +1,68 @@
+/** What the compressor records of a conversation: where topics end, what was remembered, what replaced what. */
+import { Schema } from "effect"
+import { Memory } from "#shared/domain/memory"
+import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
+
+/** A run of turns on one topic came to its end; its turns will not be segmented again. */
+export const SegmentClosed = defineEvent("SegmentClosed", {
+  version: 1,
+  payload: Schema.Struct({
+    segment: Schema.NonEmptyString,
+    turns: Schema.NonEmptyArray(Schema.NonEmptyString)
+  })
+})
+
+/** Facts extracted from closed segments; may be none, which is a result and not a failure. */
+export const MemoriesRecorded = defineEvent("MemoriesRecorded", {
+  version: 1,
+  payload: Schema.Struct({
+    segments: Schema.NonEmptyArray(Schema.NonEmptyString),
+    memories: Schema.Array(Memory),
+    /** `rules`, or the model's name. */
+    extractor: Schema.NonEmptyString,
+    /** Version of the rules or of the prompt. */
+    template: Schema.NonEmptyString,
+    /** Key of the model's call; absent for rules. */
+    call: Schema.optionalKey(Schema.String)
+  })
+})
+
+/** Extraction of these segments was given up after its tries; their turns stay searchable, and a person can have it tried again. */
+export const ExtractionFailed = defineEvent("ExtractionFailed", {
+  version: 1,
+  payload: Schema.Struct({
+    segments: Schema.NonEmptyArray(Schema.NonEmptyString),
+    turns: Schema.NonEmptyArray(Schema.NonEmptyString),
+    attempts: Schema.Int,
+    error: Schema.String
+  })
+})
+
+/** A later memory replaces this one. Nothing is deleted; `MemoryRestored` takes it back. */
+export const MemorySuperseded = defineEvent("MemorySuperseded", {
+  version: 1,
+  payload: Schema.Struct({ memory: Schema.NonEmptyString, by: Schema.NonEmptyString, reason: Schema.String })
+})
+
+/** Left out of evidence at a person's wish; `MemoryRestored` takes it back. */
+export const MemoryForgotten = defineEvent("MemoryForgotten", { version: 1, payload: Schema.Struct({ memory: Schema.NonEmptyString }) })
+
+export const MemoryRestored = defineEvent("MemoryRestored", { version: 1, payload: Schema.Struct({ memory: Schema.NonEmptyString }) })
+
+export const compressorCodec = eventCodec([SegmentClosed, MemoriesRecorded, ExtractionFailed, MemorySuperseded, MemoryForgotten, MemoryRestored])
+export type CompressorEvent =
+  | EventOf<typeof SegmentClosed>
+  | EventOf<typeof MemoriesRecorded>
+  | EventOf<typeof ExtractionFailed>
+  | EventOf<typeof MemorySuperseded>
+  | EventOf<typeof MemoryForgotten>
+  | EventOf<typeof MemoryRestored>
+
+/** The memory is not one of this conversation. */
+export class UnknownMemory extends Schema.TaggedError<UnknownMemory>()("UnknownMemory", { memory: Schema.String, message: Schema.String }) {}
+
+export type CompressorCommand =
+  | { readonly _tag: "RecordExtraction"; readonly events: ReadonlyArray<CompressorEvent> }
+  | { readonly _tag: "Supersede"; readonly memory: string; readonly by: string; readonly reason: string }
+  | { readonly _tag: "Forget"; readonly memory: string }
+  | { readonly _tag: "Restore"; readonly memory: string }

@@ -1,0 +1,146 @@
+/**
+ * The ingestor: checks turns, gives them ids and times, and acknowledges when they are in the log. It never waits for anything that is
+ * done with them afterwards.
+ */
+import { createHash } from "node:crypto"
+import { Clock, Config, Context, Effect, Layer, Schedule, Schema } from "effect"
+import { type EntityError, makeEntity } from "#shared/actor/entity"
+import { RequestRefused, respond } from "#shared/actor/requests"
+import type { Turn } from "#shared/domain/turn"
+import type { EventLog } from "#shared/eventlog/event-log"
+import type { Nats } from "#shared/eventlog/nats"
+import { formatPosition } from "#shared/eventlog/position"
+import { memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { behaviour } from "./behaviour.ts"
+import { normaliseRequest } from "./normalise/turn.ts"
+import { IngestReply, IngestRequest } from "./protocol.ts"
+
+export const settings = Config.all({
+  /** Requests worked on at once. */
+  concurrency: Config.Int("METAMEM_INGESTOR_CONCURRENCY").pipe(Config.withDefault(64)),
+  /** A conversation without a turn for this long is noted as idle, and what is buffered of it is settled. */
+  idleSeconds: Config.Int("METAMEM_INGESTOR_IDLE_SECONDS").pipe(Config.withDefault(300))
+})
+
+const decodeRequest = Schema.decodeUnknownEffect(IngestRequest)
+
+/** Largest text one commit may hold; longer requests become several commits. */
+const commitLimitBytes = 6_000_000
+
+const chunksOf = (turns: ReadonlyArray<Turn>): ReadonlyArray<ReadonlyArray<Turn>> => {
+  const chunks: Array<Array<Turn>> = [[]]
+  let bytes = 0
+  for (const turn of turns) {
+    const size = Buffer.byteLength(turn.text) * 1.2 + 500
+    if (bytes + size > commitLimitBytes && (chunks.at(-1)?.length ?? 0) > 0) {
+      chunks.push([])
+      bytes = 0
+    }
+    chunks.at(-1)?.push(turn)
+    bytes += size
+  }
+  return chunks
+}
+
+export class Ingestor extends Context.Service<Ingestor, {
+  /** Takes the turns of one request. What it returns as accepted is in the log. */
+  readonly receive: (request: IngestRequest) => Effect.Effect<IngestReply, EntityError>
+}>()("metamem/ingestor/Ingestor") {
+  static readonly layer: Layer.Layer<Ingestor, Config.ConfigError, EventLog> = Layer.effect(
+    Ingestor,
+    Effect.gen(function*() {
+      const { idleSeconds } = yield* settings
+      const conversations = yield* makeEntity(behaviour, 5_000)
+      /** Open conversations of this process and when their last turn came; a lost note is only a later flush, since `build` closes explicitly. */
+      const open = new Map<string, { at: number; turn: string }>()
+
+      const receive = Effect.fnUntraced(function*(request: IngestRequest): Effect.fn.Return<IngestReply, EntityError> {
+        const now = yield* Clock.currentTimeMillis
+        const { rejected, turns } = normaliseRequest(request.turns, {
+          tenant: request.tenant,
+          conversation: request.conversation ?? "main",
+          ...(request.user === undefined ? {} : { user: request.user }),
+          ...(request.zone === undefined ? {} : { zone: request.zone })
+        })
+        const bySubject = new Map<string, Array<Turn>>()
+        for (const { conversation, id, speaker, text, time, user } of turns) {
+          const subject = memorySubject({ tenant: request.tenant, user, conversation }, "ingestor")
+          const turn = { id, speaker, text, time: time ?? new Date(now).toISOString() }
+          const standing = bySubject.get(subject)
+          if (standing === undefined) bySubject.set(subject, [turn])
+          else standing.push(turn)
+        }
+        let last = 0
+        const fresh = new Set<string>()
+        yield* Effect.forEach(
+          bySubject,
+          ([subject, all]) =>
+            Effect.gen(function*() {
+              for (const chunk of chunksOf(all)) {
+                const cause = createHash("sha256").update(chunk.map((turn) => turn.id).join("\n")).digest("base64url")
+                const { events, folded } = yield* conversations.execute(subject, { _tag: "ReceiveTurns", turns: chunk }, { cause })
+                for (const event of events) if (event._tag === "TurnsReceived") for (const turn of event.turns) fresh.add(`${subject} ${turn.id}`)
+                last = Math.max(last, folded.sequence)
+              }
+              const turn = all.at(-1)?.id ?? ""
+              open.set(subject, { at: now, turn })
+              if (request.close === true) {
+                open.delete(subject)
+                const { folded } = yield* conversations.execute(subject, { _tag: "CloseConversation" }, { cause: `closed after ${turn}` })
+                last = Math.max(last, folded.sequence)
+              }
+            }),
+          { concurrency: 32, discard: true }
+        )
+        const refusals = new Map(rejected.map((refusal) => [refusal.line, refusal.error]))
+        let accepted = 0
+        return {
+          turns: request.turns.map((_, index) => {
+            const error = refusals.get(index + 1)
+            if (error !== undefined) return { status: "rejected" as const, error }
+            const turn = turns[accepted++]
+            if (turn === undefined) throw new RangeError("a turn was neither taken nor refused")
+            const key = `${memorySubject({ tenant: request.tenant, user: turn.user, conversation: turn.conversation }, "ingestor")} ${turn.id}`
+            // Delete on first use: an equal client id twice in one request is taken once.
+            return { status: fresh.delete(key) ? ("accepted" as const) : ("duplicate" as const), id: turn.id, user: turn.user, conversation: turn.conversation }
+          }),
+          lastPosition: formatPosition({ log: "memory", sequence: last })
+        }
+      })
+
+      yield* Effect.gen(function*() {
+        const now = yield* Clock.currentTimeMillis
+        for (const [subject, { at, turn }] of open) {
+          if (now - at < idleSeconds * 1_000) continue
+          open.delete(subject)
+          yield* conversations
+            .execute(subject, { _tag: "NoteIdle", throughTurn: turn }, { cause: `idle after ${turn}` })
+            .pipe(Effect.catch((error) => Effect.logWarning("could not note an idle conversation", error)))
+        }
+      }).pipe(Effect.repeat(Schedule.spaced("5 seconds")), Effect.forkScoped)
+
+      return Ingestor.of({ receive })
+    })
+  )
+}
+
+/** Answers requests to take turns until interrupted. */
+export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats> = Layer.effectDiscard(
+  Effect.gen(function*() {
+    const { concurrency } = yield* settings
+    const ingestor = yield* Ingestor
+    yield* respond({
+      subject: requestSubject("ingestor", "receive"),
+      queue: "ingestor",
+      concurrency,
+      handle: (payload) =>
+        decodeRequest(payload).pipe(
+          Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: `not a request to take turns: ${error.message}` })),
+          Effect.flatMap((request) => ingestor.receive(request)),
+          Effect.catchTag(["TooManyConflicts", "UnreadableEvent"], (error) =>
+            Effect.fail(new RequestRefused({ tag: error._tag, message: error._tag === "UnreadableEvent" ? error.message : `${error.subject} is too busy; send the turns again` })))
+        )
+    }).pipe(Effect.forkScoped)
+  })
+).pipe(Layer.provide(Ingestor.layer))
+
