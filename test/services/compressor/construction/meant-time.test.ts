@@ -1,0 +1,62 @@
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { meantTime } from "#services/compressor/construction/meant-time"
+
+const test = suite("dates a sentence speaks of")
+const said = "2026-05-20T22:21:00.000Z" // a Wednesday
+const meant = (sentence: string): string | undefined => meantTime(sentence, said)?.meant
+
+for (const [sentence, wanted] of [
+  ["I sold the boat yesterday.", "2026-05-19"],
+  ["We met the day before yesterday.", "2026-05-18"],
+  ["I will see her tomorrow.", "2026-05-21"],
+  ["I slept badly last night.", "2026-05-19"],
+  ["I was at the pier last Sunday.", "2026-05-17"],
+  ["I met Tom on Friday.", "2026-05-15"],
+  ["I will meet Tom on Friday.", "2026-05-22"],
+  ["We moved here last week.", "2026-05-11/2026-05-17"],
+  ["I quit three weeks ago.", "2026-04-27/2026-05-03"],
+  ["We went sailing last weekend.", "2026-05-16/2026-05-17"],
+  ["I'm sailing this weekend.", "2026-05-23/2026-05-24"],
+  ["I started two months ago.", "2026-03-01/2026-03-31"],
+  ["I ran a lot last month.", "2026-04-01/2026-04-30"],
+  ["We married last year.", "2025-01-01/2025-12-31"],
+  ["I left school in 2019.", "2019-01-01/2019-12-31"],
+  ["I moved here in December.", "2025-12-01/2025-12-31"],
+  ["I will move in February.", "2027-02-01/2027-02-28"],
+  ["I was born on 12 June 1988.", "1988-06-12"],
+  ["The wedding is planned for 3 October.", "2026-10-03"],
+  ["We stayed from June 3 to June 7, 2025.", "2025-06-03/2025-06-07"],
+  ["My lease will end on the 3rd.", "2026-06-03"],
+  ["I paid on the 28th.", "2026-04-28"],
+  ["It arrived on 2026-04-01.", "2026-04-01"]
+] as const) {
+  test(`"${sentence}" means ${wanted}`, () => assert.is(meant(sentence), wanted))
+}
+
+for (const sentence of [
+  "I live by the harbour.",
+  "I eat at 7 pm.",
+  "I run every Sunday.",
+  "I have lived here for 3 years.",
+  "I bought it today.",
+  "We sat down and may go.",
+  "I have 2 sun hats.",
+  "I was on the 3rd floor.",
+  "It costs 2026 crowns."
+]) {
+  test(`"${sentence}" names no date`, () => assert.is(meant(sentence), undefined))
+}
+
+test("the phrase stands where it is said to stand, without closing punctuation", () => {
+  const sentence = "I was there last Sunday, and it rained."
+  const found = meantTime(sentence, said)
+  assert.is(sentence.slice(found?.index, (found?.index ?? 0) + (found?.phrase.length ?? 0)), "last Sunday")
+})
+
+test("the machine's zone changes nothing near midnight", () => {
+  assert.is(meantTime("I sold it yesterday.", "2026-05-20T00:10:00.000Z")?.meant, "2026-05-19")
+  assert.is(meantTime("I sold it yesterday.", "2026-05-20T23:50:00.000Z")?.meant, "2026-05-19")
+})
+
+test.run()
