@@ -1,0 +1,88 @@
+/**
+ * The budget of a run before it starts: how many calls it takes, the smallest effect its gate can see, and whether that is worth it.
+ */
+import { minimalDetectableEffect } from "./statistics.ts"
+
+export interface BudgetInput {
+  /** Questions a step. */
+  readonly batch: number
+  /** Samples a question in rollouts. */
+  readonly samples: number
+  /** Share of questions that come out both ways; .3 until measured. */
+  readonly mixedShare?: number
+  readonly trainQuestions: number
+  readonly steps: number
+  readonly validationQuestions: number
+  readonly validationSamples: number
+  /** Candidates put to the gate a step, and the share of validation questions in scope of one. */
+  readonly candidatesPerStep: number
+  readonly shareInScope: number
+  /** Standard errors the gate asks for: .84 `likely`, 1.645 `proven`, 0 `always`. */
+  readonly threshold: number
+  readonly answerVariance?: number
+  readonly effectVariance?: number
+}
+
+export type BudgetRefusal = "too few questions with mixed outcomes a step" | "fewer than three steps" | "the gate cannot see an effect of ten points"
+
+export interface Budget {
+  readonly callsPerStep: number
+  readonly gateOnce: number
+  readonly gatePerCandidate: number
+  readonly calls: number
+  /** Shares, .05 = 5 points; over all validation questions, and over those in scope of one candidate. */
+  readonly detectable: number
+  readonly detectableInScope: number
+  readonly refusals: ReadonlyArray<BudgetRefusal>
+  /** The sum in words, one line each. */
+  readonly explanation: ReadonlyArray<string>
+}
+
+/** Largest effect a gate may fail to see before a run is refused. */
+export const largestDetectable = 0.1
+export const fewestMixed = 5
+export const fewestSteps = 3
+
+const whole = (n: number): string => Math.round(n).toLocaleString("en-US")
+const points = (share: number): string => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} points` : "any size")
+
+/** Calls: answers and judgements 2Bk, reflections Bπk, proposals Bπ, one consolidation; gate 2nk once, then 2nk × share in scope a candidate. */
+export const budgetOf = (input: BudgetInput): Budget => {
+  const { batch, samples, mixedShare = 0.3, steps, validationQuestions: n, validationSamples: k } = input
+  const callsPerStep = 2 * batch * samples + batch * mixedShare * (samples + 1) + 1
+  const gated = input.threshold > 0
+  const gateOnce = gated ? 2 * n * k : 0
+  const gatePerCandidate = gated ? 2 * n * k * input.shareInScope : 0
+  const calls = steps * (callsPerStep + input.candidatesPerStep * gatePerCandidate) + gateOnce
+  const variances = {
+    ...(input.answerVariance !== undefined && { answerVariance: input.answerVariance }),
+    ...(input.effectVariance !== undefined && { effectVariance: input.effectVariance })
+  }
+  const detectable = minimalDetectableEffect({ questions: n, samples: k, threshold: input.threshold, ...variances })
+  const detectableInScope = minimalDetectableEffect({ questions: n * input.shareInScope, samples: k, threshold: input.threshold, ...variances })
+  const mixed = batch * mixedShare
+  const refusals: Array<BudgetRefusal> = [
+    ...(mixed < fewestMixed ? ["too few questions with mixed outcomes a step" as const] : []),
+    ...(steps < fewestSteps ? ["fewer than three steps" as const] : []),
+    ...(gated && detectable > largestDetectable ? ["the gate cannot see an effect of ten points" as const] : [])
+  ]
+  const explanation = [
+    `a step: ${batch} questions x ${samples} samples, answered and judged, ${mixed.toFixed(1)} of them mixed and studied: about ${whole(callsPerStep)} calls`,
+    gated
+      ? `the gate: ${whole(gateOnce)} calls once (${n} questions x ${k} samples, answered and judged), then ${whole(gatePerCandidate)} a candidate`
+      : "the gate: none; every operation is accepted",
+    `the run: ${steps} steps, about ${whole(calls)} calls, on ${input.trainQuestions} training questions`,
+    ...(gated ? [`smallest effect seen with 80 % power: ${points(detectable)} over all questions, ${points(detectableInScope)} within one scope`] : []),
+    ...refusals.map((refusal) => {
+      switch (refusal) {
+        case "too few questions with mixed outcomes a step":
+          return `refused: a step is expected to find ${mixed.toFixed(1)} questions to learn from; at least ${fewestMixed} are needed, so raise the batch to ${Math.ceil(fewestMixed / mixedShare)}`
+        case "fewer than three steps":
+          return `refused: ${steps} steps fit; at least ${fewestSteps} are needed, so lower the batch or add epochs`
+        case "the gate cannot see an effect of ten points":
+          return `refused: the validation set of ${n} questions x ${k} samples shows only effects above ${points(detectable)}; add questions or samples`
+      }
+    })
+  ]
+  return { callsPerStep, gateOnce, gatePerCandidate, calls, detectable, detectableInScope, refusals, explanation }
+}

@@ -1,0 +1,136 @@
+/**
+ * What each principle does, from rollouts that went without some of them by lot. Attempts at one question in one step differ only
+ * in what was dropped and in chance, so a regression within them identifies all effects at once.
+ */
+import type { QuestionClass } from "#shared/domain/scope"
+
+/** One judged rollout; those that ended in an error are left out by the caller. */
+export interface DroppedRollout {
+  readonly step: number
+  readonly question: string
+  /** Unit of resampling. */
+  readonly cluster: string
+  readonly questionClass: QuestionClass
+  readonly correct: boolean
+  /** Ids of the principles shown, after dropping. */
+  readonly shown: ReadonlyArray<string>
+}
+
+export interface PrincipleEffect {
+  readonly id: string
+  /** Change of the chance of a right answer when shown, as a share (.05 = 5 points). */
+  readonly effect: number
+  readonly standardError: number
+  /** 90 % interval. */
+  readonly low: number
+  readonly high: number
+  /** Rollouts in groups where some had it and some had not. */
+  readonly rollouts: number
+  /** Steps with such groups. */
+  readonly steps: number
+}
+
+const z90 = 1.645
+
+/** Inverse of a symmetric positive matrix by Gauss–Jordan with pivoting; undefined when singular. */
+const inverse = (matrix: ReadonlyArray<ReadonlyArray<number>>): Array<Array<number>> | undefined => {
+  const n = matrix.length
+  const rows = matrix.map((row, i) => [...row, ...Array.from({ length: n }, (_, j) => (i === j ? 1 : 0))])
+  for (let column = 0; column < n; column++) {
+    let pivot = column
+    for (let r = column + 1; r < n; r++) if (Math.abs(rows[r]![column]!) > Math.abs(rows[pivot]![column]!)) pivot = r
+    if (Math.abs(rows[pivot]![column]!) < 1e-12) return undefined
+    ;[rows[column], rows[pivot]] = [rows[pivot]!, rows[column]!]
+    const scale = rows[column]![column]!
+    rows[column] = rows[column]!.map((value) => value / scale)
+    for (let r = 0; r < n; r++) {
+      const factor = rows[r]![column]!
+      if (r !== column && factor !== 0) rows[r] = rows[r]!.map((value, c) => value - factor * rows[column]![c]!)
+    }
+  }
+  return rows.map((row) => row.slice(n))
+}
+
+/**
+ * Effects of all principles that some attempts at a question had and others had not, in order of id. Least squares on outcomes
+ * and shown marks, both less their mean within (step, question); errors clustered (sandwich, CR1). Principles that were always
+ * dropped together cannot be told apart and share the effect by a small ridge. Fewer than two clusters give an infinite error.
+ */
+export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): ReadonlyArray<PrincipleEffect> => {
+  const groups = new Map<string, Array<DroppedRollout>>()
+  for (const rollout of rollouts) {
+    const key = `${rollout.step}\n${rollout.question}`
+    groups.set(key, [...(groups.get(key) ?? []), rollout])
+  }
+  const varying = new Map<string, { rollouts: number; steps: Set<number> }>()
+  for (const group of groups.values()) {
+    const counts = new Map<string, number>()
+    for (const { shown } of group) for (const id of shown) counts.set(id, (counts.get(id) ?? 0) + 1)
+    for (const [id, count] of counts) {
+      if (count === group.length) continue
+      const seen = varying.get(id) ?? { rollouts: 0, steps: new Set<number>() }
+      seen.rollouts += group.length
+      seen.steps.add(group[0]!.step)
+      varying.set(id, seen)
+    }
+  }
+  const ids = [...varying.keys()].sort()
+  if (ids.length === 0) return []
+  const rows: Array<{ x: Array<number>; y: number; cluster: string }> = []
+  for (const group of groups.values()) {
+    const marks = group.map(({ shown }) => ids.map((id) => (shown.includes(id) ? 1 : 0)))
+    const means = ids.map((_, j) => marks.reduce((sum, mark) => sum + mark[j]!, 0) / group.length)
+    if (means.every((mean) => mean === 0 || mean === 1)) continue
+    const meanY = group.filter(({ correct }) => correct).length / group.length
+    group.forEach(({ correct, cluster }, i) => rows.push({ x: marks[i]!.map((mark, j) => mark - means[j]!), y: (correct ? 1 : 0) - meanY, cluster }))
+  }
+  const k = ids.length
+  const gram = Array.from({ length: k }, () => new Array<number>(k).fill(0))
+  const moment = new Array<number>(k).fill(0)
+  for (const { x, y } of rows) {
+    for (let a = 0; a < k; a++) {
+      if (x[a] === 0) continue
+      moment[a]! += x[a]! * y
+      for (let b = 0; b < k; b++) gram[a]![b]! += x[a]! * x[b]!
+    }
+  }
+  for (let a = 0; a < k; a++) gram[a]![a]! += 1e-6
+  const inverted = inverse(gram)
+  if (inverted === undefined) return []
+  const times = (row: ReadonlyArray<number>, vector: ReadonlyArray<number>): number => row.reduce((sum, value, i) => sum + value * vector[i]!, 0)
+  const beta = inverted.map((row) => times(row, moment))
+  const scores = new Map<string, Array<number>>()
+  for (const { x, y, cluster } of rows) {
+    const residual = y - times(x, beta)
+    const sum = scores.get(cluster) ?? new Array<number>(k).fill(0)
+    for (let a = 0; a < k; a++) sum[a]! += x[a]! * residual
+    scores.set(cluster, sum)
+  }
+  const clusters = scores.size
+  // One mean a group was taken out besides the k effects.
+  const freedom = Math.max(1, rows.length - groups.size - k)
+  const factor = clusters < 2 ? Infinity : (clusters / (clusters - 1)) * ((rows.length - 1) / freedom)
+  return ids.map((id, j) => {
+    const row = inverted[j]!
+    const variance = [...scores.values()].reduce((sum, score) => sum + times(row, score) ** 2, 0) * factor
+    const standardError = Number.isNaN(variance) ? Infinity : Math.sqrt(variance)
+    const effect = beta[j]!
+    const { rollouts, steps } = varying.get(id)!
+    return { id, effect, standardError, low: effect - z90 * standardError, high: effect + z90 * standardError, rollouts, steps: steps.size }
+  })
+}
+
+/** Effects within each class of question, for principles that apply to several; classes without dropped principles are absent. */
+export const effectsByClass = (rollouts: ReadonlyArray<DroppedRollout>): ReadonlyMap<QuestionClass, ReadonlyArray<PrincipleEffect>> => {
+  const byClass = Map.groupBy(rollouts, (rollout) => rollout.questionClass)
+  return new Map([...byClass].map(([questionClass, part]) => [questionClass, principleEffects(part)] as const).filter(([, effects]) => effects.length > 0))
+}
+
+/** A principle worth less than this is not worth its place in a prompt. */
+export const worthwhile = 0.01
+/** Steps a principle is given before it can be proposed for retirement. */
+export const fewestStepsSeen = 7
+
+/** Ids of principles to propose for deletion: 90 % sure to bring less than a point, after at least seven steps. The gate decides. */
+export const retirements = (effects: ReadonlyArray<PrincipleEffect>): ReadonlyArray<string> =>
+  effects.filter(({ high, steps }) => high < worthwhile && steps >= fewestStepsSeen).map(({ id }) => id)

@@ -1,0 +1,74 @@
+/**
+ * The ledger of what was tried: operations a gate rejected or left undecided. The proposer is shown it, and what is nearly the same
+ * in the same scope is not put to the gate again unless the reader changed.
+ */
+import type { PrincipleScope } from "#shared/domain/scope"
+import type { Operation } from "#shared/domain/principle"
+import { plainText } from "./operations.ts"
+
+export interface LedgerEntry {
+  /** Id of the operation. */
+  readonly id: string
+  readonly step: number
+  readonly operation: Operation["operation"]
+  readonly scope: PrincipleScope
+  /** Text proposed; for a delete, the text that would have gone. */
+  readonly text: string
+  readonly outcome: "rejected" | "undecided"
+  /** Identity of the reader the gate asked; another reader may be helped by what failed with this one. */
+  readonly reader: string
+}
+
+const fillers = new Set(
+  "a an the and or but if when whenever then than that this these those it its is are be to of in on for with from by at as into not do does one any each every your you best should must always".split(" ")
+)
+
+/** Content words, cut to their stem roughly enough that inflected forms meet. */
+const contentWords = (text: string): ReadonlySet<string> =>
+  new Set(
+    plainText(text)
+      .split(/[^\p{L}\p{N}]+/u)
+      .filter((word) => word !== "" && !fillers.has(word))
+      .map((word) => word.replace(/(?:ing|ed|es|s)$/, "").slice(0, 7))
+  )
+
+/** Share of content words two texts have in common (Jaccard), 0 … 1; word order and frame do not count. */
+export const likeness = (a: string, b: string): number => {
+  const [x, y] = [contentWords(a), contentWords(b)]
+  if (x.size === 0 || y.size === 0) return plainText(a) === plainText(b) ? 1 : 0
+  const shared = [...x].filter((word) => y.has(word)).length
+  return shared / (x.size + y.size - shared)
+}
+
+/** From this likeness on, two principles are nearly the same. */
+export const nearlySame = 0.75
+
+export interface Attempt {
+  readonly operation: Operation["operation"]
+  readonly scope: PrincipleScope
+  readonly text: string
+}
+
+/** The entry that already answers an attempt: same scope, same direction (adding a text, or deleting it), nearly the same text, same reader. */
+export const triedBefore = (attempt: Attempt, ledger: ReadonlyArray<LedgerEntry>, reader: string): LedgerEntry | undefined =>
+  ledger.find(
+    (entry) =>
+      entry.reader === reader &&
+      entry.scope === attempt.scope &&
+      (entry.operation === "delete") === (attempt.operation === "delete") &&
+      likeness(entry.text, attempt.text) >= nearlySame
+  )
+
+/** The part of a ledger a proposer is shown: entries of the scopes at hand, the newest last, at most `limit`. */
+export const ledgerFor = (ledger: ReadonlyArray<LedgerEntry>, scopes: ReadonlySet<PrincipleScope>, limit: number): ReadonlyArray<LedgerEntry> => {
+  const seen = new Set<string>()
+  return ledger
+    .filter((entry) => scopes.has(entry.scope))
+    .toReversed()
+    .filter((entry) => {
+      const key = `${entry.scope}\n${plainText(entry.text)}`
+      return !seen.has(key) && seen.add(key) !== undefined
+    })
+    .slice(0, limit)
+    .toReversed()
+}

@@ -1,0 +1,33 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { budgetOf } from "#shared/metamemory/budget"
+
+const base = {
+  batch: 50, samples: 5, trainQuestions: 350, steps: 35, validationQuestions: 120, validationSamples: 3, candidatesPerStep: 2, shareInScope: 1 / 6, threshold: 0.84
+}
+
+test("a step costs 2Bk + Bπ(k + 1) + 1 calls, the gate 2nk once and its share a candidate", () => {
+  const budget = budgetOf(base)
+  assert.is(budget.callsPerStep, 500 + 15 * 6 + 1)
+  assert.is(budget.gateOnce, 720)
+  assert.is(Math.round(budget.gatePerCandidate), 120)
+  assert.is(Math.round(budget.calls), 35 * (591 + 240) + 720)
+  assert.equal(budget.refusals, [])
+  assert.match(budget.explanation.join("\n"), /29,805 calls/)
+})
+
+test("too small a batch, too few steps and a blind gate are refused with the arithmetic", () => {
+  const budget = budgetOf({ ...base, batch: 12, steps: 2, validationQuestions: 20, validationSamples: 2 })
+  assert.is(budget.refusals.length, 3)
+  const text = budget.explanation.join("\n")
+  assert.match(text, /raise the batch to 17/)
+  assert.match(text, /2 steps fit/)
+  assert.match(text, /validation set of 20 questions x 2 samples/)
+})
+
+test("without a gate nothing is spent on it and its sight does not matter", () => {
+  const budget = budgetOf({ ...base, threshold: 0, validationQuestions: 5 })
+  assert.equal([budget.gateOnce, budget.gatePerCandidate, budget.refusals.length], [0, 0, 0])
+})
+
+test.run()

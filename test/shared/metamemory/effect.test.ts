@@ -1,0 +1,57 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { type DroppedRollout, effectsByClass, principleEffects, retirements } from "#shared/metamemory/effect"
+import { droppedPrinciples, uniform } from "#shared/metamemory/random"
+
+const ids = ["P1", "P2", "P3"]
+/** Rollouts in which P1 adds .3, P2 takes .3 and P3 does nothing, on top of a chance that differs between questions. */
+const simulated = (steps: number): ReadonlyArray<DroppedRollout> =>
+  Array.from({ length: steps }, (_, step) =>
+    Array.from({ length: 10 }, (_, q) =>
+      Array.from({ length: 5 }, (_, sample) => {
+        const question = `q${step}-${q}`
+        const dropped = droppedPrinciples({ runSeed: "r", step, question, sample }, ids)
+        const shown = ids.filter((id) => !dropped.has(id))
+        const chance = 0.35 + 0.3 * uniform("base", question) + (shown.includes("P1") ? 0.3 : 0) - (shown.includes("P2") ? 0.3 : 0)
+        return { step, question, cluster: question, questionClass: q % 2 === 0 ? "time" : "preference", correct: uniform("outcome", question, sample) < chance, shown } as const
+      })
+    )
+  ).flat(2)
+
+test("effects are found with intervals that hold them", () => {
+  const effects = principleEffects(simulated(30))
+  const [p1, p2, p3] = effects as [typeof effects[number], typeof effects[number], typeof effects[number]]
+  assert.equal(effects.map(({ id }) => id), ids)
+  assert.ok(p1.low > 0.1 && p1.low < 0.3 && p1.high > 0.3, JSON.stringify(p1))
+  assert.ok(p2.high < -0.1 && p2.low < -0.3 && p2.high > -0.4, JSON.stringify(p2))
+  assert.ok(p3.low < 0 && p3.high > 0, JSON.stringify(p3))
+  assert.is(p1.steps, 30)
+})
+
+test("intervals hold the truth about as often as they say", () => {
+  let held = 0
+  for (let run = 0; run < 60; run++) {
+    const rollouts = simulated(9).map((rollout, i) => ({ ...rollout, correct: uniform("null", run, i) < 0.5 }))
+    for (const { low, high } of principleEffects(rollouts)) if (low <= 0 && high >= 0) held++
+  }
+  assert.ok(held / 180 > 0.83 && held / 180 < 0.96, String(held / 180))
+})
+
+test("only what stayed below a point for seven steps is proposed for retirement", () => {
+  assert.equal(retirements(principleEffects(simulated(30))), ["P2"])
+  assert.equal(retirements(principleEffects(simulated(6))), [])
+})
+
+test("without dropped principles there is nothing to say", () => {
+  assert.equal(principleEffects([]), [])
+  assert.equal(principleEffects([{ step: 1, question: "q", cluster: "q", questionClass: "time", correct: true, shown: ["P1"] }]), [])
+})
+
+test("one cluster alone gives no certainty", () => {
+  const one = [true, false].map((correct, i) => ({ step: 1, question: "q", cluster: "q", questionClass: "time", correct, shown: i === 0 ? ["P1"] : [] }) as const)
+  assert.is(principleEffects(one)[0]!.standardError, Infinity)
+})
+
+test("effects are told by class", () => assert.equal([...effectsByClass(simulated(5)).keys()].sort(), ["preference", "time"]))
+
+test.run()

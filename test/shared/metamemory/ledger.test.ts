@@ -1,0 +1,37 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { ledgerFor, type LedgerEntry, likeness, nearlySame, triedBefore } from "#shared/metamemory/ledger"
+
+const entry = (id: string, scope: LedgerEntry["scope"], text: string, operation: LedgerEntry["operation"] = "add"): LedgerEntry => ({
+  id, step: 1, operation, scope, text, outcome: "rejected", reader: "model-a"
+})
+const frames = ["When dates differ, compare the calendar days.", "Compare the calendar days whenever dates differ.", "If dates differ, it is best to compare the calendar days."]
+const ledger = [entry("O1", "time", frames[0]!), entry("O2", "all", "Quote the memory word for word."), entry("O3", "time", "List every date first.", "delete")]
+
+test("the same idea in another frame is nearly the same, another idea is not", () => {
+  assert.ok(likeness(frames[0]!, frames[1]!) >= nearlySame)
+  assert.ok(likeness(frames[0]!, frames[2]!) >= nearlySame)
+  assert.ok(likeness(frames[0]!, "When dates differ, trust the newest message.") < nearlySame)
+  assert.is(likeness("The!", "the"), 1)
+  assert.is(likeness("", "memory"), 0)
+})
+
+test("what was tried in the same scope with the same reader is found again", () => {
+  const attempt = { operation: "add", scope: "time", text: frames[2]! } as const
+  assert.is(triedBefore(attempt, ledger, "model-a")?.id, "O1")
+  assert.is(triedBefore(attempt, ledger, "model-b"), undefined)
+  assert.is(triedBefore({ ...attempt, scope: "preference" }, ledger, "model-a"), undefined)
+})
+
+test("a delete and an add of the same text are different attempts", () => {
+  assert.is(triedBefore({ operation: "add", scope: "time", text: "List every date first." }, ledger, "model-a"), undefined)
+  assert.is(triedBefore({ operation: "delete", scope: "time", text: "List every date first." }, ledger, "model-a")?.id, "O3")
+})
+
+test("a proposer is shown the newest entries of the scopes at hand, each text once", () => {
+  const longer = [...ledger, entry("O4", "time", frames[0]!), entry("O5", "time", "Think of the season.")]
+  assert.equal(ledgerFor(longer, new Set(["time"]), 2).map(({ id }) => id), ["O4", "O5"])
+  assert.equal(ledgerFor(longer, new Set(["time", "all"]), 9).map(({ id }) => id), ["O2", "O3", "O4", "O5"])
+})
+
+test.run()

@@ -1,0 +1,103 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import type { Operation, Principle } from "#shared/domain/principle"
+import { applyOperations, mergeProposals, operationId, principleId, refusalText } from "#shared/metamemory/operations"
+import { applyReferenceOperations } from "#shared/metamemory/reference-operations"
+
+const options = { runSeed: "r", step: 3, generation: 2, maxInScope: 3 }
+const principle = (id: string, text: string, scope: Principle["scope"] = "all"): Principle => ({ id, text, scope, bornIn: 1, parents: ["O1"] })
+const held = [principle("P1", "Check dates.", "time"), principle("P2", "Quote the memory.")]
+
+test("an add gets an id from its place, stands at the end and names its operation", () => {
+  const { principles, applied, refused } = applyOperations(held, [{ operation: "add", content: "  List all first. ", scope: "multi-evidence" }], options)
+  const key = { runSeed: "r", step: 3, index: 0 }
+  assert.equal(refused, [])
+  assert.equal(principles[2], { id: principleId(key), text: "List all first.", scope: "multi-evidence", bornIn: 2, parents: [operationId(key)] })
+  assert.is(applied[0]!.after, principles[2])
+  assert.match(principleId(key), /^P3-1-[0-9a-f]{3}$/)
+})
+
+test("ids depend on seed, step and place alone", () => {
+  assert.is(principleId({ runSeed: "r", step: 1, index: 2 }), principleId({ runSeed: "r", step: 1, index: 2 }))
+  assert.is.not(principleId({ runSeed: "r", step: 1, index: 2 }), principleId({ runSeed: "r", step: 2, index: 1 }))
+  const [only] = applyOperations([], [{ operation: "add", content: "One." }], { ...options, indices: [5] }).applied
+  assert.is(only!.id, operationId({ runSeed: "r", step: 3, index: 5 }))
+})
+
+test("an update keeps id, place and scope and adds to the lineage; a delete removes", () => {
+  const operations: ReadonlyArray<Operation> = [
+    { operation: "update", id: "[P1]", content: "Compare dates.", scope: "preference" },
+    { operation: "delete", id: "P2" }
+  ]
+  const { principles, applied } = applyOperations(held, operations, options)
+  assert.equal(principles, [{ id: "P1", text: "Compare dates.", scope: "time", bornIn: 1, parents: ["O1", operationId({ runSeed: "r", step: 3, index: 0 })] }])
+  assert.equal(applied.map(({ scope }) => scope), ["time", "all"])
+})
+
+test("every operation that cannot be applied is returned with its reason", () => {
+  const long = Array.from({ length: 31 }, () => "word").join(" ")
+  const { principles, refused } = applyOperations(
+    held,
+    [
+      { operation: "delete", id: "P9" },
+      { operation: "update", content: "No id." },
+      { operation: "add", content: "   " },
+      { operation: "add", content: long },
+      { operation: "add", content: "check  DATES", scope: "time" },
+      { operation: "add", content: "quote the memory", scope: "preference" },
+      { operation: "delete", id: "P1" },
+      { operation: "update", id: "P1", content: "Again." }
+    ],
+    options
+  )
+  assert.equal(
+    refused.map(({ refusal }) => refusal.reason),
+    ["UnknownId", "MissingId", "MissingContent", "TooManyWords", "DuplicateText", "DuplicateText", "AlreadyChanged"]
+  )
+  assert.equal(refused.map(({ index }) => index), [0, 1, 2, 3, 4, 5, 7])
+  assert.equal(principles.map(({ id }) => id), ["P2"])
+  for (const { refusal } of refused) assert.ok(refusalText(refusal).length > 10)
+})
+
+test("the same text may stand in another scope, and thirty words are allowed", () => {
+  const thirty = Array.from({ length: 30 }, (_, i) => `w${"abcdefghijklmnopqrstuvwxyzABCD"[i]}`).join(" ")
+  const { refused } = applyOperations(held, [{ operation: "add", content: "Check dates.", scope: "latest-value" }, { operation: "add", content: thirty, scope: "preference" }], options)
+  assert.equal(refused, [])
+})
+
+test("a scope is full when a question of its class would be shown too many", () => {
+  const adds = ["One.", "Two.", "Three."].map((content) => ({ operation: "add", content, scope: "time" }) as const)
+  const { principles, refused } = applyOperations(held, adds, options)
+  assert.is(principles.length, 3)
+  assert.equal(refused.map(({ refusal }) => refusal.reason), ["TooManyPrinciples", "TooManyPrinciples"])
+})
+
+test("equal proposals become one with all their sources, the most supported first", () => {
+  const merged = mergeProposals(
+    [
+      { operation: { operation: "add", content: "Be brief.", scope: "all" }, sources: ["q1"] },
+      { operation: { operation: "add", content: "Check dates.", scope: "time" }, sources: ["q2"] },
+      { operation: { operation: "add", content: "check dates", scope: "time" }, sources: ["q3", "q2"] },
+      { operation: { operation: "add", content: "Check dates.", scope: "all" }, sources: ["q4"] }
+    ],
+    2
+  )
+  assert.equal(merged.map(({ operation, sources, support }) => [operation.content, sources, support]), [["Check dates.", ["q2", "q3"], 2], ["Be brief.", ["q1"], 1]])
+})
+
+test("reference operations: the published order of effects, without its overwriting", () => {
+  const start = { M0: "p0", M1: "p1", M2: "p2" }
+  const first = applyReferenceOperations(start, [{ operation: "delete", id: "M0" }, { operation: "add", content: "n1" }, { operation: "add", content: "n2" }])
+  assert.equal(first.named, { M1: "p1", M2: "p2", M3: "n1", M4: "n2" })
+  assert.equal(first.generation, { M0: "p1", M1: "p2", M2: "n1", M3: "n2" })
+  const guessed = applyReferenceOperations(start, [{ operation: "add", content: "n1" }, { operation: "delete", id: "M3" }])
+  assert.equal(guessed.generation, { M0: "p0", M1: "p1", M2: "p2", M3: "n1" })
+  assert.equal(guessed.ignored.map(({ why }) => why), ["unknown id"])
+  assert.equal(applyReferenceOperations(start, [{ operation: "update", id: "[M0]", content: "new" }]).generation, { M0: "new", M1: "p1", M2: "p2" })
+  const gap = applyReferenceOperations({ M0: "a", M2: "c" }, [{ operation: "add", content: "NEW" }])
+  assert.equal(gap.named, { M0: "a", M2: "c", M3: "NEW" })
+  assert.equal(gap.generation, { M0: "a", M1: "c", M2: "NEW" })
+  assert.is(gap.renumbered.get("M2"), "M1")
+})
+
+test.run()
