@@ -119,7 +119,8 @@ const opensRound = (rounds: ReadonlyArray<OpenRound>, turn: SizedTurn): boolean 
   if (last === undefined) return true
   if (turn.speaker === "assistant" || last.speaker === turn.speaker) return false
   const opener = rounds.flatMap(({ turns }) => turns).find(({ speaker }) => speaker !== "assistant")?.speaker
-  return opener === undefined || opener === turn.speaker
+  // What an assistant says first belongs to the round of the person it greets.
+  return opener === turn.speaker
 }
 
 const withTurn = (round: OpenRound | undefined, turn: SizedTurn, vector: ReadonlyArray<number> | undefined): OpenRound => ({
