@@ -1,0 +1,46 @@
+/**
+ * Reads turns from a file or stream whose format is found out from its content: metamem JSONL, OpenAI chat JSON or JSONL, a ChatGPT
+ * export, a Claude export. Gives raw turns one by one, for `normalise/turn.ts` to check, with the place they stood at.
+ */
+import { RejectedTurn } from "../normalise/turn.ts"
+import { formatOf, turnsIn } from "./formats.ts"
+import { type Chunks, NotImportable, readValues } from "./values.ts"
+
+/** A raw turn and the line (JSONL) or element (JSON) it stood in, from 1. */
+export interface ImportedTurn {
+  readonly line: number
+  readonly raw: unknown
+}
+
+const readable = "metamem JSONL, OpenAI chat JSON or JSONL, a ChatGPT export or a Claude export (conversations.json)"
+
+/**
+ * Values that cannot be read come as rejections in their place. Throws {@link NotImportable} when the whole cannot be: another kind of
+ * file, a benchmark's data set, or JSON whose first value is nothing known. Lines of JSONL are judged one by one, as a stream may go on.
+ */
+export async function* importTurns(chunks: Chunks): AsyncGenerator<ImportedTurn | RejectedTurn> {
+  let values = 0
+  let known = 0
+  for await (const placed of readValues(chunks)) {
+    values += 1
+    const line = placed.place
+    if ("error" in placed) {
+      if (placed.layout === "object") throw new NotImportable({ message: `${placed.error}; ${readable} can be read` })
+      yield new RejectedTurn({ line, reason: "malformed", error: placed.error })
+      continue
+    }
+    const format = formatOf(placed.value)
+    if (format === "longmemeval" || format === "locomo" || format === "beam") {
+      throw new NotImportable({ message: `this is a ${format} data set; build its memories with: metamem build --data FILE` })
+    }
+    if (format === undefined) {
+      const error = `holds neither a turn nor a conversation; ${readable} can be read`
+      if (known === 0 && placed.layout !== "lines") throw new NotImportable({ message: `the first element ${error}` })
+      yield new RejectedTurn({ line, reason: "malformed", error: `${placed.layout === "lines" ? "the line" : "the element"} ${error}` })
+      continue
+    }
+    known += 1
+    for (const raw of turnsIn(format, placed.value)) yield { line, raw }
+  }
+  if (values === 0) throw new NotImportable({ message: "the file holds an empty list" })
+}
