@@ -13,7 +13,11 @@ import type { Behaviour } from "./behaviour.ts"
 export class TooManyConflicts extends Schema.TaggedError<TooManyConflicts>()("TooManyConflicts", {
   subject: Schema.String,
   tries: Schema.Int
-}) {}
+}) {
+  override get message(): string {
+    return `${this.subject} is too busy: others were first ${this.tries} times. Send the command again.`
+  }
+}
 
 export type EntityError = LogUnavailable | CorruptCommit | UnreadableEvent | TooManyConflicts | CommitTooLarge | ReadOnlyLog
 
@@ -111,26 +115,25 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
     const execute = Effect.fnUntraced(function*(subject: string, command: Command, execution: Execution) {
       const id = commitId(subject, execution.cause)
       for (let tries = 0; tries < maxTries; tries++) {
-        const folded = tries === 0 ? (cache.get(subject) ?? (yield* refresh(subject))) : yield* refresh(subject, cache.get(subject)?.sequence ?? 0)
+        const cached = tries === 0 ? cache.get(subject) : undefined
+        const folded = cached ?? (yield* refresh(subject, cache.get(subject)?.sequence))
         const covered = execution.inputThrough !== undefined && execution.inputThrough <= folded.inputThrough
         if (folded.commitIds.has(id) || covered) return { folded, events: [], fresh: false } satisfies Executed<State, Event>
         const decision = behaviour.decide(folded.state, command)
-        if (Result.isFailure(decision)) {
-          // A stale cache may refuse what the log allows, or the other way round: only a fresh fold refuses.
-          if (tries === 0) {
-            yield* refresh(subject, folded.sequence)
-            continue
-          }
-          return yield* Effect.fail(decision.failure)
-        }
+        // An outdated cache may refuse, or find nothing to do, where the log says otherwise: only a fresh fold has the last word.
+        const addsNothing = Result.isSuccess(decision) && decision.success.length === 0 && execution.inputThrough === undefined
+        if (cached !== undefined && (Result.isFailure(decision) || addsNothing)) continue
+        if (Result.isFailure(decision)) return yield* Effect.fail(decision.failure)
         const events = decision.success
-        if (events.length === 0 && execution.inputThrough === undefined) return { folded, events, fresh: false } satisfies Executed<State, Event>
+        if (addsNothing) return { folded, events, fresh: false } satisfies Executed<State, Event>
         const outcome = yield* Effect.result(
           log.append({ ...execution, subject, events: events.map((event) => behaviour.codec.encode(event)) }, folded.sequence, folded.checksum)
         )
         if (Result.isSuccess(outcome)) {
           if (outcome.success.already) return { folded: yield* refresh(subject, outcome.success.sequence), events: [], fresh: false } satisfies Executed<State, Event>
           const place = { id, sequence: outcome.success.sequence, cause: execution.cause, inputThrough: execution.inputThrough ?? 0, binary: execution.binary ?? new Uint8Array(0) }
+          // Should evolve break, no half-folded state may stay behind.
+          cache.delete(subject)
           const next = remember(subject, {
             state: events.reduce((state, event) => behaviour.evolve(state, event, place), folded.state),
             sequence: outcome.success.sequence,
