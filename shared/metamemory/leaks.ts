@@ -33,7 +33,9 @@ subtract such suggest suggested suggestion suggestions suit sum summarise summar
 there these they thing things think those though thread through throughout tie tied ties time times title together told topic total totals towards trace track treat true trust try turn
 turns type under understand unique unit units unknown unless unlikely until update updated updates upon usage use used useful user uses using usual usually vague value values verbatim verify
 version versions very view visit want wanted wants was way ways week weeks weigh weight well what when whenever where whether which while who whole whose why will with within without word worded
-wording words work works write written wrong year years yes yesterday yet today tomorrow you your`
+wording words work works write written wrong year years yes yesterday yet today tomorrow you your accept attach bring call clue consult contrast cross definite edge effect effort enthusiasm expand experience familiar firm gain gist guide hear hide honest hunt
+imagine improve inspect interest jump land large late learn length level list live local locate loud mind mistake mix move natural notice number occur pass pause pick piece plenty press pretend probe proceed process prove quick quiet rare reach ready
+rebuild remain rephrase round rush save seek serve settle shape shift sign skim slow solid solve spot spread stage stick stretch strong structure style surprise switch tone touch transfer treat truth twice uncertain useless valid vary vivid wait walk weak whenever wide wild wonder worth`
     .split(/\s+/)
     .filter((word) => word !== "")
 )
@@ -69,6 +71,10 @@ export interface TrainingMaterial {
 /** Words of a text in lower case, apostrophes kept inside. */
 export const wordsOf = (text: string): ReadonlyArray<string> => text.toLowerCase().replace(/[’‘]/g, "'").match(/\p{L}[\p{L}\p{M}]*(?:'\p{L}+)?/gu) ?? []
 
+/** Whether a word, or the word it is inflected from, is plain. */
+const isPlain = (word: string): boolean =>
+  plainWords.has(word) || [word.replace(/(?:'s|s)$/, ""), word.replace(/(?:ed|es|er|ly)$/, ""), word.replace(/(?:d|r)$/, ""), word.replace(/ing$/, ""), word.replace(/ing$/, "e"), word.replace(/ies$/, "y"), word.replace(/(\p{L})\1(?:ing|ed)$/u, "$1")].some((stem) => plainWords.has(stem))
+
 /** Length of a run of words that counts as copied. */
 const runLength = 3
 
@@ -76,7 +82,7 @@ const runsOf = (text: string): ReadonlyArray<string> => {
   const words = wordsOf(text)
   return words.slice(0, Math.max(0, words.length - runLength + 1)).flatMap((_, i) => {
     const run = words.slice(i, i + runLength)
-    return run.filter((word) => word.length > 3 && !plainWords.has(word)).length >= 2 ? [run.join(" ")] : []
+    return run.filter((word) => word.length > 3 && !isPlain(word)).length >= 2 ? [run.join(" ")] : []
   })
 }
 
@@ -90,7 +96,7 @@ export const forbiddenFrom = (material: TrainingMaterial): Forbidden => {
   const rareWords = new Set<string>()
   for (const text of [...material.answers, ...material.evidence]) {
     for (const word of wordsOf(text)) {
-      if (word.length > 3 && (documentFrequency.get(word) ?? 0) <= limit && !plainWords.has(word) && !isGeneral(word)) rareWords.add(word)
+      if (word.length > 3 && (documentFrequency.get(word) ?? 0) <= limit && !isPlain(word) && !isGeneral(word)) rareWords.add(word)
     }
   }
   return { rareWords, answerRuns: new Set(material.answers.flatMap(runsOf)), canaries: material.canaries ?? [] }

@@ -59,6 +59,13 @@ export const triedBefore = (attempt: Attempt, ledger: ReadonlyArray<LedgerEntry>
       likeness(entry.text, attempt.text) >= nearlySame
   )
 
+/** An update of something the ledger lists is a new attempt at it and becomes an add: the entry was never in force. Others are left as they are. */
+export const asAttempt = (operation: Operation, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>): Operation => {
+  const { id, ...rest } = operation
+  const bare = id?.trim().replace(/^\[(.*)\]$/, "$1")
+  return operation.operation === "update" && ledger.some((entry) => entry.id === bare) ? { ...rest, operation: "add" } : operation
+}
+
 /** The part of a ledger a proposer is shown: entries of the scopes at hand, the newest last, at most `limit`. */
 export const ledgerFor = (ledger: ReadonlyArray<LedgerEntry>, scopes: ReadonlySet<PrincipleScope>, limit: number): ReadonlyArray<LedgerEntry> => {
   const seen = new Set<string>()

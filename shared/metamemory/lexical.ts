@@ -126,7 +126,7 @@ const isAboutTime = (type: string): boolean => /tempor|time/.test(type)
 
 /**
  * Judges a response without a model. Right: an accepted form stands in it word for word; or, for references of five words and
- * more, .8 of its content words with all its numbers; for preference rubrics, .35 of them. An abstention question is right when the response says it is
+ * more, .8 of its content words with all its numbers; for rubrics of twelve words and more that describe a taste, .35 of them. An abstention question is right when the response says it is
  * not known. An empty response is an error.
  */
 export const judgeLexically = (question: Pick<Question, "answer" | "abstention" | "type">, response: string): LexicalJudgement => {
@@ -147,7 +147,7 @@ export const judgeLexically = (question: Pick<Question, "answer" | "abstention" 
     const content = [...new Set(wanted)].filter((token) => !skipped.has(token))
     const share = content.filter((token) => saidSet.has(token)).length / Math.max(1, content.length)
     const numbersThere = wanted.filter((token) => /\d/.test(token)).every((token) => saidSet.has(token))
-    const needed = question.type.includes("preference") ? 0.35 : 0.8
+    const needed = question.type.includes("preference") && wanted.length >= 12 ? 0.35 : 0.8
     if (wanted.length >= 5 && numbersThere && share >= needed && !isAbstention(response)) {
       return { verdict: "correct", reason: `has ${Math.round(100 * share)} % of the reference's words`, f1 }
     }

@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { ledgerFor, type LedgerEntry, likeness, nearlySame, triedBefore } from "#shared/metamemory/ledger"
+import { asAttempt, ledgerFor, type LedgerEntry, likeness, nearlySame, triedBefore } from "#shared/metamemory/ledger"
 
 const entry = (id: string, scope: LedgerEntry["scope"], text: string, operation: LedgerEntry["operation"] = "add"): LedgerEntry => ({
   id, step: 1, operation, scope, text, outcome: "rejected", reader: "model-a"
@@ -32,6 +32,12 @@ test("a proposer is shown the newest entries of the scopes at hand, each text on
   const longer = [...ledger, entry("O4", "time", frames[0]!), entry("O5", "time", "Think of the season.")]
   assert.equal(ledgerFor(longer, new Set(["time"]), 2).map(({ id }) => id), ["O4", "O5"])
   assert.equal(ledgerFor(longer, new Set(["time", "all"]), 9).map(({ id }) => id), ["O2", "O3", "O4", "O5"])
+})
+
+test("an update of a ledger entry becomes an add, other operations stay", () => {
+  assert.equal(asAttempt({ operation: "update", id: "[O1]", content: "New.", scope: "time" }, ledger), { operation: "add", content: "New.", scope: "time" })
+  assert.equal(asAttempt({ operation: "update", id: "P1", content: "New." }, ledger), { operation: "update", id: "P1", content: "New." })
+  assert.equal(asAttempt({ operation: "delete", id: "O1" }, ledger), { operation: "delete", id: "O1" })
 })
 
 test.run()
