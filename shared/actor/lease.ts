@@ -47,8 +47,16 @@ export class Leases extends Context.Service<Leases, {
           }
           return "unknown"
         })
+      const standingOf = (subject: string) => Effect.promise(() => jsm.streams.getMessage("LEASE", { last_by_subj: subject }).catch(() => null))
       const acquire = (subject: string, token: string): Effect.Effect<Lease | undefined> =>
-        Effect.map(put(subject, token, 0), (revision) => (typeof revision === "number" ? { subject, token, revision } : undefined))
+        Effect.gen(function*() {
+          const revision = yield* put(subject, token, 0)
+          if (typeof revision === "number") return { subject, token, revision }
+          if (revision === "unknown") return undefined
+          // Perhaps it is held by this process: the answer to an earlier try was lost.
+          const standing = yield* standingOf(subject)
+          return standing?.string() === token ? { subject, token, revision: standing.seq } : undefined
+        })
       return Leases.of({
         acquire,
         renew: (lease) =>
@@ -59,9 +67,7 @@ export class Leases extends Context.Service<Leases, {
               return true
             }
             if (renewed === "unknown") return true
-            const standing = yield* Effect.promise(() =>
-              jsm.streams.getMessage("LEASE", { last_by_subj: lease.subject }).catch(() => null)
-            )
+            const standing = yield* standingOf(lease.subject)
             if (standing !== null) {
               if (standing.string() !== lease.token) return false
               lease.revision = standing.seq
