@@ -12,6 +12,7 @@ import { LogUnavailable, Nats } from "../eventlog/nats.ts"
 import { EventLog } from "../eventlog/event-log.ts"
 import { type ActorName, leaseSubject } from "../eventlog/subjects.ts"
 import { durable } from "./consumer.ts"
+import { bury } from "./dead-letters.ts"
 import { Leases, leaseSeconds } from "./lease.ts"
 
 export interface SignalWorker<E, R> {
@@ -53,6 +54,9 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
     const holders = new Map<string, Holder>()
     const outstanding = new Set<JsMsg>()
     const permits = Semaphore.makeUnsafe(worker.concurrency)
+    // Entities in work or next in line. What is beyond stays with the server, for workers that come later.
+    const inLine = worker.concurrency * 2
+    const room = Semaphore.makeUnsafe(inLine)
     const failures = new Map<string, number>()
 
     const ack = (message: JsMsg): void => {
@@ -87,16 +91,22 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
           for (const message of holder.parked) nak(message, backOff(message))
           return
         }
+        let lost = false
+        // A renewal under way is let finish: the release must name the revision it made.
         const renewing = lease === undefined
           ? Effect.never
-          : Effect.sleep(`${leaseSeconds / 5} seconds`).pipe(Effect.andThen(leases.renew(lease)), Effect.forever)
+          : Effect.sleep(`${leaseSeconds / 5} seconds`).pipe(
+            Effect.andThen(Effect.uninterruptible(leases.renew(lease))),
+            Effect.tap((held) => Effect.sync(() => void (lost ||= !held))),
+            Effect.forever
+          )
         const outcome = yield* Effect.gen(function*() {
           let through = marks.get(target) ?? 0
           // Bounded: each pass reaches the minimum it began with, and new signals only raise it as the log grows.
-          while (through < holder.minimum) {
-            through = yield* worker.handle(target, holder.minimum)
-            mark(target, through)
+          while (through < holder.minimum && !lost) {
             const minimum = holder.minimum
+            through = yield* worker.handle(target, minimum)
+            mark(target, through)
             if (through < minimum) return yield* Effect.die(new RangeError(`${worker.actor} stopped at ${through} below ${minimum} for ${target}`))
             for (const message of holder.parked.splice(0)) {
               if (message.seq <= through) ack(message)
@@ -118,9 +128,25 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
         }
       })
 
-    const receive = (message: JsMsg): Effect.Effect<void, never, R> =>
+    /** The entity a signal is about; undefined when the subject is not one of this project's, which is put aside and not delivered again. */
+    const targetOf = (message: JsMsg): Effect.Effect<string | undefined, never, Nats> =>
+      Effect.try({ try: () => worker.target(message.subject), catch: (error) => (error instanceof Error ? error.message : String(error)) }).pipe(
+        Effect.catch((error) =>
+          bury({
+            actor: worker.actor,
+            kind: "signal",
+            about: message.subject,
+            error,
+            tries: 1,
+            mend: "Something else published to the memory stream. Find out what, then drop this letter."
+          }).pipe(Effect.match({ onSuccess: () => message.term("foreign subject"), onFailure: () => message.nak(5_000) }), Effect.as(undefined))
+        )
+      )
+
+    const receive = (message: JsMsg): Effect.Effect<void, never, R | Nats> =>
       Effect.gen(function*() {
-        const target = worker.target(message.subject)
+        const target = yield* targetOf(message)
+        if (target === undefined) return
         if (message.seq <= (marks.get(target) ?? 0)) return message.ack()
         outstanding.add(message)
         const holder = holders.get(target)
@@ -131,6 +157,7 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
         }
         if ((heldUntil.get(target) ?? 0) > Date.now()) return nak(message, backOff(message))
         heldUntil.delete(target)
+        yield* room.take(1)
         const mine: Holder = { parked: [message], minimum: message.seq }
         holders.set(target, mine)
         yield* Effect.gen(function*() {
@@ -139,7 +166,7 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
             mark(target, last?.inputThrough ?? 0)
           }
           yield* workOn(target, mine)
-        }).pipe(permits.withPermits(1), Effect.forkIn(scope))
+        }).pipe(permits.withPermits(1), Effect.ensuring(room.release(1)), Effect.forkIn(scope))
       })
 
     const { nc } = yield* Nats
@@ -156,7 +183,7 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
         Effect.map(
           Effect.acquireRelease(
             Effect.tryPromise({
-              try: () => consumer.consume({ max_messages: 256 }),
+              try: () => consumer.consume({ max_messages: Math.max(16, inLine), abort_on_missing_resource: true }),
               catch: (error) => new LogUnavailable({ operation: "consume", message: `consume signals of ${worker.actor}: ${String(error)}` })
             }),
             (messages) => Effect.promise(() => messages.close().then(() => undefined, () => undefined))

@@ -4,12 +4,12 @@
  */
 import type { JsMsg, StoredMsg } from "@nats-io/jetstream"
 import { DeliverPolicy } from "@nats-io/jetstream"
-import { type MsgHdrs, headers as makeHeaders } from "@nats-io/transport-node"
+import { errors, type MsgHdrs, headers as makeHeaders } from "@nats-io/transport-node"
 import { Clock, Effect, Layer, Stream } from "effect"
 import { type Commit, type CommitDraft, encodeCommit, type RawMessage } from "./envelope.ts"
 import { type Appended, type AppendError, CommitTooLarge, EventLog, type ReadError, SequenceConflict } from "./event-log.ts"
 import { decodeOrFail } from "./memory-log.ts"
-import { apiCode, attempt, isPassing, LogUnavailable, maxMessageBytes, Nats } from "./nats.ts"
+import { apiCode, attempt, attemptRead, isPassing, LogUnavailable, maxMessageBytes, Nats } from "./nats.ts"
 import { streamOf } from "./subjects.ts"
 
 const headersOf = (headers: MsgHdrs | undefined): Record<string, string> => {
@@ -36,14 +36,14 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
     const { js, jsm } = yield* Nats
 
     const direct = (subject: string, after: number): Effect.Effect<ReadonlyArray<RawMessage>, LogUnavailable> =>
-      attempt(`load ${subject}`, async () => {
+      attemptRead(`load ${subject}`, async () => {
         const found: Array<RawMessage> = []
         let next = after + 1
         // Bounded by the number of commits of one subject; each pass moves `next` on.
         for (;;) {
           const page: Array<RawMessage> = []
           await new Promise<void>((resolve, reject) => {
-            const timer = setTimeout(() => reject(new Error("no answer within 10 s")), 10_000)
+            const timer = setTimeout(() => reject(new errors.TimeoutError()), 10_000)
             const done = (error?: unknown) => {
               clearTimeout(timer)
               if (error === undefined || isNoMessage(error)) resolve()
@@ -69,7 +69,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
       })
 
     const lastRaw = (subject: string): Effect.Effect<RawMessage | undefined, LogUnavailable> =>
-      attempt(`read the last commit of ${subject}`, async () => {
+      attemptRead(`read the last commit of ${subject}`, async () => {
         // Asked of the leader, not of a replica: what it answers is never behind an acknowledgement.
         const message = await jsm.streams.getMessage(streamOf(subject), { last_by_subj: subject }).catch((error) => {
           if (apiCode(error) === 10037) return null
@@ -164,7 +164,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
       readRaw: (filters, options) => consume(filters, options?.after ?? 0, false),
       read: (filters, options) => consume(filters, options?.after ?? 0, false).pipe(Stream.mapEffect(decodeOrFail)),
       follow: (filters, options) => consume(filters, options?.after ?? 0, true).pipe(Stream.mapEffect(decodeOrFail)),
-      head: (stream) => Effect.map(attempt(`read the head of ${stream}`, () => jsm.streams.info(stream)), (info) => info.state.last_seq)
+      head: (stream) => Effect.map(attemptRead(`read the head of ${stream}`, () => jsm.streams.info(stream)), (info) => info.state.last_seq)
     })
   })
 )

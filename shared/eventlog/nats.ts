@@ -69,6 +69,19 @@ export const attempt = <A>(operation: string, run: () => Promise<A>): Effect.Eff
     catch: (error) => new LogUnavailable({ operation, message: error instanceof Error ? `${operation}: ${error.message}` : String(error) })
   })
 
+/** Like {@link attempt}, for operations that may be repeated: while the failure is a passing one, up to four times in all. */
+export const attemptRead = <A>(operation: string, run: () => Promise<A>): Effect.Effect<A, LogUnavailable> =>
+  attempt(operation, async () => {
+    for (let tries = 1;; tries++) {
+      try {
+        return await run()
+      } catch (error) {
+        if (tries === 4 || !isPassing(error)) throw error
+        await new Promise((done) => setTimeout(done, 200 * 2 ** tries))
+      }
+    }
+  })
+
 /** True for failures that pass by themselves: a leader change, a server restart, a publication still in process. Retry with the same message id. */
 export const isPassing = (error: unknown): boolean =>
   error instanceof errors.TimeoutError ||
