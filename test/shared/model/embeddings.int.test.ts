@@ -1,0 +1,79 @@
+import { Effect, Fiber } from "effect"
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { Embeddings, layer } from "#shared/model/embeddings"
+import { effect } from "#test/support/effect"
+
+const dir = join(import.meta.dirname, "../../../.metamem/models/minilm")
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, at) => sum + value * (b[at] ?? 0), 0)
+
+effect(test, "paraphrases are nearer than unrelated texts, and vectors have 384 unit-length float16 values", () =>
+  Effect.gen(function*() {
+    const { dimensions, embed } = yield* Embeddings
+    const [a, b, c] = (yield* embed(["My cat sleeps all day.", "The cat naps for the whole day.", "Interest rates rose again."])) as [Float32Array, Float32Array, Float32Array]
+    assert.is(dimensions, 384)
+    assert.ok(dot(a, b) > dot(a, c) + 0.3)
+    assert.ok(Math.abs(dot(a, a) - 1) < 0.002)
+    assert.equal([...a], [...Float16Array.from(a)])
+  }).pipe(Effect.provide(layer({ dir, threads: 1 }))), 60_000)
+
+effect(test, "a text has the same vector alone, in any company and from any worker", () =>
+  Effect.gen(function*() {
+    const { embed } = yield* Embeddings
+    const texts = Array.from({ length: 40 }, (_, n) => `Turn ${n}: ${"we talked about the garden and the weather ".repeat(n % 9)}and number ${n * 7}.`)
+    const together = yield* embed(texts)
+    const alone = yield* Effect.provide(Effect.flatMap(Embeddings, ({ embed }) => Effect.forEach(texts.slice(0, 6), (text) => embed([text]))), layer({ dir, threads: 1 }))
+    alone.forEach(([vector], at) => assert.equal([...(vector ?? [])], [...(together[at] ?? [])]))
+  }).pipe(Effect.provide(layer({ dir, threads: 2 }))), 60_000)
+
+effect(test, "empty, emoji, surrogate halves and very long texts are embedded; only the first 256 tokens count", () =>
+  Effect.gen(function*() {
+    const { embed } = yield* Embeddings
+    const long = "alpha beta gamma delta ".repeat(2_000)
+    const vectors = yield* embed(["", "🎉", "\ud800", "昨日は京都に行きました", long, `${long} and then something else`])
+    for (const vector of vectors) assert.ok(vector.every(Number.isFinite))
+    assert.equal([...(vectors[4] ?? [])], [...(vectors[5] ?? [])])
+  }).pipe(Effect.provide(layer({ dir, threads: 1 }))), 60_000)
+
+effect(test, "a question passes the bulk that waits", () =>
+  Effect.gen(function*() {
+    const { embed } = yield* Embeddings
+    let bulkDone = false
+    const bulk = yield* embed(Array.from({ length: 120 }, (_, n) => `${n} ${"some longer text of the bulk ".repeat(12)}`)).pipe(
+      Effect.tap(() => Effect.sync(() => { bulkDone = true })),
+      Effect.forkChild
+    )
+    yield* Effect.sleep(100)
+    yield* embed(["Who asked this?"], { interactive: true })
+    assert.is(bulkDone, false)
+    yield* Fiber.interrupt(bulk)
+  }).pipe(Effect.provide(layer({ dir, threads: 1 }))), 60_000)
+
+effect(test, "closing in the midst of a batch ends cleanly and fails nobody else", () =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.gen(function*() {
+      const { embed } = yield* Embeddings
+      yield* embed(Array.from({ length: 64 }, (_, n) => `${n} ${"busy ".repeat(200)}`))
+    }).pipe(Effect.provide(layer({ dir, threads: 2 })), Effect.forkChild)
+    yield* Effect.sleep(1_500)
+    yield* Fiber.interrupt(fiber)
+  }), 60_000)
+
+effect(test, "a model cut short is refused with a message, and the process lives", () =>
+  Effect.gen(function*() {
+    const folder = mkdtempSync(join(tmpdir(), "metamem-model-"))
+    try {
+      copyFileSync(join(dir, "tokenizer.json"), join(folder, "tokenizer.json"))
+      writeFileSync(join(folder, "model.onnx"), "not a model")
+      const error = yield* Effect.flip(Effect.provide(Embeddings, layer({ dir: folder, threads: 1 })))
+      assert.is(error.reason, "ModelUnsuitable")
+      assert.match(error.message, /cannot be opened/)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  }), 60_000)
+
+test.run()
