@@ -1,0 +1,68 @@
+/**
+ * The memory index as a service: a projection of the memory log that finds one user's memories by words and by vectors, exactly, as
+ * of any point. Layers: in memory (`memory-layer.ts`) and kept in a LanceDB folder (`lancedb-layer.ts`); one conformance suite.
+ * It can be deleted at any time and is filled again from the log after `checkpoint`.
+ */
+import { Context, type Effect, Schema } from "effect"
+import type { Filter, IndexedMemory, UserView } from "./user-index.ts"
+
+/** The index cannot take or give what was asked. `Damaged` means: delete the folder and fill the index from the log again. */
+export class MemoryIndexError extends Schema.TaggedError<MemoryIndexError>()("MemoryIndexError", {
+  reason: Schema.Literals(["BadVector", "Damaged", "WrongModel"]),
+  message: Schema.String
+}) {}
+
+/** One change, in the order of the log. A change applied twice is applied once. */
+export type IndexChange =
+  | { readonly _tag: "Put"; readonly memory: IndexedMemory }
+  | { readonly _tag: "SetVector"; readonly user: string; readonly id: string; readonly vector: Float32Array }
+  | { readonly _tag: "Supersede"; readonly user: string; readonly id: string; readonly by: string; readonly sequence: number }
+  | { readonly _tag: "Restore"; readonly user: string; readonly id: string; readonly sequence: number }
+  /** Takes a memory out for good (forgotten); it comes back only by another `Put`. */
+  | { readonly _tag: "Remove"; readonly user: string; readonly id: string }
+
+export interface Found {
+  readonly memory: IndexedMemory
+  readonly score: number
+}
+
+export interface SearchQuery {
+  readonly filter?: Filter
+  readonly limit: number
+  /** By cosine to this vector, or by BM25 of this text. */
+  readonly by: { readonly vector: Float32Array } | { readonly text: string }
+}
+
+export class MemoryIndex extends Context.Service<MemoryIndex, {
+  /**
+   * Applies changes in order and moves the checkpoint to `through`, the log sequence up to which the index is then complete.
+   * Nothing is applied when a vector has the wrong length or holds no number. A search after it sees the changes.
+   */
+  readonly apply: (changes: ReadonlyArray<IndexChange>, through: number) => Effect.Effect<void, MemoryIndexError>
+  /** Where to go on reading the log; 0 = from the start. What is kept on disk may lag behind what is applied. */
+  readonly checkpoint: Effect.Effect<number>
+  /** Drops everything of one user. */
+  readonly removeUser: (user: string) => Effect.Effect<void, MemoryIndexError>
+  /** One user's memories under a filter, for ranking; to be used at once, before the next change. */
+  readonly view: (user: string, filter?: Filter) => Effect.Effect<UserView, MemoryIndexError>
+  /** The best memories of one user, best first; equal scores in the order of ids. Only rows that score above 0. */
+  readonly search: (user: string, query: SearchQuery) => Effect.Effect<ReadonlyArray<Found>, MemoryIndexError>
+  /** Memories by id with what superseded them and their vectors, in the order asked; unknown ids are left out. */
+  readonly get: (user: string, ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<IndexedMemory>, MemoryIndexError>
+  readonly dimensions: number
+}>()("metamem/memoryindex/MemoryIndex") {}
+
+export const userOf = (change: IndexChange): string => (change._tag === "Put" ? change.memory.user : change.user)
+
+/** The first vector among changes that cannot be stored, told in words. */
+export const badVector = (changes: ReadonlyArray<IndexChange>, dimensions: number): MemoryIndexError | undefined => {
+  for (const change of changes) {
+    const [id, vector] = change._tag === "Put" ? [change.memory.id, change.memory.vector] : change._tag === "SetVector" ? [change.id, change.vector] : ["", undefined]
+    if (vector === undefined) continue
+    if (vector.length !== dimensions) {
+      return new MemoryIndexError({ reason: "BadVector", message: `the vector of memory ${id} has ${vector.length} numbers where the index holds ${dimensions}; embed it with the index's model` })
+    }
+    if (!vector.every(Number.isFinite)) return new MemoryIndexError({ reason: "BadVector", message: `the vector of memory ${id} holds a value that is no number; embed it again` })
+  }
+  return undefined
+}

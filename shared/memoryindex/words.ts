@@ -1,0 +1,60 @@
+/**
+ * The words of a text as the index counts them: lower case, without diacritics, English stems, no stop words; Chinese, Japanese
+ * and Korean runs, which have no spaces, as pairs of neighbouring characters.
+ */
+import { createRequire } from "node:module"
+
+const stem = createRequire(import.meta.url)("wink-porter2-stemmer") as (word: string) => string
+
+/** Words too frequent in talk to tell memories apart. Short forms are listed as the pieces an apostrophe leaves. */
+const stopWords = new Set(
+  (
+    "a about am an and any are as at be because been being both but by can could d did do does doing don each few for from had has have having he her here hers " +
+    "him his how i if in into is it its just ll m me more most my of off on once or other our out own re s same she should so some such t than that the their " +
+    "them then there these they this those through to too up us ve very was we were what when where which while who whom why will with would you your yours"
+  ).split(" ")
+)
+
+const cjk = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/u
+const runs = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}ー]+|[\p{L}\p{N}]+/gu
+const ascii = /^[a-z0-9]*$/
+
+/** Longer runs are no words; a hash or a key is cut so that it cannot fill the index. */
+const wordLengthMax = 40
+/** Stems kept; a store's vocabulary is some ten thousand words. */
+const stemsMax = 100_000
+const stems = new Map<string, string>()
+
+const stemOf = (word: string): string => {
+  const known = stems.get(word)
+  if (known !== undefined) return known
+  const found = stem(word)
+  if (stems.size >= stemsMax) stems.clear()
+  stems.set(word, found)
+  return found
+}
+
+/** Every word of a text in order, unstemmed, stop words included; CJK runs as character pairs. */
+export const words = (text: string): Array<string> => {
+  const plain = text.toLowerCase()
+  const folded = /^[\x00-\x7f]*$/.test(plain) ? plain : plain.normalize("NFKD").replace(/\p{M}+/gu, "").normalize("NFC")
+  const found: Array<string> = []
+  for (const run of folded.match(runs) ?? []) {
+    if (!ascii.test(run) && cjk.test(run)) {
+      const characters = [...run]
+      if (characters.length === 1) found.push(run)
+      for (let at = 0; at + 1 < characters.length; at++) found.push(`${characters[at] ?? ""}${characters[at + 1] ?? ""}`)
+    } else found.push(run.slice(0, wordLengthMax))
+  }
+  return found
+}
+
+/** The terms a text is indexed and searched by, in order, repeated as often as they occur. */
+export const terms = (text: string): Array<string> => {
+  const found: Array<string> = []
+  for (const word of words(text)) {
+    if (stopWords.has(word)) continue
+    found.push(ascii.test(word) ? stemOf(word) : word)
+  }
+  return found
+}

@@ -1,0 +1,73 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { VectorIndex } from "#shared/memoryindex/vector-index"
+
+/** Unit vectors from a fixed sequence. */
+const vectors = (count: number, dimensions: number): ReadonlyArray<Float32Array> => {
+  let state = 12_345
+  const next = () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
+    return state / 0x7fffffff - 0.5
+  }
+  return Array.from({ length: count }, () => {
+    const raw = Float32Array.from({ length: dimensions }, next)
+    const length = Math.hypot(...raw)
+    return raw.map((value) => value / length)
+  })
+}
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, at) => sum + value * (b[at] ?? 0), 0)
+
+const filled = (rows: ReadonlyArray<Float32Array>, dimensions: number): VectorIndex => {
+  const index = new VectorIndex(dimensions)
+  rows.forEach((row, at) => index.set(at, row))
+  return index
+}
+
+test("a small store is scored exactly", () => {
+  const rows = vectors(50, 16)
+  const query = vectors(51, 16)[50] as Float32Array
+  const scores = filled(rows, 16).scores(query, new Uint8Array(50).fill(1), 50)
+  rows.forEach((row, at) => assert.ok(Math.abs((scores[at] ?? 0) - dot(row, query)) < 1e-6))
+})
+
+test("a large store gives the exact best rows and near scores for the rest", () => {
+  const count = 6_000
+  const rows = vectors(count, 32)
+  const query = vectors(count + 1, 32)[count] as Float32Array
+  const scores = filled(rows, 32).scores(query, new Uint8Array(count).fill(1), count)
+  const exact = Float32Array.from(rows, (row) => dot(row, query))
+  const best = (of: Float32Array) => [...of.keys()].sort((a, b) => (of[b] ?? 0) - (of[a] ?? 0)).slice(0, 200)
+  assert.equal(best(scores), best(exact))
+  for (let row = 0; row < count; row++) assert.ok(Math.abs((scores[row] ?? 0) - (exact[row] ?? 0)) < 0.01)
+})
+
+test("rows that do not stand, or have no vector, score nothing", () => {
+  const rows = vectors(5_000, 8)
+  const index = filled(rows, 8)
+  const standing = new Uint8Array(5_001).fill(1)
+  standing[3] = 0
+  index.set(4, undefined)
+  const scores = index.scores(rows[3] as Float32Array, standing, 5_001)
+  assert.is(scores[3], 0)
+  assert.is(scores[4], 0)
+  assert.is(scores[5_000], 0)
+  assert.is(index.get(4), undefined)
+})
+
+test("a replaced vector counts in the next search, in a large store too", () => {
+  const rows = vectors(5_000, 8)
+  const index = filled(rows, 8)
+  const standing = new Uint8Array(5_000).fill(1)
+  const query = rows[0] as Float32Array
+  index.scores(query, standing, 5_000)
+  index.set(77, query)
+  assert.ok(Math.abs((index.scores(query, standing, 5_000)[77] ?? 0) - 1) < 1e-6)
+})
+
+test("a vector or query of another length is a caller's bug", () => {
+  const index = new VectorIndex(8)
+  assert.throws(() => index.set(0, new Float32Array(7)), /length 7 where 8/)
+  assert.throws(() => index.scores(new Float32Array(9), new Uint8Array(0), 0), /length 9 where 8/)
+})
+
+test.run()

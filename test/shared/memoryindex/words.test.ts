@@ -1,0 +1,37 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { terms, words } from "#shared/memoryindex/words"
+
+test("English words are stemmed and stop words dropped", () => {
+  assert.equal(terms("I was running the marathons, and you?"), ["run", "marathon"])
+  assert.equal(terms("Don't we've it's"), [])
+})
+
+test("diacritics do not tell words apart", () => {
+  assert.equal(terms("Café naïve"), terms("cafe naive"))
+})
+
+test("digits stay, also within words", () => {
+  assert.equal(words("room 12b at 7:30"), ["room", "12b", "at", "7", "30"])
+})
+
+test("CJK runs become character pairs, a lone character stays", () => {
+  assert.equal(words("京都に行く"), ["京都", "都に", "に行", "行く"])
+  assert.equal(words("猫 ok 東京"), ["猫", "ok", "東京"])
+})
+
+test("right-to-left words are found", () => {
+  assert.equal(words("مرحبا بالعالم"), ["مرحبا", "بالعالم"])
+  assert.equal(words("שלום עולם").length, 2)
+})
+
+test("texts without words give none", () => {
+  assert.equal(words("🎉 … !?"), [])
+  assert.equal(terms(""), [])
+})
+
+test("a run without spaces is cut, so that a hash cannot fill the index", () => {
+  assert.is(words("x".repeat(5_000))[0]?.length, 40)
+})
+
+test.run()
