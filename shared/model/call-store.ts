@@ -1,0 +1,157 @@
+/**
+ * Where validated replies are kept: what replay and what-if read instead of a model. One reply a key for ever; whoever comes second
+ * gets the first one's.
+ */
+import { DeliverPolicy } from "@nats-io/jetstream"
+import { Context, Effect, Layer, Option, Result, Schema, type Scope } from "effect"
+import { apiCode, attempt, isPassing, LogUnavailable, maxMessageBytes, Nats } from "#shared/eventlog/nats"
+import { callsFilter, callsSubject } from "#shared/eventlog/subjects"
+import { StoredCall } from "./call.ts"
+
+/** What stands under a key is not a call this version can read. */
+export class CorruptCall extends Schema.TaggedError<CorruptCall>()("CorruptCall", { subject: Schema.String, message: Schema.String }) {}
+
+export type CallStoreError = LogUnavailable | CorruptCall
+
+export class CallStore extends Context.Service<CallStore, {
+  readonly get: (tenant: string, scope: string, key: string) => Effect.Effect<Option.Option<StoredCall>, CallStoreError>
+  /** Keeps a reply unless there is one, and gives the one that is kept. */
+  readonly put: (tenant: string, scope: string, key: string, call: StoredCall) => Effect.Effect<StoredCall, CallStoreError>
+  /** All calls of a scope by key, read in one pass. */
+  readonly loadAll: (tenant: string, scope: string) => Effect.Effect<ReadonlyMap<string, StoredCall>, CallStoreError>
+  /** Reads all calls of a scope at once and answers `get` from them until the surrounding scope closes. Gives their number. */
+  readonly prime: (tenant: string, scope: string) => Effect.Effect<number, CallStoreError, Scope.Scope>
+}>()("metamem/model/CallStore") {
+  static readonly layerMemory: Layer.Layer<CallStore> = Layer.sync(CallStore, () => {
+    const calls = new Map<string, Map<string, StoredCall>>()
+    const of = (tenant: string, scope: string): Map<string, StoredCall> => {
+      const place = callsFilter(tenant, scope)
+      const found = calls.get(place) ?? new Map<string, StoredCall>()
+      calls.set(place, found)
+      return found
+    }
+    return CallStore.of({
+      get: (tenant, scope, key) => Effect.sync(() => Option.fromUndefinedOr(of(tenant, scope).get(key))),
+      put: (tenant, scope, key, call) =>
+        Effect.sync(() => {
+          const kept = of(tenant, scope).get(key) ?? call
+          of(tenant, scope).set(key, kept)
+          return kept
+        }),
+      loadAll: (tenant, scope) => Effect.sync(() => new Map(of(tenant, scope))),
+      prime: (tenant, scope) => Effect.sync(() => of(tenant, scope).size)
+    })
+  })
+
+  static readonly layerJetStream: Layer.Layer<CallStore, never, Nats> = Layer.effect(
+    CallStore,
+    Effect.map(Nats, ({ js, jsm }) => {
+      const primed = new Map<string, Map<string, StoredCall>>()
+
+      const get = Effect.fnUntraced(function*(tenant: string, scope: string, key: string): Effect.fn.Return<Option.Option<StoredCall>, CallStoreError> {
+        const known = primed.size === 0 ? undefined : primed.get(callsFilter(tenant, scope))?.get(key)
+        if (known !== undefined) return Option.some(known)
+        const subject = callsSubject(tenant, scope, key)
+        // Any replica may answer: a miss that is only a delay costs a request, and `put` settles which reply is kept.
+        const message = yield* retried("look up a call", () => jsm.direct.getMessage("CALLS", { last_by_subj: subject }))
+        return message === null ? Option.none() : Option.some(yield* decode(subject, message.data))
+      })
+
+      const put = Effect.fnUntraced(function*(tenant: string, scope: string, key: string, call: StoredCall): Effect.fn.Return<StoredCall, CallStoreError> {
+        const subject = callsSubject(tenant, scope, key)
+        const payload = encodeText.encode(JSON.stringify(call))
+        if (payload.length > maxMessageBytes - 4_096) {
+          return yield* new LogUnavailable({ operation: "keep a call", message: `the reply of ${payload.length} bytes is larger than a message may be; lower the role's MAX_TOKENS setting` })
+        }
+        const isFirst = yield* retried("keep a call", () =>
+          js.publish(subject, payload, { expect: { lastSubjectSequence: 0 }, timeout: 5_000 }).then(
+            () => true,
+            (error) => {
+              if (apiCode(error) === 10071) return false
+              throw error
+            }
+          )
+        )
+        if (isFirst) return remember(tenant, scope, key, call)
+        // Somebody was first, perhaps this call itself before a lost acknowledgement. The leader knows what is kept.
+        const message = yield* retried("read the call kept first", () => jsm.streams.getMessage("CALLS", { last_by_subj: subject }))
+        if (message === null) return yield* new LogUnavailable({ operation: "keep a call", message: `${subject} was erased while the call was kept; ask again` })
+        return remember(tenant, scope, key, yield* decode(subject, message.data))
+      })
+
+      const remember = (tenant: string, scope: string, key: string, call: StoredCall): StoredCall => {
+        if (primed.size > 0) primed.get(callsFilter(tenant, scope))?.set(key, call)
+        return call
+      }
+
+      const loadAll = Effect.fnUntraced(function*(tenant: string, scope: string): Effect.fn.Return<ReadonlyMap<string, StoredCall>, CallStoreError> {
+        const filter = callsFilter(tenant, scope)
+        const calls = new Map<string, StoredCall>()
+        const messages = yield* attempt(`read ${filter}`, async () => {
+          const read: Array<{ readonly subject: string; readonly data: Uint8Array }> = []
+          const consumer = await js.consumers.get("CALLS", { filter_subjects: [filter], deliver_policy: DeliverPolicy.All, inactive_threshold: 60_000 })
+          try {
+            if ((await consumer.info()).num_pending === 0) return read
+            const batch = await consumer.consume({ max_messages: 2_000 })
+            for await (const message of batch) {
+              read.push({ subject: message.subject, data: message.data })
+              if (message.info.pending === 0) break
+            }
+            await batch.close()
+          } finally {
+            await consumer.delete().catch(() => false)
+          }
+          return read
+        })
+        for (const { data, subject } of messages) {
+          const call = yield* decode(subject, data)
+          calls.set(call.key, call)
+        }
+        return calls
+      })
+
+      const prime = (tenant: string, scope: string) =>
+        Effect.map(
+          Effect.acquireRelease(
+            Effect.tap(loadAll(tenant, scope), (calls) => Effect.sync(() => primed.set(callsFilter(tenant, scope), new Map(calls)))),
+            () => Effect.sync(() => primed.delete(callsFilter(tenant, scope)))
+          ),
+          (calls) => calls.size
+        )
+
+      return CallStore.of({ get, put, loadAll, prime })
+    })
+  )
+}
+
+const encodeText = new TextEncoder()
+const decodeText = new TextDecoder()
+const decodeStored = Schema.decodeUnknownResult(StoredCall)
+
+const decode = (subject: string, data: Uint8Array): Effect.Effect<StoredCall, CorruptCall> =>
+  Effect.suspend(() => {
+    let json: unknown
+    try {
+      json = JSON.parse(decodeText.decode(data))
+    } catch (error) {
+      return Effect.fail(new CorruptCall({ subject, message: `${subject} does not hold JSON: ${String(error)}` }))
+    }
+    const call = decodeStored(json)
+    return Result.isSuccess(call) ? Effect.succeed(call.success) : Effect.fail(new CorruptCall({ subject, message: `${subject} does not hold a call: ${call.failure.message}` }))
+  })
+
+/** A leader change takes about 6 s; passing failures are retried for a little longer. */
+const waitsMs = [100, 200, 400, 800, 1_600, 3_200, 6_400]
+
+const retried = <A>(operation: string, run: () => Promise<A>): Effect.Effect<A, LogUnavailable> =>
+  Effect.gen(function*() {
+    for (let tries = 0;; tries++) {
+      const outcome = yield* Effect.promise(() => run().then((value) => ({ value }) as const, (error: unknown) => ({ error }) as const))
+      if ("value" in outcome) return outcome.value
+      const waitMs = waitsMs[tries]
+      if (waitMs === undefined || !isPassing(outcome.error)) {
+        return yield* new LogUnavailable({ operation, message: `${operation}: ${outcome.error instanceof Error ? outcome.error.message : String(outcome.error)}` })
+      }
+      yield* Effect.sleep(waitMs)
+    }
+  })

@@ -1,0 +1,84 @@
+/** What every call store must do, run against each layer. */
+import { Effect, type Layer, Option } from "effect"
+import type { Test } from "uvu"
+import * as assert from "uvu/assert"
+import type { StoredCall } from "#shared/model/call"
+import { CallStore } from "#shared/model/call-store"
+import { effect } from "#test/support/effect"
+
+const keyOf = (n: number): string => n.toString(16).padStart(64, "0")
+const call = (n: number, text: string): StoredCall => ({
+  version: 1,
+  key: keyOf(n),
+  role: "answer",
+  model: "m",
+  schema: "answer@1",
+  templateVersion: "a1",
+  inputs: ["memory 1"],
+  sample: { runSeed: 1, purpose: "gate", draw: 0, question: "q", sample: n },
+  tags: { run: "r", step: 2 },
+  text,
+  truncated: false,
+  usage: { promptTokens: 12, completionTokens: 3, estimated: false },
+  latencyMs: 31,
+  requests: 1
+})
+
+export const callStoreConformance = (test: Test, layer: Layer.Layer<CallStore, unknown>): void => {
+  const it = (name: string, body: Effect.Effect<unknown, unknown, CallStore>) => effect(test, name, () => body.pipe(Effect.provide(layer)))
+
+  it("a call that was not kept is not found", Effect.gen(function*() {
+    const store = yield* CallStore
+    assert.ok(Option.isNone(yield* store.get("local", "u", keyOf(1))))
+    assert.is((yield* store.loadAll("local", "u")).size, 0)
+  }))
+
+  it("a call comes back as it was kept, for its tenant and scope alone", Effect.gen(function*() {
+    const store = yield* CallStore
+    const kept = yield* store.put("local", "user with . * > and ü", keyOf(1), call(1, "Größe: \"1\"\n"))
+    assert.equal(kept, call(1, "Größe: \"1\"\n"))
+    assert.equal(Option.getOrThrow(yield* store.get("local", "user with . * > and ü", keyOf(1))), kept)
+    assert.ok(Option.isNone(yield* store.get("local", "user", keyOf(1))))
+    assert.ok(Option.isNone(yield* store.get("other", "user with . * > and ü", keyOf(1))))
+    assert.ok(Option.isNone(yield* store.get("local", "user with . * > and ü", keyOf(2))))
+  }))
+
+  it("the first reply stays, and who comes later gets it", Effect.gen(function*() {
+    const store = yield* CallStore
+    yield* store.put("local", "u", keyOf(1), call(1, "first"))
+    assert.is((yield* store.put("local", "u", keyOf(1), call(1, "second"))).text, "first")
+    assert.is(Option.getOrThrow(yield* store.get("local", "u", keyOf(1))).text, "first")
+  }))
+
+  it("of many at once one is kept and all get that one", Effect.gen(function*() {
+    const store = yield* CallStore
+    const got = yield* Effect.all(
+      Array.from({ length: 20 }, (_, n) => store.put("local", "u", keyOf(7), call(7, `reply ${n}`))),
+      { concurrency: "unbounded" }
+    )
+    assert.is(new Set(got.map(({ text }) => text)).size, 1)
+    assert.is(Option.getOrThrow(yield* store.get("local", "u", keyOf(7))).text, got[0]?.text)
+  }))
+
+  it("all calls of a scope are read in one pass, and no other's", Effect.gen(function*() {
+    const store = yield* CallStore
+    yield* Effect.all(Array.from({ length: 300 }, (_, n) => store.put("local", "run 1", keyOf(n), call(n, `reply ${n}`))), { concurrency: 32 })
+    yield* store.put("local", "run 12", keyOf(1), call(1, "another run's"))
+    const all = yield* store.loadAll("local", "run 1")
+    assert.is(all.size, 300)
+    assert.is(all.get(keyOf(299))?.text, "reply 299")
+  }))
+
+  it("a primed scope answers as before, also for what was kept since", Effect.gen(function*() {
+    const store = yield* CallStore
+    yield* store.put("local", "run", keyOf(1), call(1, "one"))
+    yield* Effect.scoped(Effect.gen(function*() {
+      assert.is(yield* store.prime("local", "run"), 1)
+      assert.is(Option.getOrThrow(yield* store.get("local", "run", keyOf(1))).text, "one")
+      yield* store.put("local", "run", keyOf(2), call(2, "two"))
+      assert.is(Option.getOrThrow(yield* store.get("local", "run", keyOf(2))).text, "two")
+      assert.ok(Option.isNone(yield* store.get("local", "run", keyOf(3))))
+    }))
+    assert.is(Option.getOrThrow(yield* store.get("local", "run", keyOf(2))).text, "two")
+  }))
+}
