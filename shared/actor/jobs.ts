@@ -3,6 +3,7 @@
  * cache that can be filled again. A worker pulls only what it can start, and a job's outcome is one message on a subject of its own,
  * expected not to exist, so that it is settled exactly once whoever does it.
  */
+import type { JsMsg } from "@nats-io/jetstream"
 import { Effect, Schedule, Schema } from "effect"
 import type { EventCodec, EventOf } from "../eventlog/event.ts"
 import { defineEvent, eventCodec } from "../eventlog/event.ts"
@@ -111,13 +112,24 @@ const attemptsSoFar = (job: Job): Effect.Effect<number, LogUnavailable, EventLog
     Effect.catchTag("CorruptCommit", () => Effect.succeed(0))
   )
 
+/** A handler that breaks is a failed attempt like any other; the worker lives. */
+const runOnce = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<unknown, JobFailed, R> =>
+  worker.run(job).pipe(
+    Effect.catchDefect((defect) =>
+      Effect.andThen(
+        Effect.logError(`the handler of ${worker.kind} jobs broke on ${job.key}`, defect),
+        new JobFailed({ message: `the handler broke: ${defect instanceof Error ? defect.message : String(defect)}`, final: false })
+      ))
+  )
+
 const work = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<void, AppendError, R | EventLog | Nats> =>
   Effect.gen(function*() {
     const before = yield* attemptsSoFar(job)
     for (let number = before + 1;; number++) {
-      const outcome = yield* Effect.result(worker.run(job))
+      const outcome = yield* Effect.result(runOnce(worker, job))
       if (outcome._tag === "Success") {
-        return yield* settle(job, { status: "done", data: outcome.success, error: "", attempts: number, worker: worker.worker })
+        // A handler without a result must not leave a gap where its outcome is read.
+        return yield* settle(job, { status: "done", data: outcome.success ?? null, error: "", attempts: number, worker: worker.worker })
       }
       const { final, message } = outcome.failure
       if (final || number >= worker.maxAttempts) {
@@ -140,15 +152,33 @@ const work = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<void, AppendErro
 export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavailable, R | Nats | EventLog> =>
   Effect.gen(function*() {
     const log = yield* EventLog
-    const consumer = yield* durable({
+    const { nc } = yield* Nats
+    const open = durable({
       stream: "WORK",
       name: `${worker.actor}-${worker.kind}`,
       filters: [workFilter(worker.actor, worker.kind)],
       ackWaitSeconds,
       maxDeliver
     })
+    let consumer = yield* open
+    /** A slot that ends in the middle hands its job back, so that others need not wait for the time limit: after a second, when this process asks for no more. */
+    const handBack = (message: JsMsg) =>
+      Effect.promise(async () => {
+        message.nak(1_000)
+        if (!nc.isClosed()) await nc.flush().catch(() => undefined)
+      })
     const slot = Effect.gen(function*() {
-      const message = yield* attempt("pull a job", () => consumer.next({ expires: 10_000 }))
+      const message = yield* attempt("pull a job", () => consumer.next({ expires: 10_000 })).pipe(
+        // The server may be away, or the consumer lost: it is made again where it is missing.
+        Effect.catch((error) =>
+          Effect.gen(function*() {
+            yield* Effect.logDebug(`job slot: ${error.message}`)
+            yield* Effect.sleep("300 millis")
+            consumer = yield* open
+            return null
+          })
+        )
+      )
       if (message === null) return
       let job: Job & { readonly dispatch: number }
       try {
@@ -165,11 +195,10 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
         message.term("not a job")
         return
       }
-      const repeated = message.redelivered || job.dispatch > 0
-      const settled = repeated && (yield* log.last(resultSubject(job)).pipe(Effect.orElseSucceed(() => undefined))) !== undefined
+      const settled = (yield* log.last(resultSubject(job)).pipe(Effect.orElseSucceed(() => undefined))) !== undefined
       if (!settled) {
         const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => message.working())), Effect.forever)
-        const outcome = yield* Effect.result(work(worker, job).pipe(Effect.raceFirst(working)))
+        const outcome = yield* Effect.result(work(worker, job).pipe(Effect.raceFirst(working), Effect.onInterrupt(() => handBack(message))))
         if (outcome._tag === "Failure") {
           yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
           message.nak(1_000)
@@ -178,7 +207,7 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
       }
       message.ack()
     }).pipe(
-      Effect.catch((error) => Effect.andThen(Effect.logDebug(`job slot: ${error.message}`), Effect.sleep("300 millis"))),
+      Effect.catch((error) => Effect.andThen(Effect.logWarning(`a job slot of ${worker.kind} goes on after: ${error.message}`), Effect.sleep("300 millis"))),
       Effect.forever
     )
     yield* Effect.all(Array.from({ length: worker.concurrency }, () => slot), { concurrency: "unbounded", discard: true })

@@ -132,7 +132,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
         Effect.gen(function*() {
           const stream = streamOf(filters[0] ?? "")
           const consumer = yield* Effect.acquireRelease(
-            attempt(`read ${filters.join(", ")}`, () =>
+            attemptRead(`read ${filters.join(", ")}`, () =>
               js.consumers.get(stream, {
                 filter_subjects: [...filters],
                 deliver_policy: DeliverPolicy.StartSequence,
@@ -143,7 +143,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
             (consumer) => Effect.promise(() => consumer.delete().catch(() => false))
           )
           if (!live) {
-            const pending = yield* attempt("read pending count", () => consumer.info())
+            const pending = yield* attemptRead("read pending count", () => consumer.info())
             if (pending.num_pending === 0) return Stream.empty
           }
           const messages = yield* Effect.acquireRelease(
