@@ -1,4 +1,5 @@
 /** Dead letters: what could not be processed, why, and how to put it back. A list for people; the truth is in the log. */
+import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream"
 import { Effect, Schema } from "effect"
 import { apiCode, attempt, type LogUnavailable, Nats } from "../eventlog/nats.ts"
 import { type ActorName, deadSubject } from "../eventlog/subjects.ts"
@@ -22,7 +23,31 @@ export interface StandingDeadLetter extends DeadLetter {
   readonly time: string
 }
 
-const decode = Schema.decodeUnknownSync(DeadLetter)
+const decode = Schema.decodeUnknownSync(Schema.fromJsonString(DeadLetter))
+
+/** A message of the stream as a letter; one that is not hides none of the others. */
+const letterOf = (message: StoredMsg): DeadLetter => {
+  try {
+    return decode(message.string())
+  } catch (error) {
+    return {
+      actor: "unknown",
+      kind: "unknown",
+      about: message.subject,
+      error: `not a dead letter: ${error instanceof Error ? error.message : String(error)}`,
+      tries: 0,
+      mend: "Something else published to the stream of dead letters. Drop it."
+    }
+  }
+}
+
+const noMessage = 10037
+
+const standing = (jsm: JetStreamManager, sequence: number): Promise<StoredMsg | null> =>
+  jsm.streams.getMessage("DEAD", { seq: sequence }).catch((error) => {
+    if (apiCode(error) === noMessage) return null
+    throw error
+  })
 
 /** Records a dead letter; the same actor, kind and matter is recorded once per two minutes. */
 export const bury = (letter: DeadLetter): Effect.Effect<void, LogUnavailable, Nats> =>
@@ -38,21 +63,16 @@ export const listDead = (limit = 1_000): Effect.Effect<ReadonlyArray<StandingDea
       const { state } = await jsm.streams.info("DEAD")
       const letters: Array<StandingDeadLetter> = []
       for (let sequence = state.first_seq; sequence <= state.last_seq && letters.length < limit; sequence++) {
-        const message = await jsm.streams.getMessage("DEAD", { seq: sequence }).catch((error) => {
-          if (apiCode(error) === 10037) return null
-          throw error
-        })
-        if (message !== null) letters.push({ ...decode(message.json()), sequence, time: message.timestamp })
+        const message = await standing(jsm, sequence)
+        if (message !== null) letters.push({ ...letterOf(message), sequence, time: message.timestamp })
       }
       return letters
     }))
 
+/** False when no letter of that sequence stands. */
 export const dropDead = (sequence: number): Effect.Effect<boolean, LogUnavailable, Nats> =>
   Effect.flatMap(Nats, ({ jsm }) =>
-    attempt("drop a dead letter", () => jsm.streams.deleteMessage("DEAD", sequence).catch((error) => {
-      if (apiCode(error) === 10037 || apiCode(error) === 10043) return false
-      throw error
-    })))
+    attempt("drop a dead letter", async () => (await standing(jsm, sequence)) !== null && (await jsm.streams.deleteMessage("DEAD", sequence))))
 
 /** Publishes the letter's message again and drops the letter. False when it cannot be put back. */
 export const retryDead = (letter: StandingDeadLetter): Effect.Effect<boolean, LogUnavailable, Nats> =>

@@ -1,7 +1,7 @@
 /** Requests: interactive questions with a deadline, over core request/reply. Many responders share a queue group. */
 import { errors } from "@nats-io/transport-node"
-import { Effect, Schema, Stream } from "effect"
-import { LogUnavailable, Nats } from "../eventlog/nats.ts"
+import { Effect, Result, Schema, Stream } from "effect"
+import { LogUnavailable, maxMessageBytes, Nats } from "../eventlog/nats.ts"
 
 /** Nobody answers this kind of question: the actor is not running. */
 export class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>()("NobodyAnswers", { subject: Schema.String, message: Schema.String }) {}
@@ -16,14 +16,20 @@ const Reply = Schema.Union([
   Schema.Struct({ ok: Schema.Literal(true), value: Schema.Unknown }),
   Schema.Struct({ ok: Schema.Literal(false), tag: Schema.String, message: Schema.String })
 ])
-const decodeReply = Schema.decodeUnknownSync(Schema.fromJsonString(Reply))
+const decodeReply = Schema.decodeUnknownResult(Schema.fromJsonString(Reply))
+
+const tooLarge = (tag: string, bytes: number, limitBytes: number): RequestRefused =>
+  new RequestRefused({ tag, message: `${bytes} bytes are more than one message may have (${limitBytes}): ask for less at once.` })
 
 /** Asks and waits, at most `deadlineMs`. */
 export const request = (subject: string, payload: unknown, deadlineMs: number): Effect.Effect<unknown, RequestError, Nats> =>
   Effect.gen(function*() {
     const { nc } = yield* Nats
+    const body = Buffer.from(JSON.stringify(payload))
+    const limitBytes = nc.info?.max_payload ?? maxMessageBytes
+    if (body.length > limitBytes) return yield* tooLarge("QuestionTooLarge", body.length, limitBytes)
     const message = yield* Effect.tryPromise({
-      try: () => nc.request(subject, JSON.stringify(payload), { timeout: deadlineMs }),
+      try: () => nc.request(subject, body, { timeout: deadlineMs }),
       catch: (error): RequestError => {
         const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
         if (error instanceof errors.NoRespondersError || cause instanceof errors.NoRespondersError) {
@@ -35,7 +41,11 @@ export const request = (subject: string, payload: unknown, deadlineMs: number): 
         return new LogUnavailable({ operation: "request", message: error instanceof Error ? error.message : String(error) })
       }
     })
-    const reply = decodeReply(message.string())
+    const decoded = decodeReply(message.string())
+    if (Result.isFailure(decoded)) {
+      return yield* new RequestRefused({ tag: "ForeignAnswer", message: `the answer to ${subject} is not one of this version's: is another version, or another program, answering?` })
+    }
+    const reply = decoded.success
     if (!reply.ok) return yield* new RequestRefused({ tag: reply.tag, message: reply.message })
     return reply.value
   })
@@ -49,10 +59,13 @@ export interface Responder<E extends { readonly _tag: string; readonly message: 
   readonly handle: (payload: unknown) => Effect.Effect<unknown, E, R>
 }
 
+const refusal = (tag: string, message: string): Buffer => Buffer.from(JSON.stringify({ ok: false, tag, message }))
+
 /** Answers until interrupted. Failures and defects of a handler go to the asker; the responder lives. */
 export const respond = <E extends { readonly _tag: string; readonly message: string }, R>(responder: Responder<E, R>): Effect.Effect<void, LogUnavailable, R | Nats> =>
   Effect.scoped(Effect.gen(function*() {
     const { nc } = yield* Nats
+    const limitBytes = nc.info?.max_payload ?? maxMessageBytes
     const subscription = yield* Effect.acquireRelease(
       Effect.sync(() => nc.subscribe(responder.subject, { queue: responder.queue })),
       (subscription) => Effect.sync(() => subscription.unsubscribe())
@@ -62,14 +75,15 @@ export const respond = <E extends { readonly _tag: string; readonly message: str
         (message) =>
           Effect.gen(function*() {
             const payload = yield* Effect.try({ try: () => message.json() as unknown, catch: () => ({ _tag: "BadRequest", message: "the request is not JSON" }) })
-            return yield* responder.handle(payload)
+            const value = yield* responder.handle(payload)
+            const body = Buffer.from(JSON.stringify({ ok: true, value: value ?? null }))
+            return body.length > limitBytes ? yield* tooLarge("AnswerTooLarge", body.length, limitBytes) : body
           }).pipe(
-            Effect.map((value) => ({ ok: true as const, value })),
-            Effect.catch((error) => Effect.succeed({ ok: false as const, tag: error._tag, message: error.message })),
+            Effect.catch((error) => Effect.succeed(refusal(error instanceof RequestRefused ? error.tag : error._tag, error.message))),
             Effect.catchDefect((defect) =>
-              Effect.andThen(Effect.logError("a request handler broke", defect), Effect.succeed({ ok: false as const, tag: "Defect", message: "the responder broke on this request; its log says where" }))
+              Effect.andThen(Effect.logError("a request handler broke", defect), Effect.succeed(refusal("Defect", "the responder broke on this request; its log says where")))
             ),
-            Effect.map((reply) => void message.respond(JSON.stringify(reply)))
+            Effect.map((body) => void message.respond(body))
           ),
         { concurrency: responder.concurrency, unordered: true }
       ),
