@@ -1,0 +1,167 @@
+/**
+ * Index changes as rows of one LanceDB table. The table is only added to, and one addition is one version: changes and the checkpoint
+ * they lead to appear together or not at all. A user is loaded by applying their rows in order, so that a change stored twice is one.
+ */
+import type { Table } from "@lancedb/lancedb"
+import { createRequire } from "node:module"
+import { type IndexChange, userOf } from "./memory-index.ts"
+
+// LanceDB requires this copy of the library; an imported one has other classes, which it refuses.
+const arrow = createRequire(import.meta.url)("apache-arrow") as typeof import("apache-arrow")
+
+/** A change with its place in the order of all changes of this folder. */
+export interface StoredChange {
+  readonly place: number
+  readonly change: IndexChange
+}
+
+const checkpointUser = "\u0000checkpoint"
+
+const texts = ["user", "change", "id", "kind", "text", "speaker", "time", "meant", "turns", "conversation", "other"] as const
+const numbers = ["sequence", "place"] as const
+type Row = Partial<Record<(typeof texts)[number], string>> & { sequence: number; place: number; vector?: Float32Array }
+
+const vectorType = (dimensions: number) => new arrow.FixedSizeList(dimensions, new arrow.Field("item", new arrow.Float32(), true))
+
+export const schemaOf = (dimensions: number) =>
+  new arrow.Schema([
+    ...texts.map((name) => new arrow.Field(name, new arrow.Utf8(), true)),
+    ...numbers.map((name) => new arrow.Field(name, new arrow.Float64(), false)),
+    new arrow.Field("vector", vectorType(dimensions), true)
+  ])
+
+const rowOf = ({ change, place }: StoredChange): Row => {
+  const row: Row = { user: userOf(change), change: change._tag, place, sequence: 0 }
+  switch (change._tag) {
+    case "Put": {
+      const { conversation, id, kind, meant, sequence, speaker, text, time, turns, vector } = change.memory
+      return {
+        ...row, id, kind, text, speaker, time, conversation, sequence, turns: JSON.stringify(turns),
+        ...(meant === undefined ? {} : { meant }),
+        ...(vector === undefined ? {} : { vector })
+      }
+    }
+    case "SetVector":
+      return { ...row, id: change.id, vector: change.vector }
+    case "Supersede":
+      return { ...row, id: change.id, other: change.by, sequence: change.sequence }
+    case "Restore":
+      return { ...row, id: change.id, sequence: change.sequence }
+    case "Remove":
+      return { ...row, id: change.id }
+  }
+}
+
+/** Changes and the checkpoint after them as one Arrow table. Vectors were checked before. */
+export const tableOf = (changes: ReadonlyArray<StoredChange>, checkpoint: number, dimensions: number) => {
+  const last = (changes.at(-1)?.place ?? 0) + 0.5
+  const rows: ReadonlyArray<Row> = [...changes.map(rowOf), { user: checkpointUser, change: "checkpoint", sequence: checkpoint, place: last }]
+  const values = new Float32Array(rows.length * dimensions)
+  const valid = new Uint8Array(Math.ceil(rows.length / 8))
+  let missing = 0
+  rows.forEach(({ vector }, at) => {
+    if (vector === undefined) missing += 1
+    else {
+      values.set(vector, at * dimensions)
+      valid[at >> 3] = (valid[at >> 3] ?? 0) | (1 << (at & 7))
+    }
+  })
+  const child = arrow.makeData({ type: new arrow.Float32(), length: values.length, nullCount: 0, data: values })
+  const vectors = arrow.makeData({ type: vectorType(dimensions), length: rows.length, nullCount: missing, nullBitmap: valid, child })
+  const schema = schemaOf(dimensions)
+  const columns = [
+    ...texts.map((name) => arrow.vectorFromArray(rows.map((row) => row[name] ?? null), new arrow.Utf8()).data[0]),
+    ...numbers.map((name) => arrow.makeData({ type: new arrow.Float64(), length: rows.length, nullCount: 0, data: Float64Array.from(rows, (row) => row[name]) })),
+    vectors
+  ]
+  const struct = arrow.makeData({ type: new arrow.Struct(schema.fields), length: rows.length, nullCount: 0, children: columns as never })
+  return new arrow.Table(schema, new arrow.RecordBatch(schema, struct as never))
+}
+
+/** A text in a LanceDB condition; there are no parameters. */
+const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`
+export const ofUser = (user: string): string => `user = ${quoted(user)}`
+
+/** The sequence up to which the table is complete, and the place of its last change. */
+export const readCheckpoint = async (table: Table): Promise<{ readonly checkpoint: number; readonly place: number }> => {
+  const found = await table.query().where(ofUser(checkpointUser)).select(["sequence", "place"]).toArrow()
+  let checkpoint = 0
+  let place = 0
+  for (const row of found) {
+    checkpoint = Math.max(checkpoint, Number(row["sequence"]))
+    place = Math.max(place, Number(row["place"]))
+  }
+  return { checkpoint, place: Math.ceil(place) }
+}
+
+/** Rows decoded between two pauses, so that loading a large user does not hold up everybody else. */
+const rowsAtOnce = 1_000
+
+/**
+ * One user's changes in order.
+ *
+ * @throws Error when a row cannot be read: the folder is damaged
+ */
+export const readChanges = async (table: Table, user: string, dimensions: number, each: (change: IndexChange) => void): Promise<void> => {
+  const found = await table.query().where(ofUser(user)).select([...texts.filter((name) => name !== "user"), ...numbers, "vector"]).toArrow()
+  // An empty result comes without columns.
+  if (found.numRows === 0) return
+  const column = (name: string) => {
+    const values = found.getChild(name)
+    if (values === null) throw new Error(`column ${name} is missing`)
+    return values
+  }
+  const places = column("place").toArray() as Float64Array
+  const order = [...places.keys()].sort((a, b) => (places[a] ?? 0) - (places[b] ?? 0))
+  const columns = Object.fromEntries([...texts.filter((name) => name !== "user"), "sequence", "vector"].map((name) => [name, column(name)]))
+  const text = (name: (typeof texts)[number], row: number): string => String(columns[name]?.get(row) ?? "")
+  const vectorAt = (row: number): Float32Array | undefined => {
+    const value = columns["vector"]?.get(row) as { readonly toArray: () => Float32Array } | null | undefined
+    if (value === null || value === undefined) return undefined
+    const vector = Float32Array.from(value.toArray())
+    if (vector.length !== dimensions) throw new Error(`a stored vector has ${vector.length} numbers where ${dimensions} are due`)
+    return vector
+  }
+  for (const [at, row] of order.entries()) {
+    if (at > 0 && at % rowsAtOnce === 0) await new Promise((resolve) => setImmediate(resolve))
+    const id = text("id", row)
+    const sequence = Number(columns["sequence"]?.get(row))
+    switch (text("change", row)) {
+      case "Put": {
+        const kind = text("kind", row) === "fact" ? "fact" : "turn"
+        const meant = columns["meant"]?.get(row) as string | null | undefined
+        const vector = vectorAt(row)
+        each({
+          _tag: "Put",
+          memory: {
+            id, kind, sequence, user,
+            text: text("text", row),
+            speaker: text("speaker", row),
+            time: text("time", row),
+            conversation: text("conversation", row),
+            turns: JSON.parse(text("turns", row)) as [string, ...Array<string>],
+            ...(meant === null || meant === undefined ? {} : { meant }),
+            ...(vector === undefined ? {} : { vector })
+          }
+        })
+        break
+      }
+      case "SetVector": {
+        const vector = vectorAt(row)
+        if (vector !== undefined) each({ _tag: "SetVector", user, id, vector })
+        break
+      }
+      case "Supersede":
+        each({ _tag: "Supersede", user, id, by: text("other", row), sequence })
+        break
+      case "Restore":
+        each({ _tag: "Restore", user, id, sequence })
+        break
+      case "Remove":
+        each({ _tag: "Remove", user, id })
+        break
+      default:
+        throw new Error(`a row of kind "${text("change", row)}" is unknown`)
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import { Effect } from "effect"
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { layer } from "#shared/memoryindex/lancedb-layer"
+import { type IndexChange, MemoryIndex } from "#shared/memoryindex/memory-index"
+import { memoryIndexConformance } from "#test/conformance/memory-index"
+import { effect } from "#test/support/effect"
+
+const root = mkdtempSync(join(tmpdir(), "metamem-index-"))
+test.after(() => rmSync(root, { recursive: true, force: true }))
+let folders = 0
+const fresh = (): string => join(root, String(++folders))
+const open = (folder: string, model = "m") => layer({ folder, dimensions: 8, model })
+
+memoryIndexConformance(test, () => open(fresh()))
+
+const put = (n: number, user = "u", vector?: Float32Array): IndexChange => ({
+  _tag: "Put",
+  memory: {
+    id: `m${n}`, kind: "turn", text: `note number ${n} about lamps`, speaker: "user", time: "2026-01-01T00:00:00.000Z", turns: [`m${n}`],
+    user, conversation: "c", sequence: n, ...(vector === undefined ? {} : { vector })
+  }
+})
+const axis = Float32Array.from({ length: 8 }, (_, at) => (at === 2 ? 1 : 0))
+const count = (user: string) =>
+  Effect.gen(function*() {
+    return (yield* (yield* MemoryIndex).search(user, { by: { text: "lamps" }, limit: 10_000 })).length
+  })
+
+effect(test, "what was applied is there after closing and opening again, with vectors, successors and checkpoint", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      yield* index.apply([put(1, "o'brien"), put(2, "o'brien", axis), put(3, "other")], 3)
+      yield* index.apply([{ _tag: "SetVector", user: "o'brien", id: "m1", vector: axis }, { _tag: "Supersede", user: "o'brien", id: "m2", by: "m1", sequence: 5 }], 5)
+    }).pipe(Effect.provide(open(folder)))
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      assert.is(yield* index.checkpoint, 5)
+      const [first, second] = yield* index.get("o'brien", ["m1", "m2"])
+      assert.equal([...(first?.vector ?? [])], [...axis])
+      assert.is(second?.supersededBy, "m1")
+      assert.is(yield* count("o'brien"), 1)
+      assert.is(yield* count("other"), 1)
+    }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+effect(test, "a user asked for while changes stream in misses none and doubles none", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.gen(function*() {
+      yield* (yield* MemoryIndex).apply(Array.from({ length: 3_000 }, (_, n) => put(n)), 3_000)
+    }).pipe(Effect.provide(open(folder)))
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      const stream = Effect.forEach(Array.from({ length: 100 }, (_, n) => n), (n) => Effect.andThen(index.apply([put(2_990 + n), put(3_000 + n)], 3_000 + n), Effect.yieldNow))
+      yield* Effect.all([stream, count("u"), count("u")], { concurrency: 3 })
+      assert.is(yield* count("u"), 3_100)
+    }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+for (const [name, harm] of [
+  ["deleted", (slot: string) => rmSync(slot, { recursive: true })],
+  ["damaged", (slot: string) => {
+    for (const file of readdirSync(slot, { recursive: true, encoding: "utf8" })) if (file.endsWith(".manifest")) writeFileSync(join(slot, file), "no manifest")
+  }],
+  ["emptied", (slot: string) => rmSync(join(slot, "changes.lance"), { recursive: true })]
+] as const) {
+  effect(test, `a folder that was ${name} starts from checkpoint 0 and can be filled again`, () =>
+    Effect.gen(function*() {
+      const folder = fresh()
+      yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1)], 7)).pipe(Effect.provide(open(folder)))
+      harm(join(folder, "0"))
+      yield* Effect.gen(function*() {
+        const index = yield* MemoryIndex
+        assert.is(yield* index.checkpoint, 0)
+        assert.is(yield* count("u"), 0)
+        yield* index.apply([put(1)], 7)
+        assert.is(yield* count("u"), 1)
+      }).pipe(Effect.provide(open(folder)))
+    }), 60_000)
+}
+
+effect(test, "data files lost under a running index are a typed error, and it begins anew", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1), put(2, "v")], 7)).pipe(Effect.provide(open(folder)))
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      rmSync(join(folder, "0", "changes.lance", "data"), { recursive: true })
+      const error = yield* Effect.flip(count("u"))
+      assert.is(error.reason, "Damaged")
+      assert.match(error.message, /checkpoint 0/)
+      assert.is(yield* index.checkpoint, 0)
+      yield* index.apply([put(1)], 7)
+      assert.is(yield* count("u"), 1)
+    }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+effect(test, "an index of another model is not read", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1)], 7)).pipe(Effect.provide(open(folder, "old")))
+    assert.is(yield* Effect.flatMap(MemoryIndex, (index) => index.checkpoint).pipe(Effect.provide(open(folder, "new"))), 0)
+  }), 60_000)
+
+effect(test, "two owners of one folder get a slot each", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.gen(function*() {
+      yield* (yield* MemoryIndex).apply([put(1)], 1)
+      yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(2)], 2)).pipe(Effect.provide(open(folder), { local: true }))
+      assert.is(yield* count("u"), 1)
+    }).pipe(Effect.provide(open(folder)))
+    assert.ok(existsSync(join(folder, "1")))
+  }), 60_000)
+
+test.run()
