@@ -35,14 +35,25 @@ const showProgress = (label, bytesSoFar) => {
 }
 
 let child
-/** Ends the child process at work, if there is one, with all that it started. */
-export const endChild = () => {
+const signalGroup = (signal) => {
   try {
-    if (child?.pid !== undefined) process.kill(-child.pid, "SIGTERM")
+    if (child?.pid !== undefined) process.kill(-child.pid, signal)
   } catch {
     // It ended by itself.
   }
 }
+
+let stopping = false
+/** Ends the child process at work, if there is one, with all that it started; done when it is gone, which takes 5 s at most. */
+export const endChild = () =>
+  new Promise((gone) => {
+    stopping = true
+    if (child === undefined) return gone()
+    child.once("close", gone)
+    signalGroup("SIGTERM")
+    setTimeout(() => signalGroup("SIGKILL"), 4_000)
+    setTimeout(gone, 5_000)
+  })
 
 /** Output kept of a child, in characters: enough for its error. */
 const outputMax = 20_000
@@ -58,6 +69,8 @@ export const run = (command, args, { env = process.env, cwd, limitMs, label, byt
     const end = (code, extra) => {
       clearTimeout(limit)
       quiet()
+      // When all is to end, nothing may go on after the child.
+      if (stopping) return
       child = undefined
       done({ code, output: output + extra })
     }
@@ -69,7 +82,7 @@ export const run = (command, args, { env = process.env, cwd, limitMs, label, byt
     let overdue = false
     const limit = setTimeout(() => {
       overdue = true
-      endChild()
+      signalGroup("SIGKILL")
     }, limitMs)
     child.once("error", (error) => end(undefined, error.message))
     child.once("close", (code) => end(overdue ? undefined : code ?? undefined, overdue ? `\nstopped after ${Math.round(limitMs / 60_000)} minutes` : ""))

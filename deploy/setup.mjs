@@ -251,9 +251,10 @@ const languageModel = () => {
 
 for (const [signal, number] of [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]]) {
   process.on(signal, () => {
-    endChild()
-    say("set-up was stopped; run it again and it goes on where it was")
-    process.exit(128 + number)
+    void endChild().then(() => {
+      say("set-up was stopped; run it again and it goes on where it was")
+      process.exit(128 + number)
+    })
   })
 }
 
