@@ -169,7 +169,7 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
           if (limited > tries * limitedFactor) {
             return yield* fail(new RateLimited({ message: `${at} turns requests away for their number: ${failure.message}. Lower ${settingOf(role, "CONCURRENCY")} or ask for a higher quota.` }))
           }
-          waitMs = failure.retryAfterMs ?? (yield* backoff(patience.backoffMs, limited))
+          waitMs = yield* comeBack(failure.retryAfterMs, patience.backoffMs, limited)
           break
         }
         case "timedOut": {
@@ -190,7 +190,7 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
           if (failures >= tries) {
             return yield* fail(new EndpointUnavailable({ message: `${at} failed ${failures} times, last: ${failure.message}. See that it runs and that the address is right.` }))
           }
-          waitMs = failure.retryAfterMs ?? (yield* backoff(patience.backoffMs, failures))
+          waitMs = yield* comeBack(failure.retryAfterMs, patience.backoffMs, failures)
           break
         }
         case "rejected": {
@@ -235,6 +235,10 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
 /** Milliseconds before another try: doubled with each failure, spread by half so that callers do not come back together. */
 const backoff = (firstMs: number, failures: number): Effect.Effect<number> =>
   Effect.map(Random.next, (random) => Math.min(backoffMaxMs, firstMs * 2 ** (failures - 1)) * (0.5 + random))
+
+/** No earlier than the endpoint asks, and a little later, so that all it turned away do not come back at once. */
+const comeBack = (retryAfterMs: number | undefined, firstMs: number, failures: number): Effect.Effect<number> =>
+  retryAfterMs === undefined ? backoff(firstMs, failures) : Effect.map(Random.next, (random) => retryAfterMs * (1 + random / 4))
 
 /**
  * Of the replicas that may be asked now the one with the fewest requests in flight; else the one that opens first. The one that just

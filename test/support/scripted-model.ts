@@ -244,9 +244,14 @@ export const scriptedModel = (options: ScriptedOptions = {}): Effect.Effect<Scri
           if (request.url?.endsWith("/models")) return json(response, 200, { object: "list", data: models.map((id) => ({ id, object: "model" })) })
           model.inFlight.now += 1
           model.inFlight.most = Math.max(model.inFlight.most, model.inFlight.now)
-          response.on("close", () => {
-            model.inFlight.now -= 1
-          })
+          let isCounted = true
+          const done = () => {
+            if (isCounted) model.inFlight.now -= 1
+            isCounted = false
+          }
+          // Before the caller can have the reply, or when the caller went away.
+          response.on("prefinish", done)
+          response.on("close", done)
           answerChat(request, response).catch((error: unknown) => refuse(response, 500, String(error)))
         })
         await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
