@@ -7,6 +7,7 @@ import { plainText } from "./operations.ts"
 /** Words of talk about memories, questions and answers: never a leak, however rare they are in the training material. */
 const plainWords = new Set(
   `about above account across action actions actual add adding advice after again against ago aim all along already also although always amount amounts anchor
+been am could would might shall cannot let go going gone got many much per via yours ours mine hers himself herself themselves anyone everyone everybody nobody anywhere everywhere nowhere upon toward among amid beyond within besides despite except like unlike whereas whereby thus hence therefore instead meanwhile moreover perhaps maybe quite rather too very almost nearly hardly barely mostly partly wholly simply merely
 another answer answers any anything appear appears apply approach around ask asked asking asks assistant assume assumed attempt attention avoid avoided away back base based
 because before begin beginning being below best between beyond both build calculate calendar called candidate careful carefully carry case cases category cautious certain chance change
 changed changes chat chats check checked checking choice choose chosen cite claim clear clearly close closest collect combine combined come comes common compare comparing complete

@@ -1,0 +1,67 @@
+/**
+ * Questions in the log. They stand under the user whose memory is asked, because they hold that user's words; runs and jobs refer to
+ * them by id. The evaluator writes them; the retriever reads the text, and never the reference answer.
+ */
+import { Effect, Result, Schema } from "effect"
+import { Question } from "../domain/question.ts"
+import type { CorruptCommit } from "../eventlog/envelope.ts"
+import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "../eventlog/event.ts"
+import { EventLog } from "../eventlog/event-log.ts"
+import type { LogUnavailable } from "../eventlog/nats.ts"
+import { memorySubject } from "../eventlog/subjects.ts"
+
+/** A data set's question was made known. The same id never gets another text or answer. */
+export const QuestionRegistered = defineEvent("QuestionRegistered", { version: 1, payload: Question })
+export type QuestionRegistered = EventOf<typeof QuestionRegistered>
+export const questionCodec = eventCodec([QuestionRegistered])
+
+export interface QuestionRef {
+  readonly id: string
+  readonly user: string
+}
+
+/** No question of that id stands in the log for this user. */
+export class UnknownQuestion extends Schema.TaggedError<UnknownQuestion>()("UnknownQuestion", { id: Schema.String, message: Schema.String }) {}
+
+export const questionsSubject = (tenant: string, user: string): string => memorySubject({ tenant, user, conversation: "questions" }, "evaluator")
+
+export type QuestionError = LogUnavailable | CorruptCommit | UnreadableEvent | UnknownQuestion
+
+export interface Questions {
+  readonly load: (tenant: string, ref: QuestionRef) => Effect.Effect<Question, QuestionError>
+}
+
+/** Users whose questions are kept folded in this process; the rest is read again. */
+const cachedUsers = 2_000
+
+/** A reader of questions with a cache: questions never change once registered. */
+export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.map(EventLog, (log) => {
+  const cache = new Map<string, ReadonlyMap<string, Question>>()
+  const fold = Effect.fnUntraced(function*(subject: string) {
+    const questions = new Map<string, Question>()
+    for (const commit of yield* log.load(subject)) {
+      for (const stored of commit.events) {
+        const event = questionCodec.decode(stored)
+        if (Result.isFailure(event)) return yield* event.failure
+        const { _tag, ...question } = event.success
+        questions.set(question.id, question)
+      }
+    }
+    if (cache.size >= cachedUsers) for (const oldest of cache.keys()) {
+      cache.delete(oldest)
+      break
+    }
+    cache.set(subject, questions)
+    return questions
+  })
+  return {
+    load: Effect.fnUntraced(function*(tenant: string, ref: QuestionRef): Effect.fn.Return<Question, QuestionError> {
+      const subject = questionsSubject(tenant, ref.user)
+      const found = cache.get(subject)?.get(ref.id) ?? (yield* fold(subject)).get(ref.id)
+      if (found === undefined) {
+        return yield* new UnknownQuestion({ id: ref.id, message: `question ${ref.id} of user ${ref.user} is not registered; run \`metamem build\` on its data set first` })
+      }
+      return found
+    })
+  }
+})
