@@ -42,7 +42,7 @@ const request =
 const imperative =
   /^(?:write|give|help|tell|show|make|create|explain|suggest|recommend|let|list|generate|provide|describe|compare|summari[sz]e|translate|rewrite|imagine|pretend|consider|find|continue|add|change|use|answer|respond|keep|do not|don't)\b/i
 const filler =
-  /^(?:been a while\b|sounds\b|congrat\w*\b|(?:no|way) (?:worries|to go)\b|of course\b|anytime\b|(?:i|we)(?:'m|'d| am| do| would| really| totally| completely| just| also)* (?:see(?: what you mean)?[.!,]?$|understand\b|agree\b|think (?:so|that's|that is|it's|you)|hope (?:so|this|that|you|it)|guess (?:so|you)|know,? right|appreciate\b|apologi[sz]e|bet\b|hear you|get it\b|got it\b|don't know\b|do not know\b|have no idea|have (?:a|one|another|some|a few) (?:more )?questions?|(?:so )?(?:glad|happy|sorry|excited) (?:you|to hear|that you|it|for you|to help)|not sure\b|love (?:it|that|this)[.!]*$|will (?:try|check|definitely|give|look|keep|do)\b(?:.{0,40})$)|(?:my|our) (?:pleasure|bad|apologies|question|next question)\b|got it\b|me too\b|same here\b)/i
+  /^(?:been a while\b|sounds\b|congrat\w*\b|(?:no|way) (?:worries|to go)\b|of course\b|anytime\b|(?:i|we)(?:'m|'d| am| do| would| really| totally| completely| just| also)* (?:see(?: what you mean)?[.!,]?$|understand\b|agree\b|think (?:so|that's|that is|it's|you)|hope (?:so|this|that|you|it)|guess (?:so|you)|know,? right|appreciate\b|apologi[sz]e|bet\b|hear you|get it\b|got it\b|don't know\b|do not know\b|have no idea|have (?:a|one|another|some|a few) (?:more )?questions?|(?:so )?(?:glad|happy|sorry|excited) (?:you|to hear|that you|it|for you|to help|i could help|we could help)|not sure\b|love (?:it|that|this)[.!]*$|will (?:try|check|definitely|give|look|keep|do)\b(?:.{0,40})$)|(?:my|our) (?:pleasure|bad|apologies|question|next question)\b|got it\b|me too\b|same here\b)/i
 const praise =
   /^(?:that|this|it|those|these|they|there)(?:'s|'re| is| are| was| were| all)?(?: sounds?| looks?| makes?| would be| will be| seems?)?(?: like)?(?: so| such| really| very| a| an| truly| pretty| quite)* (?:great|good|helpful|useful|awesome|amazing|perfect|sense|wonderful|interesting|fantastic|nice|cool|fun|exciting|true|exactly|lovely|delicious|beautiful|brilliant|incredible|inspiring)\b.{0,80}$/i
 const supposition = /\b(?:if (?:i|we) (?:were|was|had|could|did)|i wish|imagine|suppose|let's say|hypothetically|what if|as if)\b|^if\b/i
@@ -57,7 +57,7 @@ const stop = new Set(
 
 /** Takes greetings, connectives and calls by name off the front and calls by name off the end. */
 const strip = (sentence: string, names: ReadonlyArray<string>): string => {
-  let text = sentence
+  let text = sentence.replace(/^[^\p{L}\p{N}"'([$€£]+/u, "")
   for (const name of names) {
     if (text.startsWith(name) && /^[,!]\s/.test(text.slice(name.length))) text = text.slice(name.length + 1).trimStart()
     const called = text.lastIndexOf(`, ${name}`)

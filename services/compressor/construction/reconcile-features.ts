@@ -15,7 +15,9 @@ const numbers = new Map<string, string>(
 )
 const empty = new Set(
   ("a an the of to in on at for with by from as into onto upon about and or but if because so that this these those which who whom whose it its i me my mine we us our ours you your he him his she her hers they them their user " +
-    "is are was were be been being am do does did has have had will would can could should may might must shall here there then than up out over off just very really quite please").split(" ")
+    "is are was were be been being am do does did has have had will would can could should may might must shall here there then than up out over off just very really quite please " +
+    "think thinks thinking thought plan plans planning look looks looking try trying start starting get gets getting got go going make making need needs want wants feel feels consider considering find finding good great actually also " +
+    "definitely heard using recently lately sometime option options idea while more most some any other others able sure lot new way thing things something").split(" ")
 )
 const weekdays = /^(?:mon|tues|wednes|thurs|fri|satur|sun)days?$/
 const months = /^(?:january|february|march|april|may|june|july|august|september|october|november|december|spring|summer|autumn|winter|weekdays?|weekends?)$/
@@ -29,7 +31,7 @@ const correctionCue = /\b(?:mistyped|had it wrong|i was wrong|correction|i meant
 const negation = /\b(?:not|no|never|none|nobody|nothing|neither|nor|cannot|can't|won't|don't|doesn't|didn't|isn't|aren't|wasn't|weren't|haven't|hasn't|hadn't|without|stopped|gave up|given up)\b/i
 const eventVerb =
   /\b(?:bought|paid|sold|ran|visited|went|walked|drove|got|read|sent|beat|broke|took|had|lost|saw|met|made|attended|watched|was repaired|were|promised|cancelled|changed|gave|won|repaired|flew|wrote|told|came|ate|slept)\b/i
-const openVerb = /\b(?:likes?|loves?|hates?|enjoys?|wants?|wish(?:es)?|would like|i'd like|promised|bought|speaks?|visited|learning|good at|good|eat|afraid|own|(?:have|has) an?|bringing|takes tablets|takes drops|allergic|plays? (?:football|tennis)|gave up|cancelled|plans?)\b/i
+const openVerb = /\b(?:likes?|loves?|hates?|enjoys?|wants?|wish(?:es)?|would like|i'd like|promised|bought|speaks?|visited|learning|good at|good|eat|afraid|own|(?:have|has) an?|bringing|takes tablets|takes drops|allergic|thinks?|thinking|planning|looking (?:for|to|into)|trying|considering|excited|hoping|heard|interested|needs?|going to|(?:i|we|they|user|i'll|we'll) will|feels?|enjoying|has been|have been|plays? (?:football|tennis)|gave up|cancelled|plans?)\b/i
 const stateVerb =
   /\b(?:is|are|am|lives?|works?|costs?|uses?|use|rent|keeps?|keep|goes|takes?|take|sleeps?|trains?|leaves|lands|arrives|close|closes|belongs|weighs?|favourite|charging|reading|studying|insured|led|prefers?|plays?|drink|has|have|owe|teaches|stays?|starts?|opens?|runs?)\b/i
 const kin = new Set(
@@ -100,9 +102,31 @@ const subjectOf = (statement: Statement): ReadonlySet<string> => {
   return new Set((at < 0 ? statement.tokens.slice(0, 3) : statement.tokens.slice(0, at)).filter((token) => !["the", "a", "an", "my", "our", "i", "we", "user"].includes(token)))
 }
 
+/** Words that say outright that something before no longer holds. */
+const outright =
+  /\b(?:no longer|any ?more|instead|cancel(?:led|ed)|called off|changed|moved|switched|replaced|stopped|quit|gave up|given up|sold|stolen|stole|put off|postponed|mistyped|had it wrong|never was|it was never|is over|are over|is back|has gone|has closed|used up|transferred|gave .{1,20} back|paid .{1,20} back)\b/i
+
+/** True when the later statement announces a change in so many words. */
+export const saysChange = (later: Statement): boolean => outright.test(later.text)
+/** True for wishes, plans and opinions, which add up instead of replacing each other. */
+export const isOpen = (statement: Statement): boolean => openVerb.test(statement.text)
+
+/** Share of the earlier statement's content words that the later one names too, [0, 1]. */
+export const coverage = (earlier: Statement, later: Statement): number =>
+  earlier.content.size === 0 ? 0 : shared(earlier.content, later.content) / earlier.content.size
+
+/** False for statements about the user alone. */
+export const hasSubject = (statement: Statement): boolean => subjectOf(statement).size > 0
+
+/** True when all that the earlier statement is about, beyond the user, is named in the later one. */
+export const subjectStays = (earlier: Statement, later: Statement): boolean => {
+  const subject = [...subjectOf(earlier)]
+  return subject.length > 0 && subject.every((token) => later.tokens.includes(token))
+}
+
 export const featureNames = [
   "overlap", "contained", "sameNames", "otherNames", "sameNumbers", "otherNumbers", "newNumbers", "otherDays", "polarity", "change", "changeWithOverlap",
-  "ended", "addition", "exception", "correction", "sameSubject", "otherSubject", "prefix", "suffix", "stateFrame", "openFrame", "eventFrame", "bothEvents", "otherKin", "reordered", "longer",
+  "ended", "addition", "exception", "correction", "sameSubject", "otherSubject", "prefix", "suffix", "stateFrame", "openFrame", "eventFrame", "bothEvents", "otherKin", "reordered",
   "polarityAlone", "stateValue", "changeSameSubject"
 ] as const
 export type FeatureName = (typeof featureNames)[number]
@@ -122,7 +146,7 @@ export const featuresOf = (earlier: Statement, later: Statement): Features => {
   const a = subjectOf(earlier)
   const b = subjectOf(later)
   const sameSubject = a.size === b.size && shared(a, b) === a.size
-  const framed = prefix >= 2 && prefix / shortest >= 0.34
+  const framed = prefix >= 2 && prefix / shortest >= 0.34 && contained > 0
   const isEvent = (one: Statement): boolean => eventVerb.test(one.text) && !/\b(?:is|are|am|has gone|lives|works)\b/i.test(one.text)
   const kinOf = (one: Statement): ReadonlySet<string> => new Set(one.tokens.filter((token) => kinStems.has(token)))
   const change = changeCue.test(later.text)
@@ -156,7 +180,6 @@ export const featuresOf = (earlier: Statement, later: Statement): Features => {
       return (x.size > 0 || y.size > 0) && (shared(x, y) < x.size || shared(x, y) < y.size)
     })()),
     reordered: bit(overlap > 0.99 && prefix < shortest),
-    longer: bit(later.content.size > earlier.content.size + 3),
     polarityAlone: bit(negation.test(earlier.text) !== negation.test(later.text) && contained > 0.99),
     stateValue: bit(sameSubject && overlap < 0.99 && stateVerb.test(earlier.text) && !isEvent(earlier) && !isEvent(later) && !openVerb.test(earlier.text) && suffix > 0),
     changeSameSubject: bit(change && (sameSubject || (a.size > 0 && shared(a, b) === a.size)))

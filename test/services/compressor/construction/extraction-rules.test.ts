@@ -5,6 +5,8 @@ import { extractFacts, factsPerTurnLimit } from "#services/compressor/constructi
 import { sentencesOf } from "#services/compressor/construction/sentences"
 
 const test = suite("facts by rule")
+/** Processor time of this process: a busy machine does not make the code slower. */
+const cpuMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000
 const time = "2026-05-20T18:00:00.000Z"
 const said = (text: string, speaker = "user", id = "t1"): Turn => ({ id, speaker, text, time })
 const texts = (...turns: ReadonlyArray<Turn>): ReadonlyArray<string> => extractFacts(turns).map(({ text }) => text)
@@ -41,6 +43,7 @@ for (const sentence of [
   "I see.",
   "I agree with you.",
   "I hope this helps.",
+  "😊 I'm glad I could help!",
   "Write me a poem about my cat.",
   "Yes.",
   "Hi Melanie!",
@@ -107,12 +110,12 @@ test("pasted material gives a bounded number of facts", () => {
 })
 
 test("odd texts neither fail nor stall", () => {
-  const started = performance.now()
+  const started = cpuMs()
   for (const text of ["", " ", "🗺️", "我住在北京。我有一只猫。", "אני גר בחיפה.", "I ".repeat(50_000), "word ".repeat(100_000), "(((((".repeat(5000), "I'm ".repeat(9000), "- ".repeat(20_000), "a. ".repeat(10_000), "I, and so ".repeat(3000)]) {
     extractFacts([said(text)])
     extractFacts([said(text, "assistant")])
   }
-  assert.ok(performance.now() - started < 3000)
+  assert.ok(cpuMs() - started < 3000)
 })
 
 test("the same turns give the same facts", () => {
@@ -131,9 +134,9 @@ test("two thousand turns are read within a second", () => {
     i % 2 === 0
       ? said(`I've been restoring chart number ${i} since last Tuesday, but the glue is stubborn. By the way, my sister visited on Friday and we ate at the quay. Do you know a solvent?`, "user", `t${i}`)
       : said(`Here are some options:\n\n1. **Acetone ${i}**: fast.\n2. **Ethanol**: mild.\n\nTest each of them on a corner first, because the paper may stain. `.repeat(3), "assistant", `t${i}`))
-  const started = performance.now()
+  const started = cpuMs()
   for (let i = 0; i < turns.length; i += 8) extractFacts(turns.slice(i, i + 8))
-  assert.ok(performance.now() - started < 1000)
+  assert.ok(cpuMs() - started < 1000)
 })
 
 test.run()

@@ -4,6 +4,8 @@ import { compressLexically } from "#services/compressor/construction/lexical-com
 import { protectedWords } from "#services/compressor/construction/protection"
 
 const test = suite("compression without weights")
+/** Processor time of this process: a busy machine does not make the code slower. */
+const cpuMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000
 
 const text = "Well, I really think that the old chart of the harbour was not sold to the museum in Brennick on 14 March 2026, and it is, um, still with Nora and her brother."
 
@@ -39,10 +41,10 @@ test("scripts without spaces and emoji stay", () => {
 })
 
 test("a huge text is bounded and quick", () => {
-  const started = performance.now()
+  const started = cpuMs()
   const kept = compressLexically("the old map of Brennick ".repeat(50_000), 0.5)
   assert.ok(kept.endsWith("[…]"))
-  assert.ok(performance.now() - started < 1500)
+  assert.ok(cpuMs() - started < 1500)
 })
 
 test("the same text gives the same result", () => assert.is(compressLexically(text, 0.6), compressLexically(text, 0.6)))

@@ -15,6 +15,8 @@ for (const [earlier, later, wanted] of [
   ["The user has a cat called Puk.", "The user has a dog called Rex.", "keep"],
   ["The user's brother lives in Oslo.", "The user's sister lives in Bergen.", "keep"],
   ["The user visited Oslo in March.", "The user visited Bergen in June.", "keep"],
+  ["The user is thinking of getting a new bedside table.", "The user is thinking of getting a few throw pillows.", "keep"],
+  ["The user is planning to add water wisteria to their tank.", "The user is planning to add driftwood to their tank.", "keep"],
   ["The user likes jazz.", "The user also likes blues.", "keep"],
   ["The user lives in Brennick.", "The user lives in Brennick.", "merge"]
 ] as const) {

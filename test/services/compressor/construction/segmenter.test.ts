@@ -12,6 +12,8 @@ import {
 import { cohesion, stemsOf } from "#services/compressor/construction/stems"
 
 const test = suite("the live segmenter")
+/** Processor time of this process: a busy machine does not make the code slower. */
+const cpuMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000
 const start = Date.parse("2026-05-20T18:00:00.000Z")
 const turn = (i: number, speaker: string, text: string, minutes = i): SizedTurn => ({
   id: `t${i}`,
@@ -125,9 +127,9 @@ test("cohesion is one with itself, nothing with another tongue, and blind to end
 
 test("two thousand turns are cut within two seconds", () => {
   const turns = Array.from({ length: 2000 }, (_, i) => turn(i, i % 2 === 0 ? "user" : "assistant", i % 40 < 20 ? maps(i) : bread(i)))
-  const started = performance.now()
+  const started = cpuMs()
   run(turns)
-  assert.ok(performance.now() - started < 2000)
+  assert.ok(cpuMs() - started < 2000)
 })
 
 test.run()

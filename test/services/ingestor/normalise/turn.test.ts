@@ -5,6 +5,8 @@ import { turnId } from "#services/ingestor/normalise/identity"
 import { type NormalTurn, normaliseRequest, normaliseTurn, textLimitBytes, type TurnDefaults } from "#services/ingestor/normalise/turn"
 
 const test = suite("turns as they come in")
+/** Processor time of this process: a busy machine does not make the code slower. */
+const cpuMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000
 const defaults: TurnDefaults = { tenant: "local", user: "mira", conversation: "c1" }
 const raw = { speaker: "user", text: "I fold maps.", time: "2026-03-02T18:04:00Z" }
 const read = (value: unknown, of: TurnDefaults = defaults): NormalTurn => Result.getOrThrow(normaliseTurn(value, of))
@@ -130,9 +132,9 @@ test("the zone of the conversation is used for times without one", () => {
 
 test("five thousand turns are read within a second", () => {
   const request = Array.from({ length: 5000 }, (_, i) => ({ ...raw, text: `I fold map number ${i}. `.repeat(10) }))
-  const started = performance.now()
+  const started = cpuMs()
   assert.is(normaliseRequest(request, defaults).turns.length, 5000)
-  assert.ok(performance.now() - started < 1000)
+  assert.ok(cpuMs() - started < 1000)
 })
 
 test.run()
