@@ -11,121 +11,13 @@
  */
 import type { Operation, Principle } from "#shared/domain/principle"
 import type { PrincipleScope, QuestionClass } from "#shared/domain/scope"
-import {
-  addTally, decideGate, type GateDecision, type GatePolicy, type GateQuestion, judged, likelyThreshold, noTally, type Tallies, type Tally, verdictReliability
-} from "./gate.ts"
-import { type LedgerEntry, likeness, nearlySame } from "./ledger.ts"
+import { decideGate, type GateDecision, type Tallies, verdictReliability } from "./gate.ts"
+import { likeness, nearlySame } from "./ledger.ts"
 import { type AppliedOperation, applyOperations, operationId, type Refusal } from "./operations.ts"
-import { digest } from "./random.ts"
-import { inScope, routedClasses } from "./router.ts"
-
-/**
- * The looks at one trial: samples a question each adds to the candidate's arm, and the z at which the trial stops. The last look
- * decides by the gate's own rule (.84 standard errors, or p ≤ .05 under `proven`, where no look before it may accept).
- * The chances of a false stop add up to less than one plain look gives: on 20 questions whose principle does nothing, .19 are accepted
- * (one look at three samples: .20); of those that help by 1.3 logits .93 (.79); of those that harm by .45 logits .03 (.05). 6,000 trials
- * simulated; candidates cost 4.7 samples a question on average.
- */
-export const looks = [
-  { samples: 2, rejectBelow: -0.3, acceptFrom: 2 },
-  { samples: 3, rejectBelow: 0.3, acceptFrom: 1.6 },
-  { samples: 4, rejectBelow: likelyThreshold, acceptFrom: likelyThreshold }
-] as const
-
-/** Samples of the incumbent that a trial is compared with, the same as a candidate has in the end; kept until the scope's list changes. */
-export const incumbentSamples = 9
-
-/** Answers a step may spend, per validation question: 450 at 120 questions. What a step leaves is kept for the next one. */
-export const answersPerQuestion = 3.75
-
-/** Fewest validation questions of a class; below, its operations are tried on all questions, as scope `all`. */
-export const fewestQuestions = 3
-
-/** Times a trial is opened again after another acceptance in its scope, since some principles only help beside others. */
-export const reopenings = 2
-
-/** Times a look may be void before the trial is given up. */
-export const voidsMax = 2
-
-export interface Trial {
-  /** Id of the operation. */
-  readonly id: string
-  readonly step: number
-  /** Place within the step. */
-  readonly index: number
-  readonly operation: Operation
-  /** Where it is tried, and where it will hold. */
-  readonly scope: PrincipleScope
-  /** True when it was proposed for all questions and is tried class by class. */
-  readonly spreading: boolean
-  readonly state: "open" | "accepted" | "undecided" | "rejected" | "void" | "obsolete"
-  /** Looks taken in this opening. */
-  readonly looks: number
-  readonly reopened: number
-  readonly voids: number
-  /** Samples of the candidate in this opening, by question. */
-  readonly candidate: Tallies
-  /** Fingerprint of the principles it was compared with. */
-  readonly base: string
-  /** z at the last look. */
-  readonly z: number
-}
-
-export interface TrialsState {
-  readonly runSeed: string
-  readonly policy: GatePolicy
-  readonly reader: string
-  readonly questions: ReadonlyArray<GateQuestion>
-  readonly principles: ReadonlyArray<Principle>
-  /** Number of the generation the principles form. */
-  readonly generation: number
-  /** Samples of the incumbent by question, since the question's scope last changed. */
-  readonly incumbent: Tallies
-  /** How often each class was drawn anew. */
-  readonly draws: Readonly<Record<string, number>>
-  /** In order of opening. */
-  readonly trials: ReadonlyArray<Trial>
-  /** Answers left to spend. */
-  readonly allowance: number
-  readonly maxInScope: number
-}
-
-export interface TrialsOptions {
-  readonly runSeed: string
-  readonly policy: GatePolicy
-  /** Identity of the reader; what failed with another is tried again. */
-  readonly reader: string
-  readonly questions: ReadonlyArray<GateQuestion>
-  readonly maxInScope?: number
-}
-
-/** Most principles a question is shown. */
-export const shownMax = 12
-
-export const openTrials = (options: TrialsOptions): TrialsState => ({
-  runSeed: options.runSeed,
-  policy: options.policy,
-  reader: options.reader,
-  questions: options.questions,
-  principles: [],
-  generation: 0,
-  incumbent: {},
-  draws: {},
-  trials: [],
-  allowance: 0,
-  maxInScope: options.maxInScope ?? shownMax
-})
-
-/** Questions a scope bears on. */
-const questionsOf = (state: TrialsState, scope: PrincipleScope): ReadonlyArray<GateQuestion> =>
-  state.questions.filter(({ questionClass }) => inScope({ scope }, questionClass))
-
-/** The principles that questions of a scope are shown, in one short string. */
-const fingerprint = (principles: ReadonlyArray<Principle>, scope: PrincipleScope): string => {
-  const whole = scope === "all" || scope === "not-known"
-  const shown = principles.filter((p) => whole || inScope(p, scope))
-  return digest(JSON.stringify(shown.map(({ id, text, scope: of }) => [id, text, of]))).slice(0, 16)
-}
+import { routedClasses } from "./router.ts"
+import {
+  added, answersPerQuestion, type Ask, asked, fewestQuestions, fingerprint, incumbentSamples, looks, questionsOf, reopenings, textOf, type Trial, type TrialsState, voidsMax
+} from "./trial.ts"
 
 /** One operation on its way to the gate. */
 export interface Submitted {
@@ -142,9 +34,6 @@ export interface Submission {
   readonly state: TrialsState
   readonly refused: ReadonlyArray<{ readonly index: number; readonly operation: Operation; readonly refusal: SubmissionRefusal }>
 }
-
-const textOf = (state: TrialsState, trial: Pick<Trial, "operation">): string =>
-  trial.operation.operation === "delete" ? (state.principles.find((p) => p.id === trial.operation.id)?.text ?? "") : (trial.operation.content ?? "")
 
 /**
  * Puts a step's operations up for trial and adds the step's allowance. An operation for all questions is tried first in the class it
@@ -196,14 +85,6 @@ export const submit = (state: TrialsState, step: number, operations: ReadonlyArr
   return { state: { ...state, trials, allowance: Math.min(2 * perStep, state.allowance + perStep) }, refused }
 }
 
-/** Samples to ask of one question: numbers `from` (inclusive) to `to` (exclusive) of the current draw. */
-export interface Ask {
-  readonly question: string
-  readonly from: number
-  readonly to: number
-  readonly draw: number
-}
-
 /** One look at one trial. The arms are asked at the same time. */
 export interface Round {
   readonly trial: string
@@ -214,8 +95,6 @@ export interface Round {
   /** The candidate's principles, all scopes; a question is shown those in scope of its class. */
   readonly principles: ReadonlyArray<Principle>
 }
-
-const asked = (tally: Tally | undefined): number => (tally === undefined ? 0 : judged(tally) + tally.errors)
 
 const applied = (state: TrialsState, trial: Trial): { readonly principles: ReadonlyArray<Principle>; readonly applied: AppliedOperation | undefined } => {
   const result = applyOperations(state.principles, [trial.operation], {
@@ -293,8 +172,6 @@ export interface Settlement {
   /** In the order of the rounds. */
   readonly settled: ReadonlyArray<Settled>
 }
-
-const added = (tallies: Tallies, more: Tallies): Tallies => ({ ...tallies, ...Object.fromEntries(Object.entries(more).map(([id, tally]) => [id, addTally(tallies[id] ?? noTally, tally)])) })
 
 /**
  * Folds the results of the rounds last planned. Where a trial is accepted, the answers of its scope's incumbent are thrown away and
@@ -401,23 +278,3 @@ const accept = (state: TrialsState, trial: Trial, principles: ReadonlyArray<Prin
   }
 }
 
-/** Takes the number of the generation just sealed, so that principles accepted later name the right one. */
-export const sealed = (state: TrialsState, generation: number): TrialsState => ({ ...state, generation })
-
-/** Samples of the incumbent still missing for a figure of the current generation with `samples` a question. */
-export const incumbentAsks = (state: TrialsState, samples: number): ReadonlyArray<Ask> =>
-  state.questions.flatMap(({ id, questionClass }) => {
-    const from = asked(state.incumbent[id])
-    return from < samples ? [{ question: id, from, to: samples, draw: state.draws[questionClass] ?? 0 }] : []
-  })
-
-/** Folds samples of the incumbent that belong to no trial. */
-export const withIncumbent = (state: TrialsState, tallies: Tallies): TrialsState => ({ ...state, incumbent: added(state.incumbent, tallies) })
-
-/** The ledger the trials amount to: what is closed and not in force. */
-export const trialLedger = (state: TrialsState): ReadonlyArray<LedgerEntry> =>
-  state.trials.flatMap((trial) =>
-    trial.state === "rejected" || trial.state === "undecided"
-      ? [{ id: trial.id, step: trial.step, operation: trial.operation.operation, scope: trial.scope, text: textOf(state, trial), outcome: trial.state, reader: state.reader }]
-      : []
-  )

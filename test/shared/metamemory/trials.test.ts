@@ -4,9 +4,8 @@ import type { Principle } from "#shared/domain/principle"
 import type { GatePolicy, GateQuestion, Tally } from "#shared/metamemory/gate"
 import { uniform } from "#shared/metamemory/random"
 import { inScope, routedClasses } from "#shared/metamemory/router"
-import {
-  type Ask, incumbentAsks, incumbentSamples, nextRounds, openTrials, type Round, roundCost, type Settled, settleRounds, submit, type Submitted, trialLedger, type TrialsState, withIncumbent
-} from "#shared/metamemory/trials"
+import { type Ask, incumbentAsks, incumbentSamples, openTrials, trialLedger, type TrialsState, withIncumbent } from "#shared/metamemory/trial"
+import { nextRounds, type Round, roundCost, type Settled, settleRounds, submit, type Submitted } from "#shared/metamemory/trials"
 
 const questions: ReadonlyArray<GateQuestion> = Array.from({ length: 120 }, (_, i) => ({
   id: `q${i}`, questionClass: routedClasses[i % 6]!, cluster: `c${Math.floor(i / 2)}`, abstention: i % 20 === 7
