@@ -5,8 +5,8 @@
  * (an SQLite file lock: it goes with the process that held it, however that ended), and a living server of the home is never joined by a second.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { createConnection } from "node:net"
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { createConnection, createServer } from "node:net"
 import { delimiter, join, resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Effect, Schema, type Scope } from "effect"
@@ -31,13 +31,18 @@ const paths = (home: string) => ({
   users: join(home, "nats", "users")
 })
 
-/** True when a process of that id exists. */
+/** True when a process of that id runs. One that ended but was not yet collected by its parent does not. */
 export const isAlive = (pid: number): boolean => {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM"
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") return false
+  }
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    return stat[stat.lastIndexOf(")") + 2] !== "Z"
+  } catch {
+    return true
   }
 }
 
@@ -54,11 +59,42 @@ const answers = (port: number): Promise<boolean> =>
     socket.once("data", (data) => end(data.toString("latin1").startsWith("INFO ")))
   })
 
-/** Runs `body` while holding the home's lock; waits up to 20 s for it. */
+/** True when a server can listen there. */
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((done) => {
+    const probe = createServer()
+    probe.once("error", () => done(false))
+    probe.listen(port, "127.0.0.1", () => probe.close(() => done(true)))
+  })
+
+const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms))
+
+const cannotBeWritten = (home: string, error: unknown): Error =>
+  new Error(`the home folder ${home} cannot be written: ${error instanceof Error ? error.message : String(error)}. Choose another with --home or METAMEM_HOME.`)
+
+const sqliteBusy = 5
+const lockWaitMs = 60_000
+
+/** Runs `body` while holding the home's lock; waits for it without standing in this process's way, since the holder may be in it. */
 const locked = async <A>(home: string, body: () => Promise<A>): Promise<A> => {
-  const lock = new DatabaseSync(paths(home).lock)
+  let lock: DatabaseSync
   try {
-    lock.exec("PRAGMA busy_timeout = 20000; BEGIN EXCLUSIVE")
+    lock = new DatabaseSync(paths(home).lock)
+  } catch (error) {
+    throw cannotBeWritten(home, error)
+  }
+  try {
+    const giveUpAt = performance.now() + lockWaitMs
+    for (;;) {
+      try {
+        lock.exec("BEGIN EXCLUSIVE")
+        break
+      } catch (error) {
+        if ((error as { errcode?: number }).errcode !== sqliteBusy) throw cannotBeWritten(home, error)
+        if (performance.now() > giveUpAt) throw new Error(`another process has been starting or stopping the server of ${home} for ${lockWaitMs / 1_000} s. End it, then try again.`)
+        await pause(25)
+      }
+    }
     return await body()
   } finally {
     lock.close()
@@ -93,20 +129,31 @@ const readRecord = (home: string): ServerRecord | undefined => {
   }
 }
 
-const living = async (home: string): Promise<ServerRecord | undefined> => {
-  const record = readRecord(home)
-  return record !== undefined && isAlive(record.pid) && (await answers(record.port)) ? record : undefined
-}
-
-/** Whether a living process is this home's server, and not another that got its id. */
+/** Whether a running process is this home's server, and not another that got its id. */
 const isOwnServer = (pid: number, config: string): boolean => {
   if (!isAlive(pid)) return false
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(config)
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(config)
   } catch {
     const ps = spawnSync("ps", ["-p", String(pid), "-o", "command="], { encoding: "utf8" })
     return ps.error !== undefined || ps.stdout.includes(config)
   }
+}
+
+/** How long a running server may be silent: one with a large store recovers it before it listens. */
+const silenceMs = 20_000
+
+/** The home's running server once it answers. @throws when one runs and stays silent: a second on the same store would lose data */
+const living = async (home: string): Promise<ServerRecord | undefined> => {
+  const record = readRecord(home)
+  if (record === undefined) return undefined
+  const giveUpAt = performance.now() + silenceMs
+  while (isOwnServer(record.pid, paths(home).config)) {
+    if (await answers(record.port)) return record
+    if (performance.now() > giveUpAt) throw new Error(`this home's nats-server (process ${record.pid}) lives but does not answer on port ${record.port}. End it, then try again.`)
+    await pause(100)
+  }
+  return undefined
 }
 
 const configText = (home: string, port: number): string => `# Written at each start by metamem; change settings there, not here.
@@ -130,7 +177,8 @@ const start = async (home: string, binary: string, port: number): Promise<Server
   child.once("error", (error) => (ended = error.message))
   child.once("exit", (code) => (ended ??= `it ended with code ${code}`))
   child.unref()
-  for (let waited = 0; waited < 30_000 && ended === undefined; waited += 10) {
+  const giveUpAt = performance.now() + 30_000
+  while (performance.now() < giveUpAt && ended === undefined) {
     const portsFile = readdirSync(at.folder).find((name) => name.endsWith(`_${child.pid}.ports`))
     if (portsFile !== undefined) {
       const ports = JSON.parse(readFileSync(join(at.folder, portsFile), "utf8") || "{}") as { nats?: ReadonlyArray<string> }
@@ -141,85 +189,96 @@ const start = async (home: string, binary: string, port: number): Promise<Server
         return record
       }
     }
-    await new Promise((done) => setTimeout(done, 10))
+    await pause(10)
   }
   if (ended === undefined && child.pid !== undefined) process.kill(child.pid, "SIGKILL")
   const tail = existsSync(at.log) ? readFileSync(at.log, "utf8").trim().split("\n").slice(-3).join(" | ") : ""
   throw new Error(`nats-server did not start: ${ended ?? "not ready within 30 s"}${tail === "" ? "" : `; its log ends: ${tail}`}`)
 }
 
-const livingUsers = (home: string): ReadonlyArray<number> => {
+/** Users whose process runs; marks of the others are removed. A mark is named `{process id}.{number}`. */
+const livingUsers = (home: string): number => {
   const folder = paths(home).users
-  const alive: Array<number> = []
+  let alive = 0
   for (const name of readdirSync(folder)) {
-    const pid = Number(name)
-    if (Number.isInteger(pid) && isAlive(pid)) alive.push(pid)
+    if (isAlive(Number.parseInt(name, 10))) alive += 1
     else rmSync(join(folder, name), { force: true })
   }
   return alive
 }
 
-const stop = async (record: ServerRecord): Promise<void> => {
-  if (!isAlive(record.pid)) return
+const stop = async (record: ServerRecord, config: string): Promise<void> => {
+  if (!isOwnServer(record.pid, config)) return
   process.kill(record.pid, "SIGTERM")
-  for (let waited = 0; waited < 10_000 && isAlive(record.pid); waited += 20) await new Promise((done) => setTimeout(done, 20))
-  if (isAlive(record.pid)) process.kill(record.pid, "SIGKILL")
+  const giveUpAt = performance.now() + 10_000
+  while (isOwnServer(record.pid, config) && performance.now() < giveUpAt) await pause(20)
+  if (isOwnServer(record.pid, config)) process.kill(record.pid, "SIGKILL")
 }
+
+let uses = 0
 
 /**
  * Makes sure that the home's server lives for the length of the scope. While the scope is open a dead server is started again on the same
- * port; when it closes and no other process uses the home, the server is stopped and its data stays.
+ * port; when it closes and nobody else uses the home, in this process or another, the server is stopped and its data stays.
  */
 export const homeServer = (options: { readonly home: string; readonly binary?: string | undefined }): Effect.Effect<HomeServer, ServerUnavailable, Scope.Scope> =>
   Effect.gen(function*() {
-    const home = resolve(options.home)
+    const given = resolve(options.home)
+    const unavailable = (error: unknown) => new ServerUnavailable({ home: given, message: error instanceof Error ? error.message : String(error) })
+    const home = yield* Effect.try({
+      try: () => {
+        mkdirSync(paths(given).users, { recursive: true })
+        // One folder has one name, however it is reached: the server is known by it.
+        return realpathSync(given)
+      },
+      catch: (error) => unavailable(cannotBeWritten(given, error))
+    })
     const at = paths(home)
-    const unavailable = (message: string) => new ServerUnavailable({ home, message })
-    yield* Effect.try({
-      try: () => mkdirSync(at.users, { recursive: true }),
-      catch: (error) => unavailable(`the home folder ${home} cannot be written: ${(error as Error).message}. Choose another with --home or METAMEM_HOME.`)
-    })
-    const ensure = Effect.tryPromise({
-      try: () =>
-        locked(home, async () => {
-          writeFileSync(join(at.users, String(process.pid)), "")
-          const alive = await living(home)
-          if (alive !== undefined) return { ...alive, started: false }
-          const binary = findServerBinary(home, options.binary)
-          if (binary === undefined) throw new Error("no nats-server found. Run `npm run setup`, or set METAMEM_NATS_SERVER to its path, or METAMEM_NATS_URL to a running server.")
-          const before = readRecord(home)
-          if (before !== undefined && isOwnServer(before.pid, at.config)) {
-            // It lives but does not answer: recovering a large store, or stopped. A second server would lose data, so wait, then refuse.
-            for (let waited = 0; waited < 20_000; waited += 200) {
-              if (await answers(before.port)) return { ...before, started: false }
-              if (!isAlive(before.pid)) break
-              await new Promise((done) => setTimeout(done, 200))
+    const mark = join(at.users, `${process.pid}.${uses++}`)
+    const ensure = (port: "same port" | "any port") =>
+      Effect.tryPromise({
+        try: () =>
+          locked(home, async () => {
+            writeFileSync(mark, "")
+            const alive = await living(home)
+            if (alive !== undefined) return { ...alive, started: false }
+            const binary = findServerBinary(home, options.binary)
+            if (binary === undefined) throw new Error("no nats-server found. Run `npm run setup`, or set METAMEM_NATS_SERVER to its path, or METAMEM_NATS_URL to a running server.")
+            const before = readRecord(home)
+            const free = before !== undefined && (await isFree(before.port))
+            if (before !== undefined && !free && port === "same port") {
+              throw new Error(`nats-server died and another program listens on its port ${before.port}. End that program; the server is started again then.`)
             }
-            if (isAlive(before.pid)) throw new Error(`this home's nats-server (process ${before.pid}) lives but does not answer on port ${before.port}. End it, then try again.`)
-          }
-          const free = before === undefined || (await answers(before.port)) ? -1 : before.port
-          return { ...(await start(home, binary, free)), started: true }
-        }),
-      catch: (error) => unavailable(error instanceof Error ? error.message : String(error))
-    })
-    const server = yield* Effect.acquireRelease(ensure, () =>
-      Effect.promise(() =>
-        locked(home, async () => {
-          rmSync(join(at.users, String(process.pid)), { force: true })
-          const record = readRecord(home)
-          if (record !== undefined && livingUsers(home).length === 0) {
-            await stop(record)
-            rmSync(at.record, { force: true })
-          }
-        }).catch(() => undefined)
-      ))
+            return { ...(await start(home, binary, before !== undefined && free ? before.port : -1)), started: true }
+          }).catch((error) => {
+            // Who never had the server is no user of it.
+            if (port === "any port") rmSync(mark, { force: true })
+            throw error
+          }),
+        catch: unavailable
+      })
+    const leave = Effect.tryPromise(() =>
+      locked(home, async () => {
+        rmSync(mark, { force: true })
+        const record = readRecord(home)
+        if (record !== undefined && livingUsers(home) === 0) {
+          await stop(record, at.config)
+          rmSync(at.record, { force: true })
+        }
+      })
+    ).pipe(Effect.catch((error) => Effect.logWarning("the home's server could not be left in order", error)))
+    const server = yield* Effect.acquireRelease(ensure("any port"), () => leave)
+    let complaint = ""
     yield* Effect.gen(function*() {
       yield* Effect.sleep(250)
       const record = readRecord(home)
-      if (record === undefined || !isAlive(record.pid)) {
-        yield* Effect.logWarning("nats-server died; starting it again")
-        yield* ensure.pipe(Effect.catch((error) => Effect.logError(error.message)))
-      }
+      if (record !== undefined && isOwnServer(record.pid, at.config)) return
+      if (complaint === "") yield* Effect.logWarning("nats-server died; starting it again")
+      // Not to be interrupted: a server started while this process leaves would be left behind.
+      const outcome = yield* Effect.result(Effect.uninterruptible(ensure("same port")))
+      const message = outcome._tag === "Failure" ? outcome.failure.message : ""
+      if (message !== complaint && message !== "") yield* Effect.logError(message)
+      complaint = message
     }).pipe(Effect.forever, Effect.forkScoped)
     return { url: `nats://127.0.0.1:${server.port}`, pid: server.pid, started: server.started }
   })

@@ -1,13 +1,12 @@
 import { Effect, Layer } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { Leases, leaseSeconds } from "#shared/actor/lease"
+import { Leases } from "#shared/actor/lease"
 import { Nats } from "#shared/eventlog/nats"
 import * as NatsConnection from "#shared/eventlog/nats"
 import { leaseSubject } from "#shared/eventlog/subjects"
 import { effect } from "#test/support/effect"
 import { natsLayer, testServer } from "#test/support/nats"
-import { begun } from "./begun.ts"
 import { target } from "./tally.ts"
 
 const test = suite("leases")
@@ -16,19 +15,6 @@ const it = (name: string, body: Effect.Effect<unknown, unknown, Leases | Nats>, 
   effect(test as never, name, () => body.pipe(Effect.provide(leasesLayer)), limitMs)
 
 const subject = leaseSubject("compressor", target("a"))
-const life = begun(Effect.gen(function*() {
-  const leases = yield* Leases
-  assert.ok(yield* leases.acquire(subject, "dead"))
-  const started = performance.now()
-  let taken = yield* leases.acquire(subject, "other")
-  while (taken === undefined && performance.now() - started < 25_000) {
-    yield* Effect.sleep(200)
-    taken = yield* leases.acquire(subject, "other")
-  }
-  const seconds = (performance.now() - started) / 1_000
-  assert.is(taken?.token, "other")
-  assert.ok(seconds > leaseSeconds - 2 && seconds < leaseSeconds + 3, `taken over after ${seconds.toFixed(1)} s`)
-}).pipe(Effect.provide(leasesLayer)), 30_000)
 
 const standing = Effect.flatMap(Nats, ({ jsm }) =>
   Effect.promise(() => jsm.streams.getMessage("LEASE", { last_by_subj: subject }).then((message) => message?.string(), () => undefined)))
@@ -105,7 +91,5 @@ effect(test as never, "after a restart of the server leases are made anew", () =
       assert.ok(yield* leases.acquire(subject, "other"))
     }).pipe(Effect.provide(Layer.provideMerge(Leases.layer, NatsConnection.layer({ url }))))
   }), 40_000)
-
-effect(test as never, "a lease not renewed ends by itself after its life, and not before", () => life, 30_000)
 
 test.run()

@@ -8,9 +8,10 @@ import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import { Nats } from "#shared/eventlog/nats"
 import * as NatsConnection from "#shared/eventlog/nats"
+import { leaseSubject } from "#shared/eventlog/subjects"
 import { effect } from "#test/support/effect"
-import { testServer } from "#test/support/nats"
-import { begun } from "./begun.ts"
+import { begun } from "#test/support/begun"
+import { natsLayer, testServer } from "#test/support/nats"
 import { workerProcess } from "./process.ts"
 import { collected, say, tallyWorker, target, until } from "./tally.ts"
 
@@ -37,6 +38,21 @@ const chance = (seed: number) => () => (seed = (seed * 1_103_515_245 + 12_345) %
 const pendingAcks = Effect.flatMap(Nats, ({ jsm }) => Effect.promise(() => jsm.consumers.info("MEMORY", "compressor")))
 
 // Started first, since they wait for leases and deliveries to time out.
+
+const life = begun(Effect.gen(function*() {
+  const leases = yield* Leases
+  const subject = leaseSubject("compressor", target("a"))
+  assert.ok(yield* leases.acquire(subject, "dead"))
+  const started = performance.now()
+  let taken = yield* leases.acquire(subject, "other")
+  while (taken === undefined && performance.now() - started < 25_000) {
+    yield* Effect.sleep(200)
+    taken = yield* leases.acquire(subject, "other")
+  }
+  const seconds = (performance.now() - started) / 1_000
+  assert.is(taken?.token, "other")
+  assert.ok(seconds > leaseSeconds - 2 && seconds < leaseSeconds + 3, `taken over after ${seconds.toFixed(1)} s`)
+}).pipe(Effect.provide(Layer.provideMerge(Leases.layer, natsLayer))), 30_000)
 
 const killed = begun(
   Effect.gen(function*() {
@@ -216,6 +232,7 @@ it("a message on a foreign subject becomes a dead letter, and the worker goes on
   assert.is(dead.length, 1)
 }))
 
+effect(test as never, "a lease not renewed ends by itself after its life, and not before", () => life, 40_000)
 effect(test as never, "a worker killed in the middle is taken over when its lease has ended", () =>
   Effect.map(killed, (seconds) => assert.ok(seconds < leaseSeconds * 2, `taken over after ${seconds.toFixed(1)} s`)), 70_000)
 effect(test as never, "a worker stopped for longer than its lease conflicts when it goes on: nothing is doubled", () => zombie, 70_000)
