@@ -42,6 +42,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
         // Bounded by the number of commits of one subject; each pass moves `next` on.
         for (;;) {
           const page: Array<RawMessage> = []
+          let pending = 0
           await new Promise<void>((resolve, reject) => {
             const timer = setTimeout(() => reject(new errors.TimeoutError()), 10_000)
             const done = (error?: unknown) => {
@@ -56,14 +57,18 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
                 batch: batchSize,
                 callback: (end, message) => {
                   if (end !== null) done(end.err)
-                  else page.push(rawOf(message, message.timestamp))
+                  else {
+                    page.push(rawOf(message, message.timestamp))
+                    pending = message.pending
+                  }
                 }
               })
               .catch(done)
           })
           found.push(...page)
           const last = page.at(-1)
-          if (last === undefined || page.length < batchSize) return found
+          // A page ends at the batch size or at the bytes the server sends at once; what it still has it says itself.
+          if (last === undefined || pending <= 0) return found
           next = last.sequence + 1
         }
       })

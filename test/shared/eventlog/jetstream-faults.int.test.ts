@@ -1,0 +1,71 @@
+import { Effect, Fiber, Layer, Stream } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { EventLog } from "#shared/eventlog/event-log"
+import * as JetStreamLog from "#shared/eventlog/jetstream-log"
+import * as NatsConnection from "#shared/eventlog/nats"
+import { effect } from "#test/support/effect"
+import { jetStreamLayer, testServer } from "#test/support/nats"
+
+const test = suite("faults of the event log on JetStream")
+const it = (name: string, body: Effect.Effect<unknown, unknown, EventLog>, limitMs = 30_000) =>
+  effect(test as never, name, () => body.pipe(Effect.provide(jetStreamLayer)), limitMs)
+const subject = "memory.t.u.c.ingestor"
+
+/** Appends `count` commits with increasing `inputThrough`; returns the place of the last. */
+const appendMany = (count: number, from = { sequence: 0, checksum: "" }, binary?: Uint8Array) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    let at: { readonly sequence: number; readonly checksum: string } = from
+    for (let n = 1; n <= count; n++) {
+      const inputThrough = at.sequence + 1
+      at = yield* log.append({ subject, cause: `after ${at.sequence}`, inputThrough, events: [], ...(binary === undefined ? {} : { binary }) }, at.sequence, at.checksum)
+    }
+    return at
+  })
+
+it("a subject with more bytes than one answer may have is loaded whole", Effect.gen(function*() {
+  const log = yield* EventLog
+  yield* appendMany(13, undefined, new Uint8Array(6_000_000))
+  assert.is((yield* log.load(subject)).length, 13)
+}))
+
+it("a subject with more commits than one page is loaded whole and in order", Effect.gen(function*() {
+  const log = yield* EventLog
+  yield* appendMany(2_100)
+  const commits = yield* log.load(subject)
+  assert.equal(commits.map(({ sequence }) => sequence), Array.from({ length: 2_100 }, (_, i) => i + 1))
+}))
+
+it("a read ends although others go on writing", Effect.gen(function*() {
+  const log = yield* EventLog
+  const at = yield* appendMany(300)
+  const writer = yield* appendMany(20_000, at).pipe(Effect.forkChild)
+  const commits = yield* Stream.runCollect(log.read(["memory.>"]).pipe(Stream.tap(() => Effect.sleep(1))))
+  yield* Fiber.interrupt(writer)
+  assert.ok(commits.length >= 300 && commits.length < 400, `${commits.length} commits read`)
+}))
+
+effect(test as never, "a follow goes on over a killed server, without loss or repetition", () =>
+  Effect.gen(function*() {
+    const { pid, url } = yield* testServer
+    yield* Effect.gen(function*() {
+      const log = yield* EventLog
+      const before = yield* appendMany(20)
+      const follower = yield* log.follow(["memory.>"]).pipe(Stream.take(40), Stream.runCollect, Effect.forkChild)
+      yield* Effect.sleep(200)
+      process.kill(pid, "SIGKILL")
+      yield* appendMany(20, before)
+      const commits = yield* Fiber.join(follower)
+      assert.equal(commits.map(({ sequence }) => sequence), Array.from({ length: 40 }, (_, i) => i + 1))
+    }).pipe(Effect.provide(Layer.provide(JetStreamLog.layer, NatsConnection.layer({ url }))))
+  }), 60_000)
+
+effect(test as never, "where no server answers the failure names the address", () =>
+  Effect.gen(function*() {
+    const error = yield* Effect.flip(Effect.provide(EventLog, Layer.provide(JetStreamLog.layer, NatsConnection.layer({ url: "nats://127.0.0.1:1" }))))
+    assert.is(error._tag, "LogUnavailable")
+    assert.match(error.message, /127\.0\.0\.1:1/)
+  }))
+
+test.run()
