@@ -66,3 +66,18 @@ export type CompressorCommand =
   | { readonly _tag: "Supersede"; readonly memory: string; readonly by: string; readonly reason: string }
   | { readonly _tag: "Forget"; readonly memory: string }
   | { readonly _tag: "Restore"; readonly memory: string }
+
+/** A person's or the reconciler's change to one memory of a conversation. */
+export const ChangeRequest = Schema.Struct({
+  tenant: Schema.NonEmptyString,
+  user: Schema.NonEmptyString,
+  conversation: Schema.NonEmptyString,
+  /** Makes the change once, however often it is sent. */
+  cause: Schema.NonEmptyString,
+  command: Schema.Union([
+    Schema.TaggedStruct("Supersede", { memory: Schema.NonEmptyString, by: Schema.NonEmptyString, reason: Schema.String }),
+    Schema.TaggedStruct("Forget", { memory: Schema.NonEmptyString }),
+    Schema.TaggedStruct("Restore", { memory: Schema.NonEmptyString })
+  ])
+})
+export const decodeChangeRequest = Schema.decodeUnknownEffect(ChangeRequest)

@@ -44,7 +44,7 @@ export const packVectors = (vectors: ReadonlyArray<Float32Array>, dimensions: nu
 /** Rows of a commit's binary part, as float32. @throws RangeError when it does not hold `count` rows */
 export const unpackVectors = (binary: Uint8Array, count: number, dimensions: number): ReadonlyArray<Float32Array> => {
   if (binary.length !== count * dimensions * 2) throw new RangeError(`${binary.length} bytes where ${count} vectors of ${dimensions} float16 values are due`)
-  // A copy, because the view into the message need not start at an even byte.
-  const values = new Float16Array(binary.slice().buffer)
+  // A copy of its own, because the view into the message need not start at an even byte; `slice` of a Buffer would share its pool.
+  const values = new Float16Array(Uint8Array.from(binary).buffer)
   return Array.from({ length: count }, (_, row) => Float32Array.from(values.subarray(row * dimensions, (row + 1) * dimensions)))
 }

@@ -27,6 +27,10 @@ const decodeRequest = Schema.decodeUnknownEffect(IngestRequest)
 /** Largest text one commit may hold; longer requests become several commits. */
 const commitLimitBytes = 6_000_000
 
+/** A client's own id is unique in its conversation at best; a memory's must be in all of a user's. */
+const memoryId = (conversation: string, { id, ownId }: { readonly id: string; readonly ownId: boolean }): string =>
+  ownId && !id.startsWith(`${conversation}:`) ? `${conversation}:${id}` : id
+
 const chunksOf = (turns: ReadonlyArray<Turn>): ReadonlyArray<ReadonlyArray<Turn>> => {
   const chunks: Array<Array<Turn>> = [[]]
   let bytes = 0
@@ -63,9 +67,9 @@ export class Ingestor extends Context.Service<Ingestor, {
           ...(request.zone === undefined ? {} : { zone: request.zone })
         })
         const bySubject = new Map<string, Array<Turn>>()
-        for (const { conversation, id, speaker, text, time, user } of turns) {
+        for (const { conversation, speaker, text, time, user, ...sent } of turns) {
           const subject = memorySubject({ tenant: request.tenant, user, conversation }, "ingestor")
-          const turn = { id, speaker, text, time: time ?? new Date(now).toISOString() }
+          const turn = { id: memoryId(conversation, sent), speaker, text, time: time ?? new Date(now).toISOString() }
           const standing = bySubject.get(subject)
           if (standing === undefined) bySubject.set(subject, [turn])
           else standing.push(turn)
@@ -92,6 +96,13 @@ export class Ingestor extends Context.Service<Ingestor, {
             }),
           { concurrency: 32, discard: true }
         )
+        if (request.close === true && request.turns.length === 0 && request.user !== undefined) {
+          const subject = memorySubject({ tenant: request.tenant, user: request.user, conversation: request.conversation ?? "main" }, "ingestor")
+          const { state } = yield* conversations.load(subject)
+          open.delete(subject)
+          const { folded } = yield* conversations.execute(subject, { _tag: "CloseConversation" }, { cause: `closed after ${state.lastTurn ?? ""}` })
+          last = Math.max(last, folded.sequence)
+        }
         const refusals = new Map(rejected.map((refusal) => [refusal.line, refusal.error]))
         let accepted = 0
         return {
@@ -100,9 +111,9 @@ export class Ingestor extends Context.Service<Ingestor, {
             if (error !== undefined) return { status: "rejected" as const, error }
             const turn = turns[accepted++]
             if (turn === undefined) throw new RangeError("a turn was neither taken nor refused")
-            const key = `${memorySubject({ tenant: request.tenant, user: turn.user, conversation: turn.conversation }, "ingestor")} ${turn.id}`
+            const key = `${memorySubject({ tenant: request.tenant, user: turn.user, conversation: turn.conversation }, "ingestor")} ${memoryId(turn.conversation, turn)}`
             // Delete on first use: an equal client id twice in one request is taken once.
-            return { status: fresh.delete(key) ? ("accepted" as const) : ("duplicate" as const), id: turn.id, user: turn.user, conversation: turn.conversation }
+            return { status: fresh.delete(key) ? ("accepted" as const) : ("duplicate" as const), id: memoryId(turn.conversation, turn), user: turn.user, conversation: turn.conversation }
           }),
           lastPosition: formatPosition({ log: "memory", sequence: last })
         }
@@ -129,6 +140,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats> = La
   Effect.gen(function*() {
     const { concurrency } = yield* settings
     const ingestor = yield* Ingestor
+    yield* respond({ subject: requestSubject("ingestor", "ping"), queue: "ingestor", concurrency: 1, handle: () => Effect.succeed({}) }).pipe(Effect.forkScoped)
     yield* respond({
       subject: requestSubject("ingestor", "receive"),
       queue: "ingestor",

@@ -20,12 +20,3 @@ export type EvidenceItem = typeof EvidenceItem.Type
 /** Which principles guided an answer: a run and the number of one of its generations; `run` "" and 0 mean none. */
 export const GenerationRef = Schema.Struct({ run: Schema.String, generation: Schema.Int })
 export type GenerationRef = typeof GenerationRef.Type
-
-export const Usage = Schema.Struct({
-  promptTokens: Schema.Int,
-  completionTokens: Schema.Int,
-  /** Prompt tokens the endpoint says it had cached; 0 when it does not say. */
-  cachedTokens: Schema.Int
-})
-export type Usage = typeof Usage.Type
-export const noUsage: Usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 }

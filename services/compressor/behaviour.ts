@@ -1,0 +1,82 @@
+/** What a conversation's memories have become: which turns are segmented, which facts stand, which were replaced or forgotten. */
+import { Result } from "effect"
+import type { Behaviour } from "#shared/actor/behaviour"
+import { compressorCodec, type CompressorCommand, type CompressorEvent, UnknownMemory } from "./protocol.ts"
+
+export interface CompressorState {
+  readonly segmentedTurns: Set<string>
+  /** Segments whose extraction has ended, well or not. */
+  readonly settledSegments: Set<string>
+  readonly closedSegments: Map<string, ReadonlyArray<string>>
+  /** Facts of this conversation, and turns that were replaced or forgotten. */
+  readonly memories: Set<string>
+  readonly supersededBy: Map<string, string>
+  readonly forgotten: Set<string>
+}
+
+const isNew = (state: CompressorState, event: CompressorEvent): boolean => {
+  switch (event._tag) {
+    case "SegmentClosed":
+      return !state.closedSegments.has(event.segment)
+    case "MemoriesRecorded":
+    case "ExtractionFailed":
+      return event.segments.some((segment) => !state.settledSegments.has(segment))
+    default:
+      return true
+  }
+}
+
+export const behaviour: Behaviour<CompressorState, CompressorCommand, CompressorEvent, UnknownMemory> = {
+  codec: compressorCodec,
+  initial: () => ({
+    segmentedTurns: new Set(),
+    settledSegments: new Set(),
+    closedSegments: new Map(),
+    memories: new Set(),
+    supersededBy: new Map(),
+    forgotten: new Set()
+  }),
+  decide: (state, command) => {
+    switch (command._tag) {
+      case "RecordExtraction":
+        return Result.succeed(command.events.filter((event) => isNew(state, event)))
+      case "Supersede":
+        if (state.supersededBy.get(command.memory) === command.by) return Result.succeed([])
+        if (command.memory === command.by) {
+          return Result.fail(new UnknownMemory({ memory: command.memory, message: "a memory cannot replace itself" }))
+        }
+        return Result.succeed([{ _tag: "MemorySuperseded", memory: command.memory, by: command.by, reason: command.reason }])
+      case "Forget":
+        return Result.succeed(state.forgotten.has(command.memory) ? [] : [{ _tag: "MemoryForgotten", memory: command.memory }])
+      case "Restore":
+        return Result.succeed(
+          state.forgotten.has(command.memory) || state.supersededBy.has(command.memory) ? [{ _tag: "MemoryRestored", memory: command.memory }] : []
+        )
+    }
+  },
+  evolve: (state, event): CompressorState => {
+    switch (event._tag) {
+      case "SegmentClosed":
+        state.closedSegments.set(event.segment, event.turns)
+        for (const turn of event.turns) state.segmentedTurns.add(turn)
+        return state
+      case "MemoriesRecorded":
+        for (const segment of event.segments) state.settledSegments.add(segment)
+        for (const memory of event.memories) state.memories.add(memory.id)
+        return state
+      case "ExtractionFailed":
+        for (const segment of event.segments) state.settledSegments.add(segment)
+        return state
+      case "MemorySuperseded":
+        state.supersededBy.set(event.memory, event.by)
+        return state
+      case "MemoryForgotten":
+        state.forgotten.add(event.memory)
+        return state
+      case "MemoryRestored":
+        state.forgotten.delete(event.memory)
+        state.supersededBy.delete(event.memory)
+        return state
+    }
+  }
+}

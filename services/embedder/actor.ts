@@ -1,0 +1,87 @@
+/** The embedder: gives every turn and every fact its vector, from one model, in batches shared by all conversations in work. */
+import { createHash } from "node:crypto"
+import { Config, Effect, Layer, Result } from "effect"
+import { type EntityError, makeEntity } from "#shared/actor/entity"
+import type { Leases } from "#shared/actor/lease"
+import { runSignals } from "#shared/actor/signals"
+import { EventLog } from "#shared/eventlog/event-log"
+import type { Nats } from "#shared/eventlog/nats"
+import { memoryFilter, memorySubject, parseMemorySubject } from "#shared/eventlog/subjects"
+import { type EmbeddingError, Embeddings } from "#shared/model/embeddings"
+import { compressorCodec } from "#services/compressor/protocol"
+import { ingestorCodec } from "#services/ingestor/protocol"
+import { behaviour } from "./behaviour.ts"
+import { packVectors, type VectorMismatch } from "./protocol.ts"
+
+export const settings = Config.all({
+  /** Conversations worked on at once; their texts share batches. */
+  concurrency: Config.Int("METAMEM_EMBEDDER_CONCURRENCY").pipe(Config.withDefault(32)),
+  /** Vectors in one commit, at most. */
+  commitSize: Config.Int("METAMEM_EMBEDDER_COMMIT_SIZE").pipe(Config.withDefault(256))
+})
+
+/** Texts of one conversation after a position: turns as said, facts as extracted. */
+const pendingTexts = (target: string, after: number, minimum: number) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const of = parseMemorySubject(target)
+    const texts: Array<{ readonly id: string; readonly text: string }> = []
+    for (const commit of yield* log.load(memorySubject(of, "ingestor"), { after, minimum })) {
+      for (const stored of commit.events) {
+        const event = ingestorCodec.decode(stored)
+        if (Result.isFailure(event)) return yield* event.failure
+        if (event.success._tag === "TurnsReceived") texts.push(...event.success.turns)
+      }
+    }
+    for (const commit of yield* log.load(memorySubject(of, "compressor"), { after, minimum })) {
+      for (const stored of commit.events) {
+        const event = compressorCodec.decode(stored)
+        if (Result.isFailure(event)) return yield* event.failure
+        if (event.success._tag === "MemoriesRecorded") texts.push(...event.success.memories)
+      }
+    }
+    return texts
+  })
+
+/** Runs until the scope closes. */
+export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Leases | Embeddings> = Layer.effectDiscard(
+  Effect.gen(function*() {
+    const { commitSize, concurrency } = yield* settings
+    const embeddings = yield* Embeddings
+    const conversations = yield* makeEntity(behaviour, 2_000)
+
+    const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch, EventLog> {
+      const { inputThrough, state } = yield* conversations.load(target)
+      if (inputThrough >= minimum) return inputThrough
+      const due = (yield* pendingTexts(target, inputThrough, minimum)).filter(({ id }) => state.models.get(id) !== embeddings.modelHash)
+      for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
+        const chunk = due.slice(from, from + commitSize)
+        const vectors = yield* embeddings.embed(chunk.map(({ text }) => text))
+        const binary = packVectors(vectors, embeddings.dimensions)
+        const ids = chunk.map(({ id }) => id)
+        const isLast = from + commitSize >= due.length
+        yield* conversations.execute(
+          target,
+          { _tag: "RecordVectors", model: embeddings.modelHash, dimensions: embeddings.dimensions, ids, bytes: binary.length },
+          {
+            cause: createHash("sha256").update([embeddings.modelHash, isLast ? minimum : "", ...ids].join("\n")).digest("base64url"),
+            ...(binary.length === 0 ? {} : { binary }),
+            // Complete up to the minimum and perhaps beyond; what is beyond is found done by the next signal.
+            ...(isLast ? { inputThrough: minimum } : {})
+          }
+        )
+      }
+      return minimum
+    })
+
+    yield* runSignals({
+      actor: "embedder",
+      filters: [memoryFilter({ actor: "ingestor" }), memoryFilter({ actor: "compressor" })],
+      target: (subject) => memorySubject(parseMemorySubject(subject), "embedder"),
+      handle,
+      concurrency,
+      // Work done twice equals itself bit for bit, so racing another embedder costs only time.
+      lease: false
+    }).pipe(Effect.forkScoped)
+  })
+)

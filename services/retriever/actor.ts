@@ -1,0 +1,333 @@
+/**
+ * The retriever: finds evidence, answers guided by the generation in force, and does the rollouts of runs. Live requests degrade within
+ * their deadline and say so; jobs never degrade: they wait for the position their run pinned, search exactly, or fail.
+ */
+import { randomUUID } from "node:crypto"
+import { hostname } from "node:os"
+import { Clock, Config, Effect, Layer, Result, Schedule, Schema } from "effect"
+import { makeEntity } from "#shared/actor/entity"
+import { JobFailed, runJobs } from "#shared/actor/jobs"
+import { RequestRefused, respond } from "#shared/actor/requests"
+import type { EvidenceItem } from "#shared/domain/evidence"
+import type { Principle } from "#shared/domain/principle"
+import { EventLog } from "#shared/eventlog/event-log"
+import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
+import { parsePosition } from "#shared/eventlog/position"
+import { adoptedSubject, memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { MemoryIndex } from "#shared/memoryindex/memory-index"
+import type { Filter } from "#shared/memoryindex/user-index"
+import { adoptionCodec, type GenerationAdopted } from "#shared/metamemory/events"
+import { isAbstention } from "#shared/metamemory/lexical"
+import { makeQuestions } from "#shared/metamemory/questions"
+import { principlesFor } from "#shared/metamemory/router"
+import { Embeddings } from "#shared/model/embeddings"
+import { isPassingFailure } from "#shared/model/errors"
+import { Models } from "#shared/model/models"
+import { answer, evidenceHash, settings as answerSettings } from "./answering.ts"
+import { behaviour } from "./behaviour.ts"
+import { indexUser, runProjection } from "./projection.ts"
+import {
+  answersConversation,
+  type AskReply,
+  AskRequest,
+  AwaitRequest,
+  FeedbackRequest,
+  type MemoriesReply,
+  MemoriesRequest,
+  type RetrieveReply,
+  RetrieveRequest,
+  type RolloutData,
+  RolloutInput,
+  RolloutRequest
+} from "./protocol.ts"
+import { selectEvidence } from "./ranking/evidence.ts"
+import { planQuestion } from "./ranking/plan.ts"
+
+export const settings = Config.all({
+  /** Interactive questions at once in this process. */
+  requests: Config.Int("METAMEM_RETRIEVER_REQUESTS").pipe(Config.withDefault(16)),
+  /** Evidence shown to the reader of a live answer, in o200k tokens. */
+  evidenceTokens: Config.Int("METAMEM_EVIDENCE_TOKENS").pipe(Config.withDefault(4_000)),
+  /** The same when the reader is the local model, whose context is short. */
+  localEvidenceTokens: Config.Int("METAMEM_LOCAL_EVIDENCE_TOKENS").pipe(Config.withDefault(600)),
+  /** Tries of a rollout before it is settled as failed. */
+  maxAttempts: Config.Int("METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3))
+})
+
+const bad = (message: string) => new RequestRefused({ tag: "BadRequest", message })
+
+/** What a position or time in `asOf` filters by. */
+const asOfFilter = (asOf: string | undefined): Result.Result<Filter, RequestRefused> => {
+  if (asOf === undefined) return Result.succeed({})
+  const position = parsePosition(asOf)
+  if (position !== undefined) {
+    return position.log === "memory" ? Result.succeed({ asOfSequence: position.sequence }) : Result.fail(bad(`${asOf} is a position of the metamem log; memories are folded by positions of the memory log`))
+  }
+  const time = Date.parse(asOf)
+  return Number.isNaN(time) ? Result.fail(bad(`"${asOf}" is neither a position nor a time such as 2026-04-20T10:00:00Z`)) : Result.succeed({ asOfTime: new Date(time).toISOString() })
+}
+
+export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | MemoryIndex | Embeddings | Models> = Layer.effectDiscard(
+  Effect.gen(function*() {
+    const { evidenceTokens, localEvidenceTokens, maxAttempts, requests } = yield* settings
+    const { prompts } = yield* answerSettings
+    const log = yield* EventLog
+    const index = yield* MemoryIndex
+    const embeddings = yield* Embeddings
+    const models = yield* Models
+    const projection = yield* runProjection
+    const answers = yield* makeEntity(behaviour, 1_000)
+    const questions = yield* makeQuestions
+    const reader = models.casting("answer")
+    const small = prompts === "small" || (prompts === "auto" && reader?.isLocal === true)
+    const liveTokens = reader?.isLocal === true ? localEvidenceTokens : evidenceTokens
+
+    /** The generation in force for each tenant, followed from the log. */
+    const adopted = new Map<string, { readonly event: GenerationAdopted; readonly sequence: number }>()
+    const adoptedOf = Effect.fnUntraced(function*(tenant: string) {
+      const last = yield* log.last(adoptedSubject(tenant))
+      if (last === undefined) return undefined
+      const known = adopted.get(tenant)
+      if (known?.sequence === last.sequence) return known.event
+      for (const stored of last.events) {
+        const event = adoptionCodec.decode(stored)
+        if (Result.isFailure(event)) return yield* event.failure
+        adopted.set(tenant, { event: event.success, sequence: last.sequence })
+      }
+      return adopted.get(tenant)?.event
+    })
+
+    const find = Effect.fnUntraced(function*(user: string, question: string, at: string | undefined, filter: Filter, tokens: number, mustHaveVectors: boolean) {
+      const speakers = (yield* index.view(user, filter)).speakers
+      const plan = planQuestion(question, speakers, at)
+      const embedded = yield* Effect.result(embeddings.embed(plan.vectorQueries, { interactive: true }).pipe(mustHaveVectors ? (self) => self : Effect.timeout("3 seconds")))
+      if (Result.isFailure(embedded) && mustHaveVectors) return yield* new RequestRefused({ tag: "EmbeddingError", message: embedded.failure.message })
+      // Taken after the wait: a view is valid only until the next change.
+      const view = yield* index.view(user, filter)
+      const evidence: ReadonlyArray<EvidenceItem> = selectEvidence({ view, plan, vectors: Result.isSuccess(embedded) ? embedded.success : [], question, tokens })
+      return { evidence, behind: Result.isSuccess(embedded) ? [] : ["vectors"] }
+    })
+
+    const waitFor = Effect.fnUntraced(function*(after: string | undefined, deadlineMs: number) {
+      if (after === undefined) return []
+      const position = parsePosition(after)
+      if (position === undefined) return yield* bad(`"${after}" is not a position`)
+      return (yield* projection.awaitSequence(position.sequence, deadlineMs)) ? [] : ["words"]
+    })
+
+    /** Waits until the user's memories up to the position have vectors, while the deadline allows. */
+    const waitForVectors = Effect.fnUntraced(function*(user: string, after: string | undefined, deadlineMs: number) {
+      const position = after === undefined ? undefined : parsePosition(after)
+      if (position === undefined) return []
+      const until = (yield* Clock.currentTimeMillis) + deadlineMs
+      for (;;) {
+        const { turns } = yield* index.view(user)
+        const ids = turns.memories.filter((memory) => memory.sequence <= position.sequence).slice(-64).map(({ id }) => id)
+        const found = yield* index.get(user, ids)
+        if (found.every(({ vector }) => vector !== undefined)) return []
+        if ((yield* Clock.currentTimeMillis) > until) return ["vectors"]
+        yield* Effect.sleep("25 millis")
+      }
+    })
+
+    const retrieve = Effect.fnUntraced(function*(request: RetrieveRequest) {
+      const started = yield* Clock.currentTimeMillis
+      const asOf = asOfFilter(request.asOf)
+      if (Result.isFailure(asOf)) return yield* asOf.failure
+      const user = indexUser(request.tenant, request.user)
+      const words = yield* waitFor(request.after, request.deadlineMs * 0.4)
+      const vectors = yield* waitForVectors(user, request.after, request.deadlineMs * 0.3)
+      const filter: Filter = {
+        ...asOf.success,
+        ...(request.conversation === undefined ? {} : { conversation: request.conversation }),
+        ...(request.kinds === undefined ? {} : { kinds: request.kinds }),
+        ...(request.from === undefined ? {} : { from: request.from }),
+        ...(request.to === undefined ? {} : { to: request.to })
+      }
+      const at = request.at ?? new Date(started).toISOString()
+      const { behind, evidence } = yield* find(user, request.question, at, filter, request.evidenceTokens ?? liveTokens, false)
+      return { evidence, behind: [...new Set([...words, ...vectors, ...behind])], latencyMs: (yield* Clock.currentTimeMillis) - started, at } satisfies RetrieveReply & { at: string }
+    })
+
+    const principlesOf = Effect.fnUntraced(function*(request: AskRequest) {
+      if (request.principles !== undefined && request.generation !== undefined) return { principles: request.principles as ReadonlyArray<Principle>, generation: request.generation }
+      const event = yield* adoptedOf(request.tenant)
+      return event === undefined
+        ? { principles: [], generation: { run: "", generation: 0 } }
+        : { principles: event.principles, generation: { run: event.run, generation: event.generation } }
+    })
+
+    const ask = Effect.fnUntraced(function*(request: AskRequest) {
+      const started = yield* Clock.currentTimeMillis
+      const { at, behind, evidence } = yield* retrieve(request)
+      const { generation, principles } = yield* principlesOf(request)
+      const shown = principlesFor(request.question, principles)
+      const answerId = randomUUID()
+      const left = Math.max(request.deadlineMs - ((yield* Clock.currentTimeMillis) - started), 50)
+      const reply = evidence.length === 0
+        ? undefined
+        : yield* Effect.result(
+          answer({
+            tenant: request.tenant,
+            user: request.user,
+            question: request.question,
+            date: at,
+            evidence,
+            principles: shown,
+            temperature: 0,
+            maxTokens: small ? 48 : 1_024,
+            sample: { runSeed: 0, purpose: "live", draw: 0, question: request.question, sample: 0 },
+            small
+          }).pipe(Effect.provideService(Models, models), Effect.timeout(left))
+        )
+      // Without evidence there is nothing to ask the reader about; without a reader the evidence itself is the answer.
+      const text = reply === undefined
+        ? "I do not know: nothing that was said bears on this."
+        : Result.isSuccess(reply) ? reply.success.text.trim() : `(no reader: ${"message" in reply.failure ? reply.failure.message : "it is too slow"}) The best evidence: ${evidence.at(0)?.text ?? ""}`
+      const late = reply !== undefined && Result.isFailure(reply) ? ["reader"] : []
+      const usage = reply !== undefined && Result.isSuccess(reply) ? reply.success.usage : { promptTokens: 0, completionTokens: 0, estimated: false }
+      const latencyMs = (yield* Clock.currentTimeMillis) - started
+      yield* answers.execute(
+        memorySubject({ tenant: request.tenant, user: request.user, conversation: answersConversation }, "retriever"),
+        {
+          _tag: "RecordAnswer",
+          event: {
+            _tag: "AnswerGiven",
+            answer: answerId,
+            question: request.question,
+            askedAt: at,
+            text,
+            evidence: evidence.map(({ memoryId, score }) => ({ memory: memoryId, score })),
+            generation,
+            principles: shown.map(({ id }) => id),
+            model: reply !== undefined && Result.isSuccess(reply) ? reply.success.model : "",
+            call: reply !== undefined && Result.isSuccess(reply) ? reply.success.key : "",
+            usage,
+            behind: [...behind, ...late]
+          }
+        },
+        { cause: answerId }
+      )
+      return { answerId, answer: text, evidence, generation, latencyMs, usage, behind: [...behind, ...late] } satisfies AskReply
+    })
+
+    const listMemories = Effect.fnUntraced(function*(request: typeof MemoriesRequest.Type) {
+      yield* waitFor(request.after, 5_000)
+      const user = indexUser(request.tenant, request.user)
+      const view = yield* index.view(user, {})
+      const all = [...view.turns.memories, ...view.facts.memories]
+        .filter((memory) => request.conversation === undefined || memory.conversation === request.conversation)
+        .filter((memory) => request.kinds === undefined || request.kinds.includes(memory.kind))
+        .sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : b.sequence - a.sequence))
+        .slice(0, request.limit)
+      const full = new Map((yield* index.get(user, all.map(({ id }) => id))).map((memory) => [memory.id, memory]))
+      return {
+        memories: all.map(({ conversation, id, kind, meant, speaker, text, time, turns }) => {
+          const supersededBy = full.get(id)?.supersededBy
+          return {
+            id,
+            kind,
+            text,
+            speaker,
+            time,
+            ...(meant === undefined ? {} : { meant }),
+            conversation,
+            turns,
+            ...(supersededBy === undefined ? {} : { supersededBy }),
+            searchableByVector: full.get(id)?.vector !== undefined
+          }
+        })
+      } satisfies MemoriesReply
+    })
+
+    const decodeRollout = Schema.decodeUnknownEffect(RolloutInput)
+    const rollout = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown }) =>
+      Effect.gen(function*() {
+        const started = yield* Clock.currentTimeMillis
+        const input = yield* decodeRollout(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: `not a rollout: ${error.message}`, final: true })))
+        if (!(yield* projection.awaitSequence(input.memoryPosition, 60_000))) {
+          return yield* new JobFailed({ message: `the index has not reached position ${input.memoryPosition} of the memory log; it stands at ${projection.through()}`, final: false })
+        }
+        const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
+        const { evidence } = yield* find(indexUser(job.tenant, question.user), question.text, question.date, { asOfSequence: input.memoryPosition }, input.evidenceTokens, true).pipe(
+          Effect.mapError((error) => new JobFailed({ message: error.message, final: false }))
+        )
+        const reply = yield* answer({
+          tenant: job.tenant,
+          user: question.user,
+          question: question.text,
+          date: question.date,
+          evidence,
+          principles: input.principles,
+          temperature: input.temperature,
+          maxTokens: input.maxTokens,
+          sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
+          tags: { run: job.run, step: job.step },
+          small
+        }).pipe(
+          Effect.provideService(Models, models),
+          Effect.mapError((error) => new JobFailed({ message: error.message, final: !isPassingFailure(error) }))
+        )
+        const times = evidence.map(({ time }) => Date.parse(time)).sort((a, b) => a - b)
+        return {
+          callKey: reply.key,
+          evidenceHash: evidenceHash(evidence),
+          evidenceIds: evidence.map(({ memoryId }) => memoryId),
+          usage: reply.usage,
+          reused: reply.reused,
+          abstained: isAbstention(reply.text),
+          latencyMs: (yield* Clock.currentTimeMillis) - started,
+          features: {
+            evidenceCount: evidence.length,
+            conversations: new Set(evidence.map(({ conversation }) => conversation)).size,
+            spanDays: times.length < 2 ? 0 : Math.round(((times.at(-1) ?? 0) - (times[0] ?? 0)) / 86_400_000),
+            answerWords: reply.text.split(/\s+/).filter((word) => word !== "").length
+          }
+        } satisfies RolloutData
+      })
+
+    yield* runJobs({
+      actor: "retriever",
+      kind: "rollout",
+      concurrency: reader?.concurrency ?? 1,
+      maxAttempts,
+      worker: `${hostname()}:${process.pid}`,
+      run: rollout
+    }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
+
+    const serve = <A, R>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message?: string }, R>) => {
+      const decode = Schema.decodeUnknownEffect(schema)
+      return respond<RequestRefused | LogUnavailable, R>({
+        subject: requestSubject("retriever", verb),
+        queue: "retriever",
+        concurrency: requests,
+        handle: (payload) =>
+          decode(payload).pipe(
+            Effect.mapError((error) => bad(error.message)),
+            Effect.flatMap(handle),
+            Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: error.message ?? `${error._tag}` }))
+          )
+      }).pipe(Effect.forkScoped)
+    }
+    yield* serve("ping", Schema.Unknown, () => Effect.succeed({}))
+    yield* serve("retrieve", RetrieveRequest, (request) => Effect.map(retrieve(request), ({ behind, evidence, latencyMs }) => ({ behind, evidence, latencyMs })))
+    yield* serve("ask", AskRequest, ask)
+    yield* serve("memories", MemoriesRequest, listMemories)
+    yield* serve("rollout", RolloutRequest, rollout)
+    yield* serve("await", AwaitRequest, ({ deadlineMs, position }) =>
+      Effect.gen(function*() {
+        const behind = yield* waitFor(position, deadlineMs)
+        if (behind.length > 0) return yield* new RequestRefused({ tag: "Behind", message: `the index stands at ${projection.through()}, before ${position}` })
+        return { through: projection.through() }
+      }))
+    yield* serve("feedback", FeedbackRequest, (request) =>
+      Effect.map(
+        answers.execute(
+          memorySubject({ tenant: request.tenant, user: request.user, conversation: answersConversation }, "retriever"),
+          { _tag: "RecordFeedback", answer: request.answer, verdict: request.verdict, comment: request.comment },
+          { cause: `feedback ${request.answer} ${request.verdict} ${randomUUID()}` }
+        ),
+        ({ fresh }) => ({ recorded: fresh })
+      ))
+  })
+)

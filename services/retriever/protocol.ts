@@ -1,0 +1,177 @@
+/** What the retriever is asked and what it records: answers it gave, and what people said of them. */
+import { Schema } from "effect"
+import { EvidenceItem, GenerationRef } from "#shared/domain/evidence"
+import { Principle } from "#shared/domain/principle"
+import { MemoryKind } from "#shared/domain/memory"
+import { IsoTime } from "#shared/domain/turn"
+import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
+import { Usage } from "#shared/model/call"
+
+/** A live answer. It is never extracted from: recalled text must not become memory again. */
+export const AnswerGiven = defineEvent("AnswerGiven", {
+  version: 1,
+  payload: Schema.Struct({
+    answer: Schema.NonEmptyString,
+    question: Schema.String,
+    askedAt: IsoTime,
+    text: Schema.String,
+    /** Memories shown to the reader with their scores, in the order shown. */
+    evidence: Schema.Array(Schema.Struct({ memory: Schema.String, score: Schema.Finite })),
+    generation: GenerationRef,
+    /** Ids of the principles that were in scope and shown. */
+    principles: Schema.Array(Schema.String),
+    model: Schema.String,
+    call: Schema.String,
+    usage: Usage,
+    /** What was not ready or left out when it was given: `vectors`, `words`, `reader`. */
+    behind: Schema.Array(Schema.String)
+  })
+})
+
+export const FeedbackReceived = defineEvent("FeedbackReceived", {
+  version: 1,
+  payload: Schema.Struct({ answer: Schema.NonEmptyString, verdict: Schema.Literals(["correct", "incorrect"]), comment: Schema.String })
+})
+
+export const retrieverCodec = eventCodec([AnswerGiven, FeedbackReceived])
+export type AnswerGiven = EventOf<typeof AnswerGiven>
+export type RetrieverEvent = AnswerGiven | EventOf<typeof FeedbackReceived>
+
+export type RetrieverCommand =
+  | { readonly _tag: "RecordAnswer"; readonly event: AnswerGiven }
+  | { readonly _tag: "RecordFeedback"; readonly answer: string; readonly verdict: "correct" | "incorrect"; readonly comment: string }
+
+/** No answer of that id was given to this user. */
+export class UnknownAnswer extends Schema.TaggedError<UnknownAnswer>()("UnknownAnswer", { answer: Schema.String, message: Schema.String }) {}
+
+/** Conversation token under which a user's answers stand. */
+export const answersConversation = "answers"
+
+const Filters = {
+  tenant: Schema.NonEmptyString,
+  user: Schema.NonEmptyString,
+  conversation: Schema.optionalKey(Schema.String),
+  kinds: Schema.optionalKey(Schema.Array(MemoryKind)),
+  /** Said at or after / before, ISO. */
+  from: Schema.optionalKey(IsoTime),
+  to: Schema.optionalKey(IsoTime),
+  /** Only what stood in the log at this position, or was said by this time. */
+  asOf: Schema.optionalKey(Schema.String),
+  /** Wait, within the deadline, until everything up to this position can be found. */
+  after: Schema.optionalKey(Schema.String),
+  deadlineMs: Schema.Int.check(Schema.isBetween({ minimum: 50, maximum: 600_000 }))
+}
+
+export const RetrieveRequest = Schema.Struct({
+  ...Filters,
+  question: Schema.NonEmptyString,
+  at: Schema.optionalKey(IsoTime),
+  /** Evidence at most, in o200k tokens. */
+  evidenceTokens: Schema.optionalKey(Schema.Int)
+})
+export type RetrieveRequest = typeof RetrieveRequest.Type
+
+export const RetrieveReply = Schema.Struct({
+  evidence: Schema.Array(EvidenceItem),
+  /** What could not be waited for: `vectors`, `words`. */
+  behind: Schema.Array(Schema.String),
+  latencyMs: Schema.Finite
+})
+export type RetrieveReply = typeof RetrieveReply.Type
+
+export const AskRequest = Schema.Struct({
+  ...RetrieveRequest.fields,
+  /** Answer as this generation of this run would, instead of the adopted one; its principles come with it. */
+  generation: Schema.optionalKey(GenerationRef),
+  principles: Schema.optionalKey(Schema.Array(Principle))
+})
+export type AskRequest = typeof AskRequest.Type
+
+export const AskReply = Schema.Struct({
+  answerId: Schema.String,
+  answer: Schema.String,
+  evidence: Schema.Array(EvidenceItem),
+  generation: GenerationRef,
+  latencyMs: Schema.Finite,
+  usage: Usage,
+  behind: Schema.Array(Schema.String)
+})
+export type AskReply = typeof AskReply.Type
+
+export const FeedbackRequest = Schema.Struct({
+  tenant: Schema.NonEmptyString,
+  user: Schema.NonEmptyString,
+  answer: Schema.NonEmptyString,
+  verdict: Schema.Literals(["correct", "incorrect"]),
+  comment: Schema.String
+})
+
+export const MemoriesRequest = Schema.Struct({
+  tenant: Schema.NonEmptyString,
+  user: Schema.NonEmptyString,
+  conversation: Schema.optionalKey(Schema.String),
+  kinds: Schema.optionalKey(Schema.Array(MemoryKind)),
+  after: Schema.optionalKey(Schema.String),
+  limit: Schema.Int
+})
+
+/** What a rollout job's worker is told; texts are found by id. */
+export const RolloutInput = Schema.Struct({
+  question: Schema.Struct({ id: Schema.NonEmptyString, user: Schema.NonEmptyString }),
+  purpose: Schema.Literals(["rollout", "gate", "report"]),
+  draw: Schema.Int,
+  sample: Schema.Int,
+  /** Principles shown: already routed by scope and, in training, thinned by the drop mask. */
+  principles: Schema.Array(Schema.Struct({ id: Schema.String, text: Schema.String, scope: Schema.String })),
+  temperature: Schema.Finite,
+  maxTokens: Schema.Int,
+  evidenceTokens: Schema.Int,
+  /** Sequence of the memory log that must be searchable, exactly, before answering. */
+  memoryPosition: Schema.Int,
+  runSeed: Schema.Int
+})
+export type RolloutInput = typeof RolloutInput.Type
+
+/** What a settled rollout says; the answer's text stands in the call store under the question's user. */
+export const RolloutData = Schema.Struct({
+  callKey: Schema.String,
+  evidenceHash: Schema.String,
+  evidenceIds: Schema.Array(Schema.String),
+  usage: Usage,
+  /** True when the reply came from the call store and cost nothing. */
+  reused: Schema.Boolean,
+  abstained: Schema.Boolean,
+  latencyMs: Schema.Finite,
+  /** Facts about evidence and answer for the rule-based reflector, none of them text. */
+  features: Schema.Struct({
+    evidenceCount: Schema.Int,
+    conversations: Schema.Int,
+    spanDays: Schema.Finite,
+    answerWords: Schema.Int
+  })
+})
+export type RolloutData = typeof RolloutData.Type
+
+export const MemoriesReply = Schema.Struct({
+  memories: Schema.Array(
+    Schema.Struct({
+      id: Schema.String,
+      kind: MemoryKind,
+      text: Schema.String,
+      speaker: Schema.String,
+      time: Schema.String,
+      meant: Schema.optionalKey(Schema.String),
+      conversation: Schema.String,
+      turns: Schema.Array(Schema.String),
+      supersededBy: Schema.optionalKey(Schema.String),
+      searchableByVector: Schema.Boolean
+    })
+  )
+})
+export type MemoriesReply = typeof MemoriesReply.Type
+
+/** Waits until the index has folded the memory log up to a position. */
+export const AwaitRequest = Schema.Struct({ position: Schema.String, deadlineMs: Schema.Int })
+
+/** A rollout asked for directly, by evaluation and inference; its reply is kept like a job's, so asking again costs nothing. */
+export const RolloutRequest = Schema.Struct({ tenant: Schema.NonEmptyString, run: Schema.String, step: Schema.Int, input: RolloutInput })

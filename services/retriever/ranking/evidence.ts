@@ -1,0 +1,87 @@
+/**
+ * Evidence for one question: the best memories that fit a budget of o200k tokens, in the order of time. A turn too long for its share
+ * is shown by excerpts; a fact stands in for turns that are not shown.
+ */
+import type { EvidenceItem } from "#shared/domain/evidence"
+import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
+import { excerpt } from "./excerpt.ts"
+import type { QuestionPlan } from "./plan.ts"
+import { type RankedMemory, rankMemories } from "./rank.ts"
+import { memoryTokens, tokensOf } from "./tokens.ts"
+
+/** Tokens an item costs besides its text: date, speaker, line. */
+const itemTokens = 12
+/** Share of the budget one turn may take before it is shown by excerpts, with a floor below which excerpts say nothing. */
+const turnShare = 0.15
+const turnTokensMin = 90
+/** Excerpts shorter than this are not worth their line. */
+const excerptTokensMin = 24
+/** Memories looked at for one budget; past these nothing relevant is left. */
+const consideredMax = 400
+
+interface Chosen {
+  readonly memory: IndexedMemory
+  readonly score: number
+  readonly text: string
+  readonly tokens: number
+}
+
+/** Greedy by score. @returns what is shown, best first */
+export const packEvidence = (ranked: ReadonlyArray<RankedMemory>, question: string, budget: number): ReadonlyArray<Chosen> => {
+  const share = Math.max(turnTokensMin, Math.floor(budget * turnShare))
+  const chosen = new Map<string, Chosen>()
+  /** Turn id → facts shown that came from it. */
+  const factsOf = new Map<string, Array<string>>()
+  let left = budget
+  for (const { memory, score } of ranked.slice(0, consideredMax)) {
+    const room = left - itemTokens
+    if (room < excerptTokensMin) break
+    if (memory.kind === "fact") {
+      const tokens = memoryTokens(memory)
+      if (tokens > room || memory.turns.some((turn) => chosen.has(turn))) continue
+      chosen.set(memory.id, { memory, score, text: memory.text, tokens: tokens + itemTokens })
+      for (const turn of memory.turns) factsOf.set(turn, [...(factsOf.get(turn) ?? []), memory.id])
+      left -= tokens + itemTokens
+      continue
+    }
+    const whole = memoryTokens(memory)
+    const text = whole <= share && whole <= room ? memory.text : excerpt(memory.text, question, Math.min(share, room))
+    const tokens = text === memory.text ? whole : tokensOf(text)
+    if (text === "" || tokens > room || (text !== memory.text && tokens < excerptTokensMin)) continue
+    left -= tokens + itemTokens
+    chosen.set(memory.id, { memory, score, text, tokens: tokens + itemTokens })
+    // A turn shown whole says what its facts say.
+    if (text === memory.text) {
+      for (const fact of factsOf.get(memory.id) ?? []) {
+        left += chosen.get(fact)?.tokens ?? 0
+        chosen.delete(fact)
+      }
+    }
+  }
+  return [...chosen.values()]
+}
+
+/**
+ * @param input.vectors of `plan.vectorQueries` in their order; empty when there is no embedder
+ * @param input.tokens  budget in o200k tokens
+ * @returns in the order of time; scores tell the rank
+ */
+export const selectEvidence = (input: {
+  readonly view: UserView
+  readonly plan: QuestionPlan
+  readonly vectors: ReadonlyArray<Float32Array>
+  readonly question: string
+  readonly tokens: number
+}): ReadonlyArray<EvidenceItem> =>
+  packEvidence(rankMemories(input.view, input.plan, input.vectors), input.question, input.tokens)
+    .map(({ memory, score, text }): EvidenceItem => ({
+      memoryId: memory.id,
+      kind: memory.kind,
+      text,
+      time: memory.time,
+      speaker: memory.speaker,
+      conversation: memory.conversation,
+      turns: memory.turns,
+      score
+    }))
+    .sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.memoryId < b.memoryId ? -1 : 1))
