@@ -1,0 +1,135 @@
+/**
+ * The evaluator: keeps the questions of data sets, and judges answers to them, as jobs of a run or on request. Which judge it uses is
+ * named with every verdict.
+ */
+import { createHash } from "node:crypto"
+import { hostname } from "node:os"
+import { Config, Effect, Layer, Option, Schedule, Schema } from "effect"
+import { makeEntity } from "#shared/actor/entity"
+import { JobFailed, runJobs } from "#shared/actor/jobs"
+import { RequestRefused, respond } from "#shared/actor/requests"
+import type { EventLog } from "#shared/eventlog/event-log"
+import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
+import { requestSubject } from "#shared/eventlog/subjects"
+import { canonicalJson } from "#shared/metamemory/generation"
+import { makeQuestions, questionsSubject } from "#shared/metamemory/questions"
+import { CallStore } from "#shared/model/call-store"
+import { isPassingFailure } from "#shared/model/errors"
+import { Models } from "#shared/model/models"
+import { behaviour } from "./behaviour.ts"
+import { judge } from "./judge.ts"
+import { JudgementInput, type JudgeKind, type JudgeReply, JudgeRequest, RegisterRequest, type RegisterReply } from "./protocol.ts"
+
+export const settings = Config.all({
+  /** `lexical` asks no model; `auto` = the model where an endpoint is set for the judge, else lexical. */
+  judge: Config.Literals(["auto", "lexical", "model"], "METAMEM_JUDGE").pipe(Config.withDefault("auto" as const)),
+  /** Tries of a judgement before it is settled as failed; a failed one counts as an error, never as wrong. */
+  maxAttempts: Config.Int("METAMEM_JUDGEMENT_ATTEMPTS").pipe(Config.withDefault(3)),
+  /** Lexical judgements at once in this process. */
+  lexicalConcurrency: Config.Int("METAMEM_JUDGE_LEXICAL_CONCURRENCY").pipe(Config.withDefault(16))
+})
+
+/** The judge in force where a request or run names none. */
+export const judgeInForce: Effect.Effect<JudgeKind, Config.ConfigError, Models> = Effect.gen(function*() {
+  const { judge } = yield* settings
+  const casting = (yield* Models).casting("judge")
+  return judge === "auto" ? (casting === undefined || casting.isLocal ? "lexical" : "model") : judge
+})
+
+const bad = (error: { readonly message: string }) => new RequestRefused({ tag: "BadRequest", message: error.message })
+
+/** Runs until the scope closes. */
+export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Models | CallStore> = Layer.effectDiscard(
+  Effect.gen(function*() {
+    const { lexicalConcurrency, maxAttempts } = yield* settings
+    const models = yield* Models
+    const calls = yield* CallStore
+    const entity = yield* makeEntity(behaviour, 2_000)
+    const questions = yield* makeQuestions
+    const inForce = yield* judgeInForce
+
+    const register = Effect.fnUntraced(function*({ questions, tenant }: RegisterRequest) {
+      const users = Map.groupBy(questions, ({ user }) => user)
+      const fresh = yield* Effect.forEach(
+        users,
+        ([user, own]) => {
+          const cause = createHash("sha256").update(canonicalJson(own)).digest("base64url")
+          return entity.execute(questionsSubject(tenant, user), { _tag: "RegisterQuestions", questions: own }, { cause }).pipe(Effect.map(({ events }) => events.length))
+        },
+        { concurrency: 16 }
+      )
+      const registered = fresh.reduce((sum, n) => sum + n, 0)
+      return { registered, known: questions.length - registered } satisfies RegisterReply
+    })
+
+    const judgeAll = Effect.fnUntraced(function*(request: JudgeRequest) {
+      const kind = request.judge ?? inForce
+      const verdicts = yield* Effect.forEach(
+        request.answers,
+        (answer) =>
+          Effect.gen(function*() {
+            const question = yield* questions.load(request.tenant, answer.question)
+            return yield* judge({
+              tenant: request.tenant,
+              question,
+              response: answer.response,
+              judge: kind,
+              sample: { runSeed: 0, purpose: "report", draw: 0, question: question.id, sample: 0 }
+            }).pipe(
+              Effect.map(({ data, reason }) => ({ verdict: data.verdict, reason })),
+              // Could not be judged: said so, and never counted as wrong.
+              Effect.catchTag("ModelError", (error) => Effect.succeed({ verdict: "error" as const, reason: error.message })),
+              Effect.provideService(Models, models)
+            )
+          }),
+        { concurrency: 32 }
+      )
+      return { judge: kind, verdicts } satisfies JudgeReply
+    })
+
+    const decodeJudgement = Schema.decodeUnknownEffect(JudgementInput)
+    const judgement = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown }) =>
+      Effect.gen(function*() {
+        const input = yield* decodeJudgement(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: `not a judgement: ${error.message}`, final: true })))
+        const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
+        const call = yield* calls.get(job.tenant, question.user, input.callKey).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: false })))
+        if (Option.isNone(call)) {
+          return yield* new JobFailed({ message: `the answer ${input.callKey} is not in the call store; was the user erased?`, final: false })
+        }
+        const { data } = yield* judge({ tenant: job.tenant, question, response: call.value.text, judge: input.judge, sample: input.sample, run: job.run, step: job.step }).pipe(
+          Effect.provideService(Models, models),
+          Effect.mapError((error) => new JobFailed({ message: error.message, final: !isPassingFailure(error) }))
+        )
+        if (data.verdict === "error") return yield* new JobFailed({ message: "no verdict could be read from the judge's replies", final: input.judge === "lexical" })
+        return data
+      })
+
+    const casting = models.casting("judge")
+    yield* runJobs({
+      actor: "evaluator",
+      kind: "judgement",
+      concurrency: inForce === "model" && casting !== undefined ? casting.concurrency : lexicalConcurrency,
+      maxAttempts,
+      worker: `${hostname()}:${process.pid}`,
+      run: judgement
+    }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
+
+    const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>) => {
+      const decode = Schema.decodeUnknownEffect(schema)
+      return respond<RequestRefused | LogUnavailable, never>({
+        subject: requestSubject("evaluator", verb),
+        queue: "evaluator",
+        concurrency: 16,
+        handle: (payload) =>
+          decode(payload).pipe(
+            Effect.mapError(bad),
+            Effect.flatMap(handle),
+            Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: error.message }))
+          )
+      }).pipe(Effect.forkScoped)
+    }
+    yield* serve("ping", Schema.Unknown, () => Effect.succeed({ judge: inForce }))
+    yield* serve("register", RegisterRequest, register)
+    yield* serve("judge", JudgeRequest, judgeAll)
+  })
+)

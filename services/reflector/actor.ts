@@ -1,0 +1,214 @@
+/**
+ * The reflector: opens runs and drives them to their end, studies attempts, and adopts generations. Every process drives what nobody
+ * else holds; a run whose driver died is taken over within seconds.
+ */
+import { randomUUID } from "node:crypto"
+import { hostname } from "node:os"
+import { Config, Effect, FiberMap, Layer, Schedule, Schema } from "effect"
+import { makeEntity } from "#shared/actor/entity"
+import { runJobs } from "#shared/actor/jobs"
+import { leaseSeconds, Leases } from "#shared/actor/lease"
+import { RequestRefused, respond } from "#shared/actor/requests"
+import { EventLog } from "#shared/eventlog/event-log"
+import { attempt, type LogUnavailable, Nats } from "#shared/eventlog/nats"
+import { adoptedSubject, decodeToken, leaseSubject, requestSubject, runSubject, type RunAddress } from "#shared/eventlog/subjects"
+import { canonicalJson } from "#shared/metamemory/generation"
+import { judgeTemplateHash } from "#shared/metamemory/judging"
+import { templateHashes } from "#shared/metamemory/prompts"
+import { makeQuestions, type QuestionRef } from "#shared/metamemory/questions"
+import { digest } from "#shared/metamemory/random"
+import { routeQuestion } from "#shared/metamemory/router"
+import type { CallStore } from "#shared/model/call-store"
+import { Models } from "#shared/model/models"
+import type { Role } from "#shared/model/roles"
+import { adoption } from "./adoption.ts"
+import { behaviour } from "./behaviour.ts"
+import { drive, type Progress } from "./driver.ts"
+import { makeMaterial } from "./material.ts"
+import { algorithmVersion, type ReflectorKind, type RunParameters, type RunQuestion, type RunRequest } from "./parameters.ts"
+import { AdoptRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RunStatus, StatusRequest } from "./protocol.ts"
+import { causeOf } from "./stages.ts"
+import { statusOf } from "./status.ts"
+import { consolidate, propose, reflect } from "./workers.ts"
+
+export const settings = Config.all({
+  /** Who reflects and proposes: `auto` = the model where an endpoint is set, else rules. */
+  reflector: Config.Literals(["auto", "rules", "model", "both"], "METAMEM_REFLECTOR").pipe(Config.withDefault("auto" as const)),
+  /** Who judges where a run does not say; the evaluator's own setting, read here so that a run can name it. */
+  judge: Config.Literals(["auto", "lexical", "model"], "METAMEM_JUDGE").pipe(Config.withDefault("auto" as const)),
+  /** Tries of a reflection, proposal or consolidation before it is settled as failed. */
+  maxAttempts: Config.Int("METAMEM_REFLECTION_ATTEMPTS").pipe(Config.withDefault(3)),
+  /** Runs driven at once in this process. */
+  runs: Config.Int("METAMEM_REFLECTOR_RUNS").pipe(Config.withDefault(8)),
+  /** Reflections and proposals by rule at once in this process. */
+  ruleConcurrency: Config.Int("METAMEM_REFLECTOR_RULE_CONCURRENCY").pipe(Config.withDefault(8)),
+  /** Seconds between two looks for runs that nobody drives. */
+  scanSeconds: Config.Int("METAMEM_REFLECTOR_SCAN_SECONDS").pipe(Config.withDefault(5))
+})
+
+const refused = (error: { readonly _tag: string; readonly message: string }) => new RequestRefused({ tag: error._tag, message: error.message })
+
+/** All runs of all tenants. */
+const anyRun = "metamem.*.*.reflector"
+const runOf = (subject: string): RunAddress => {
+  const [, tenant = "", run = ""] = subject.split(".").map(decodeToken)
+  return { tenant, run }
+}
+
+/** Runs until the scope closes. */
+export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Leases | Models | CallStore> = Layer.effectDiscard(
+  Effect.gen(function*() {
+    const set = yield* settings
+    const log = yield* EventLog
+    const nats = yield* Nats
+    const leases = yield* Leases
+    const models = yield* Models
+    const questions = yield* makeQuestions
+    const material = yield* makeMaterial
+    const runs = yield* makeEntity(behaviour, 64)
+    const adoptions = yield* makeEntity(adoption, 1_000)
+    const drivers = yield* FiberMap.make<string>()
+    const progress = new Map<string, Progress>()
+    const over = new Set<string>()
+
+    const isRemote = (role: Role): boolean => models.casting(role)?.isLocal === false
+    const judge = set.judge === "auto" ? (isRemote("judge") ? "model" : "lexical") : set.judge
+    const reflector: ReflectorKind = set.reflector === "auto" ? (isRemote("reflect") ? "model" : "rules") : set.reflector
+
+    /** Holds the run's lease and drives it; ends when it is over, held elsewhere, or lost. */
+    const hold = (subject: string) =>
+      Effect.gen(function*() {
+        const address = runOf(subject)
+        const token = randomUUID()
+        const lease = yield* leases.acquire(leaseSubject("reflector", `${address.tenant}/${address.run}`), token)
+        if (lease === undefined) return
+        const own: Progress = { done: 0, expected: 0, failed: 0 }
+        progress.set(subject, own)
+        const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.as(false))
+        const finished = yield* drive(runs, address, own).pipe(
+          Effect.provideService(EventLog, log),
+          Effect.provideService(Nats, nats),
+          Effect.raceFirst(lost),
+          Effect.ensuring(Effect.andThen(Effect.sync(() => progress.delete(subject)), leases.release(lease)))
+        )
+        if (finished) over.add(subject)
+      }).pipe(Effect.catch((error) => Effect.logWarning(`the run ${subject} stands still: ${error.message}`)))
+
+    const pickUp = (subject: string) =>
+      Effect.gen(function*() {
+        if (over.has(subject) || (yield* FiberMap.size(drivers)) >= set.runs) return
+        yield* FiberMap.run(drivers, subject, hold(subject), { onlyIfMissing: true })
+      })
+
+    const scan = Effect.gen(function*() {
+      const { state } = yield* attempt("list runs", () => nats.jsm.streams.info("METAMEM", { subjects_filter: anyRun }))
+      for (const subject of Object.keys(state.subjects ?? {})) {
+        if (over.has(subject) || (yield* FiberMap.has(drivers, subject))) continue
+        const last = yield* log.last(subject)
+        if (last?.events.some(({ type }) => type === "RunFinished")) over.add(subject)
+        else yield* pickUp(subject)
+      }
+    }).pipe(Effect.catch((error) => Effect.logDebug(`could not look for runs: ${error.message}`)))
+    yield* scan.pipe(Effect.repeat(Schedule.spaced(set.scanSeconds * 1_000)), Effect.forkScoped)
+
+    const worker = { actor: "reflector", maxAttempts: set.maxAttempts, worker: `${hostname()}:${process.pid}` } as const
+    const concurrency = (role: Role): number => (reflector === "rules" ? set.ruleConcurrency : (models.casting(role)?.concurrency ?? set.ruleConcurrency))
+    const jobs = [
+      { ...worker, kind: "reflection", concurrency: concurrency("reflect"), run: reflect(material) },
+      { ...worker, kind: "proposal", concurrency: concurrency("propose"), run: propose(material) },
+      { ...worker, kind: "consolidation", concurrency: 2, run: consolidate(material) }
+    ]
+    for (const one of jobs) yield* runJobs(one).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
+
+    const known = Effect.fnUntraced(function*(tenant: string, refs: ReadonlyArray<QuestionRef>) {
+      return yield* Effect.forEach(
+        refs,
+        (ref) =>
+          Effect.map(questions.load(tenant, ref), ({ abstention, answer, cluster, id, text, type, user }): RunQuestion => ({
+            id, user, hash: digest("question", text, answer), type, abstention, cluster, questionClass: routeQuestion(text)
+          })),
+        { concurrency: 16 }
+      )
+    })
+
+    const parametersOf = Effect.fnUntraced(function*(tenant: string, { guard, test, train, validation, ...chosen }: RunRequest) {
+      const [firstTrain, ...moreTrain] = yield* known(tenant, train)
+      const [firstValidation, ...moreValidation] = yield* known(tenant, validation)
+      if (firstTrain === undefined || firstValidation === undefined) return yield* new RequestRefused({ tag: "BadRequest", message: "a run needs questions to train on and questions to validate on" })
+      const by = { judge: chosen.judge ?? judge, reflector: chosen.reflector ?? reflector }
+      const playing: ReadonlyArray<Role> = ["answer", ...(by.judge === "model" ? ["judge" as const] : []), ...(by.reflector === "rules" ? [] : (["reflect", "propose", "consolidate"] as const))]
+      const names = yield* Effect.forEach(playing, (role) => Effect.map(models.identity(role), (name) => [role, name] as const))
+      return {
+        ...chosen,
+        ...by,
+        train: [firstTrain, ...moreTrain],
+        validation: [firstValidation, ...moreValidation],
+        guard: yield* known(tenant, guard),
+        test: yield* known(tenant, test),
+        algorithm: algorithmVersion,
+        models: Object.fromEntries(names),
+        templates: { ...templateHashes, judge: judgeTemplateHash },
+        memoryPosition: yield* log.head("MEMORY")
+      } satisfies RunParameters as RunParameters
+    })
+
+    const open = Effect.fnUntraced(function*({ request, run, tenant }: OpenRequest) {
+      const subject = runSubject({ tenant, run })
+      const parameters = yield* parametersOf(tenant, request)
+      const command = { _tag: "OpenRun", parameters } as const
+      // Named by what is asked, so that asking for something else is decided and not taken for a repetition.
+      const cause = `${causeOf(command)} ${digest(canonicalJson({ ...parameters, memoryPosition: 0 }))}`
+      const { folded, fresh } = yield* runs.execute(subject, command, { cause, correlation: run })
+      yield* pickUp(subject)
+      const { budget, expectedCalls, parameters: standing, undersized } = folded.state
+      return { opened: fresh, budget, expectedCalls, undersized, judge: standing?.judge ?? judge, reflector: standing?.reflector ?? reflector } satisfies OpenReply
+    })
+
+    const loaded = Effect.fnUntraced(function*(address: RunAddress) {
+      const folded = yield* runs.load(runSubject(address))
+      if (folded.state.parameters === undefined) return yield* new NoSuchRun({ run: address.run, message: `there is no run ${address.run}; \`metamem train --run ${address.run}\` starts one` })
+      return folded
+    })
+
+    const status = Effect.fnUntraced(function*(address: RunAddress) {
+      const { state } = yield* loaded(address)
+      const own = progress.get(runSubject(address))
+      return statusOf(state, address, own) satisfies RunStatus
+    })
+
+    const adopt = Effect.fnUntraced(function*({ generation, run, tenant }: AdoptRequest) {
+      const { state } = yield* loaded({ tenant, run })
+      const found = state.generations.find(({ number }) => number === generation)
+      if (found === undefined) {
+        return yield* new NoSuchGeneration({ run, generation, message: `the run ${run} has generations 0 to ${state.generations.length - 1}, and no ${generation}` })
+      }
+      const subject = adoptedSubject(tenant)
+      const before = yield* adoptions.load(subject)
+      yield* adoptions.execute(
+        subject,
+        { _tag: "Adopt", event: { _tag: "GenerationAdopted", run, generation, hash: found.hash, principles: found.principles } },
+        { cause: `${run}/${generation} after ${before.sequence}`, correlation: run }
+      )
+      return { tenant, run, generation }
+    })
+
+    const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, never>) => {
+      const decode = Schema.decodeUnknownEffect(schema)
+      return respond<RequestRefused | LogUnavailable, never>({
+        subject: requestSubject("reflector", verb),
+        queue: "reflector",
+        concurrency: 16,
+        handle: (payload) =>
+          decode(payload).pipe(
+            Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: error.message })),
+            Effect.flatMap(handle),
+            Effect.mapError(refused)
+          )
+      }).pipe(Effect.forkScoped)
+    }
+    yield* serve("ping", Schema.Unknown, () => Effect.succeed({ reflector, judge }))
+    yield* serve("open", OpenRequest, open)
+    yield* serve("status", StatusRequest, status)
+    yield* serve("adopt", AdoptRequest, adopt)
+  })
+)

@@ -1,0 +1,265 @@
+/**
+ * What the log alone says of a run, at no model call: its generations, how each came about, what it cost, whether every decision follows
+ * from its results. Pure functions over commits, for the command line.
+ */
+import { Effect, Option, Result, Schema } from "effect"
+import { emptyFold, foldCommits } from "#shared/actor/entity"
+import type { Principle } from "#shared/domain/principle"
+import type { Commit } from "#shared/eventlog/envelope"
+import { formatPosition } from "#shared/eventlog/position"
+import { runSubject, type RunAddress } from "#shared/eventlog/subjects"
+import type { DroppedRollout } from "#shared/metamemory/effect"
+import { canonicalJson, generationHash } from "#shared/metamemory/generation"
+import { inScope } from "#shared/metamemory/router"
+import { JudgementData } from "#services/evaluator/protocol"
+import { RolloutData } from "#services/retriever/protocol"
+import { behaviour } from "./behaviour.ts"
+import { makeResults, readResult, stageStep } from "./driver.ts"
+import { algorithmVersion } from "./parameters.ts"
+import { type GateDecided, reflectorCodec } from "./protocol.ts"
+import { attemptKey, expectedJobs, resultKey, stageCommand, trainingArm } from "./stages.ts"
+import type { RunState, Sealed } from "./state.ts"
+
+/** Folds a run's own commits, in order, up to any place. */
+export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
+
+export interface GenerationView {
+  readonly n: number
+  readonly hash: string
+  readonly position: string
+  readonly step: number
+  readonly principles: ReadonlyArray<Principle>
+  /** What the gate of the step counted; selection, not evidence. Null for the empty generation. */
+  readonly validation: { readonly decisions: ReadonlyArray<Pick<GateDecided, "scope" | "decision" | "reason" | "counts" | "figures">> } | null
+}
+
+const generationView = ({ decisions, hash, number, principles, sequence, step }: Sealed): GenerationView => ({
+  n: number,
+  hash,
+  position: formatPosition({ log: "metamem", sequence }),
+  step,
+  principles,
+  validation: number === 0 ? null : { decisions: decisions.map(({ counts, decision, figures, reason, scope }) => ({ scope, decision, reason, counts, figures })) }
+})
+
+export interface RejectedView {
+  readonly step: number
+  readonly scope: string
+  readonly decision: string
+  readonly text: string
+}
+
+/** Generations in order, and what the gate turned down. */
+export const generationsOf = (state: RunState): { readonly generations: ReadonlyArray<GenerationView>; readonly rejected: ReadonlyArray<RejectedView> } => ({
+  generations: state.generations.map(generationView),
+  rejected: state.operations
+    .filter(({ decision }) => decision !== "accepted")
+    .map(({ after, before, decision, scope, step }) => ({ step, scope, decision, text: (after ?? before)?.text ?? "" }))
+})
+
+export interface Replayed {
+  readonly n: number
+  readonly sealed: string
+  readonly hash: string
+  readonly position: string
+  /** In the order in force. */
+  readonly principles: ReadonlyArray<Principle>
+}
+
+const afterDecision = (principles: ReadonlyArray<Principle>, { after, before, decision, kind }: GateDecided): ReadonlyArray<Principle> => {
+  if (decision !== "accepted") return principles
+  if (kind === "add") return after === undefined ? principles : [...principles, after]
+  return kind === "delete" ? principles.filter(({ id }) => id !== before?.id) : principles.map((principle) => (principle.id === before?.id && after !== undefined ? after : principle))
+}
+
+/**
+ * Builds a generation anew from the accepted operations of all steps up to it, starting from nothing, and hashes it anew. Undefined when
+ * the run has no such generation.
+ */
+export const replayGeneration = (state: RunState, n: number): Replayed | undefined => {
+  let principles: ReadonlyArray<Principle> = []
+  for (const generation of state.generations) {
+    principles = generation.decisions.reduce(afterDecision, principles)
+    if (generation.number !== n) continue
+    const gate = generation.decisions.map(({ counts, decision, operation, policy, scope }) => ({ scope, policy, decision, operations: [operation], counts }))
+    return {
+      n,
+      sealed: generation.hash,
+      hash: generationHash({ number: n, principles, gate }),
+      position: formatPosition({ log: "metamem", sequence: generation.sequence }),
+      principles
+    }
+  }
+  return undefined
+}
+
+export interface RunVerification {
+  readonly commits: number
+  /** Decisions made anew from the results and compared, event by event. */
+  readonly decisions: number
+  /** Places whose events do not follow from the results. */
+  readonly differing: ReadonlyArray<{ readonly position: string; readonly cause: string }>
+  /** Results that a decision used and that are gone. */
+  readonly missing: ReadonlyArray<string>
+  /** Settled results that no decision used. */
+  readonly extra: ReadonlyArray<string>
+  readonly generations: ReadonlyArray<{ readonly n: number; readonly sealed: string; readonly replayed: string }>
+}
+
+/**
+ * Decides every stage of a run anew from its results and compares. Give it the commits of `runFilter` in order; memory stays within one
+ * step's results. Decisions made under another version of the rules are replayed and not decided anew.
+ */
+export const makeVerifier = (address: RunAddress) => {
+  const subject = runSubject(address)
+  const results = makeResults()
+  const used = new Set<string>()
+  const seen = new Map<number, Set<string>>()
+  let folded = emptyFold(behaviour.initial())
+  let commits = 0
+  let decisions = 0
+  const differing: Array<{ readonly position: string; readonly cause: string }> = []
+  const missing: Array<string> = []
+  const extra: Array<string> = []
+
+  const checkExtra = (before: number): void => {
+    for (const [step, keys] of seen) {
+      if (step >= before) continue
+      for (const key of keys) if (!used.has(`${step}/${key}`)) extra.push(`${step}/${key}`)
+      for (const key of keys) used.delete(`${step}/${key}`)
+      seen.delete(step)
+    }
+  }
+
+  const decideAnew = (commit: Commit): void => {
+    const { state } = folded
+    if (state.parameters === undefined || state.parameters.algorithm !== algorithmVersion) return
+    const step = stageStep(state)
+    const own = results.of(step)
+    const expected = expectedJobs(state, address, own).map(({ key, kind }) => resultKey(kind, key))
+    for (const key of expected) used.add(`${step}/${key}`)
+    const gone = expected.filter((key) => !own.has(key))
+    if (gone.length > 0) {
+      missing.push(...gone.map((key) => `${step}/${key}`))
+      return
+    }
+    const command = stageCommand(state, own)
+    const decision = command === undefined ? undefined : behaviour.decide(state, command)
+    decisions += 1
+    const events = decision === undefined || Result.isFailure(decision) ? [] : decision.success.map((event) => reflectorCodec.encode(event))
+    if (canonicalJson(events) !== canonicalJson(commit.events)) differing.push({ position: formatPosition({ log: "metamem", sequence: commit.sequence }), cause: commit.cause })
+  }
+
+  return {
+    next: (commit: Commit) =>
+      Effect.gen(function*() {
+        commits += 1
+        const read = readResult(commit)
+        if (read !== undefined) {
+          results.add(commit)
+          const keys = seen.get(read.step) ?? new Set<string>()
+          keys.add(resultKey(read.result.kind, read.result.key))
+          seen.set(read.step, keys)
+        }
+        if (commit.subject !== subject) return
+        decideAnew(commit)
+        folded = yield* foldCommits(behaviour, folded, [commit])
+        const step = stageStep(folded.state)
+        results.dropBefore(step)
+        checkExtra(step)
+      }),
+    end: (): RunVerification => {
+      if (folded.state.phase._tag === "Finished") checkExtra(Number.POSITIVE_INFINITY)
+      return {
+        commits, decisions, differing, missing, extra,
+        generations: folded.state.generations.map(({ hash, number }) => ({ n: number, sealed: hash, replayed: replayGeneration(folded.state, number)?.hash ?? "" }))
+      }
+    },
+    state: (): RunState => folded.state
+  }
+}
+
+export interface CurvePoint {
+  readonly step: number
+  /** Generation that guided the step's attempts. */
+  readonly generation: number
+  readonly correct: number
+  readonly incorrect: number
+  readonly errors: number
+  /** Questions that came out both ways. */
+  readonly mixed: number
+}
+
+/** Training attempts step by step. Batches differ, and hard questions are repeated: a curve to watch, no evidence. */
+export const curveOf = (state: RunState): ReadonlyArray<CurvePoint> =>
+  state.steps.map(({ attempts, generation, step }) => {
+    const all = attempts.map(({ verdicts }) => verdicts).join("")
+    const of = (letter: string): number => [...all].filter((other) => other === letter).length
+    return { step, generation, correct: of("c"), incorrect: of("i"), errors: of("e"), mixed: attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length }
+  })
+
+/** Judged training attempts with what each was shown, for the effects of principles. */
+export const droppedRollouts = (state: RunState): ReadonlyArray<DroppedRollout> =>
+  state.steps.flatMap(({ attempts, generation, step }) => {
+    const principles = state.generations.find(({ number }) => number === generation)?.principles ?? []
+    return attempts.flatMap(({ dropped, question: id, verdicts }) => {
+      const question = state.questions.get(id)
+      if (question === undefined) return []
+      const { cluster, questionClass } = question
+      const routed = principles.filter((principle) => inScope(principle, questionClass)).map(({ id }) => id)
+      return [...verdicts].flatMap((verdict, sample): ReadonlyArray<DroppedRollout> =>
+        verdict === "e" ? [] : [{ step, question: id, cluster, questionClass, correct: verdict === "c", shown: routed.filter((principle) => !dropped[sample]?.includes(principle)) }])
+    })
+  })
+
+/** Keys of the attempts at a question in a step, under which their results stand. */
+export const attemptsOf = (state: RunState, step: number, question: string): ReadonlyArray<string> =>
+  Array.from({ length: state.parameters?.samples ?? 0 }, (_, sample) => attemptKey(trainingArm, step, question, sample))
+
+export interface CostRow {
+  readonly step: number
+  readonly kind: string
+  /** Jobs settled, and of them failed. */
+  readonly jobs: number
+  readonly failed: number
+  /** Calls paid for, and calls answered from the store. */
+  readonly calls: number
+  readonly reused: number
+  readonly promptTokens: number
+  readonly completionTokens: number
+}
+
+const Spent = Schema.Struct({ promptTokens: Schema.Int, completionTokens: Schema.Int, reused: Schema.Int, calls: Schema.Array(Schema.String) })
+const decodeSpent = Schema.decodeUnknownOption(Spent)
+const decodeRollout = Schema.decodeUnknownOption(RolloutData)
+const decodeJudgement = Schema.decodeUnknownOption(JudgementData)
+
+/** Adds up what a run's results say they cost; give it the commits of `resultFilter` in any order. Tokens are of the calls paid for. */
+export const makeCost = () => {
+  const rows = new Map<string, { -readonly [K in keyof CostRow]: CostRow[K] }>()
+  return {
+    add: (commit: Commit): void => {
+      const read = readResult(commit)
+      if (read === undefined) return
+      const { result: { data, kind, status }, step } = read
+      const key = `${step}/${kind}`
+      const row = rows.get(key) ?? { step, kind, jobs: 0, failed: 0, calls: 0, reused: 0, promptTokens: 0, completionTokens: 0 }
+      rows.set(key, row)
+      row.jobs += 1
+      if (status === "failed") row.failed += 1
+      const rollout = kind === "rollout" ? Option.getOrUndefined(decodeRollout(data)) : undefined
+      const spent = rollout === undefined
+        ? Option.getOrUndefined(kind === "judgement" ? decodeJudgement(data) : decodeSpent(data))
+        : { ...rollout.usage, reused: rollout.reused ? 1 : 0, calls: [rollout.callKey] }
+      if (spent === undefined) return
+      const paid = spent.calls.length - spent.reused
+      row.calls += paid
+      row.reused += spent.reused
+      if (paid > 0) {
+        row.promptTokens += spent.promptTokens
+        row.completionTokens += spent.completionTokens
+      }
+    },
+    rows: (): ReadonlyArray<CostRow> => [...rows.values()].sort((a, b) => a.step - b.step || (a.kind < b.kind ? -1 : 1))
+  }
+}

@@ -1,0 +1,412 @@
+/**
+ * What a run decides: each command folds the settled results of one stage into events, in canonical order, and a command for a stage
+ * that is over adds nothing. `evolve` copies what the events say; which jobs follow from it is in `stages.ts`.
+ */
+import { Option, Result, Schema } from "effect"
+import type { Behaviour } from "#shared/actor/behaviour"
+import { chooseBatch } from "#shared/metamemory/batch"
+import { budgetOf } from "#shared/metamemory/budget"
+import { type GateDecision, type GateQuestion, guardTest, likelyThreshold } from "#shared/metamemory/gate"
+import { generationHash, type GateRecord } from "#shared/metamemory/generation"
+import { applyOperations, refusalText } from "#shared/metamemory/operations"
+import { digest } from "#shared/metamemory/random"
+import { openTrials, sealed, type TrialsState } from "#shared/metamemory/trial"
+import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal, type Submitted } from "#shared/metamemory/trials"
+import type { QuestionClass } from "#shared/domain/scope"
+import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
+import { differingParameters, type RunParameters, type RunQuestion } from "./parameters.ts"
+import {
+  type GateDecided, ParametersDiffer, type QuestionAttempts, QuestionInTwoParts, reflectorCodec, type Results, type RunCommand, type RunEvent, type RunRefusal, RunTooSmall, type SourcedOperation
+} from "./protocol.ts"
+import { asked, attemptKey, guardArm, guardQuestions, incumbentArm, isMixed, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, tallyOf, trainingArm, verdictOf } from "./stages.ts"
+import { initialState, patched, patchOf, type RunState } from "./state.ts"
+
+const decodeReflection = Schema.decodeUnknownOption(ReflectionData)
+const decodeProposal = Schema.decodeUnknownOption(ProposalData)
+const decodeConsolidation = Schema.decodeUnknownOption(ConsolidationData)
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
+const figuresOf = ({ difference, p, z }: GateDecision) => ({
+  mean: finite(difference.mean), standardError: finite(difference.standardError), z: finite(z), ...(p === undefined ? {} : { p })
+})
+const count = (list: ReadonlyArray<string>): Readonly<Record<string, number>> => {
+  const counts: Record<string, number> = {}
+  for (const item of [...list].sort()) counts[item] = (counts[item] ?? 0) + 1
+  return counts
+}
+const summed = (list: ReadonlyArray<Readonly<Record<string, number>>>): Readonly<Record<string, number>> => {
+  const sums: Record<string, number> = {}
+  for (const name of [...new Set(list.flatMap(Object.keys))].sort()) sums[name] = list.reduce((sum, counts) => sum + (counts[name] ?? 0), 0)
+  return sums
+}
+
+const gateQuestion = ({ abstention, cluster, id, questionClass }: RunQuestion): GateQuestion => ({ id, questionClass, cluster, abstention })
+
+/** Share of questions that a change of one class bears on, on average over questions. */
+const shareInScope = (questions: ReadonlyArray<RunQuestion>): number => {
+  const byClass = Map.groupBy(questions, ({ questionClass }) => questionClass)
+  return [...byClass.values()].reduce((sum, own) => sum + (own.length / questions.length) ** 2, 0)
+}
+
+const thresholds = { likely: likelyThreshold, proven: 1.645, always: 0 } as const
+
+const budget = (parameters: RunParameters) =>
+  budgetOf({
+    batch: parameters.batch,
+    samples: parameters.samples,
+    trainQuestions: parameters.train.length,
+    steps: parameters.steps,
+    validationQuestions: parameters.validation.length,
+    validationSamples: parameters.validationSamples,
+    candidatesPerStep: parameters.operationsPerStep,
+    shareInScope: shareInScope(parameters.validation),
+    threshold: thresholds[parameters.gate]
+  })
+
+const open = (state: RunState, parameters: RunParameters): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
+  if (state.parameters !== undefined) {
+    const differs = differingParameters(state.parameters, parameters)
+    if (differs.length === 0) return Result.succeed([])
+    return Result.fail(
+      new ParametersDiffer({
+        parameters: differs,
+        message: `the run was opened with another ${differs.join(", ")}. Give them as they were to go on with it, or choose another name for a new run.`
+      })
+    )
+  }
+  const seen = new Set<string>()
+  for (const { id } of [...parameters.train, ...parameters.validation, ...parameters.guard, ...parameters.test]) {
+    if (seen.has(id)) return Result.fail(new QuestionInTwoParts({ question: id, message: `question ${id} stands in two parts of the split; what is learnt from may not be what is judged by` }))
+    seen.add(id)
+  }
+  const { calls, explanation, refusals } = budget(parameters)
+  if (refusals.length > 0 && !parameters.anyway) {
+    return Result.fail(new RunTooSmall({ message: `${explanation.join("\n")}\nOpen it with --anyway to run it all the same; its figures are then labelled as too small to mean much.` }))
+  }
+  return Result.succeed([
+    { _tag: "RunOpened", parameters, budget: explanation, expectedCalls: calls, undersized: refusals.length > 0 },
+    { _tag: "GenerationSealed", generation: 0, step: -1, principles: [], hash: generationHash({ number: 0, principles: [], gate: [] }), inputsDigest: "", gate: null }
+  ])
+}
+
+const startStep = (state: RunState, parameters: RunParameters, step: number): ReadonlyArray<RunEvent> => {
+  const batch = chooseBatch({
+    runSeed: String(parameters.seed),
+    step,
+    size: parameters.batch,
+    questions: parameters.train.map(({ id }) => id),
+    history: state.history,
+    repeatedShare: parameters.repeatedShare
+  })
+  return [{ _tag: "StepStarted", step, questions: batch.questions, repeated: batch.repeated, epoch: batch.epoch }]
+}
+
+const letters = { correct: "c", incorrect: "i", error: "e" } as const
+
+const foldRollouts = (state: RunState, parameters: RunParameters, step: number, questions: ReadonlyArray<string>, results: Results): ReadonlyArray<RunEvent> => {
+  const attempts = questions.map((id): QuestionAttempts => {
+    const question = questionOf(state, id)
+    const samples = Array.from({ length: parameters.samples }, (_, sample) => sample)
+    return {
+      question: id,
+      verdicts: samples.map((sample) => letters[verdictOf(results, attemptKey(trainingArm, step, id, sample)) ?? "error"]).join(""),
+      dropped: samples.map((sample) => shownTo(state, step, question, sample).dropped)
+    }
+  })
+  const all = attempts.map(({ verdicts }) => verdicts).join("")
+  const folded: RunEvent = { _tag: "RolloutsFolded", step, attempts, errors: [...all].filter((letter) => letter === "e").length, results: resultsDigest(state, results) }
+  const alarm = ([["e", "all errors"], ["c", "all correct"], ["i", "all incorrect"]] as const).find(([letter]) => [...all].every((other) => other === letter))?.[1]
+  const alarms: ReadonlyArray<RunEvent> = alarm === undefined ? [] : [{
+    _tag: "AlarmRaised", step, alarm,
+    message: alarm === "all errors"
+      ? `every attempt of step ${step} ended in an error: nothing can be learnt. Look at \`metamem dead list\` and at the endpoints.`
+      : `every attempt of step ${step} was judged ${alarm.slice(4)}: nothing can be learnt. See whether the judge tells answers apart.`
+  }]
+  return [folded, ...alarms, ...(attempts.some(isMixed) ? [] : consolidated(state, step, [], "nobody", {}, ""))]
+}
+
+/** Results of one kind in the order planned, decoded; failed and unreadable ones are undefined. */
+const planned = <A>(state: RunState, results: Results, kind: string, decode: (data: unknown) => Option.Option<A>) =>
+  plannedJobs(state, { tenant: "", run: "" })
+    .filter((job) => job.kind === kind)
+    .map((job) => {
+      const result = results.get(resultKey(kind, job.key))
+      return {
+        key: job.key,
+        data: result?.status === "done" ? Option.getOrUndefined(decode(result.data)) : undefined,
+        sources: "question" in job.input ? [job.input.question.id] : []
+      }
+    })
+
+const foldReflections = (state: RunState, step: number, results: Results): ReadonlyArray<RunEvent> => {
+  const reflections = planned(state, results, "reflection", decodeReflection)
+  const done = reflections.flatMap(({ data, key }) => (data === undefined ? [] : [{ key, by: data.by }]))
+  return [{
+    _tag: "ReflectionsFolded", step,
+    done: done.map(({ key }) => key),
+    failed: reflections.length - done.length,
+    by: count(done.map(({ by }) => by)),
+    results: resultsDigest(state, results)
+  }]
+}
+
+const foldProposals = (state: RunState, step: number, results: Results): ReadonlyArray<RunEvent> => {
+  const replies = planned(state, results, "proposal", decodeProposal)
+  const proposals = replies.flatMap(({ data, sources }): ReadonlyArray<SourcedOperation> => (data?.operations ?? []).map((operation) => ({ operation, sources })))
+  const done = replies.flatMap(({ data }) => (data === undefined ? [] : [data]))
+  const folded: RunEvent = {
+    _tag: "ProposalsFolded", step, proposals,
+    failed: replies.length - done.length,
+    discarded: summed(done.map(({ discarded }) => discarded)),
+    by: count(done.map(({ by }) => by)),
+    results: resultsDigest(state, results)
+  }
+  return [folded, ...(proposals.length > 0 ? [] : consolidated(state, step, [], "nobody", {}, ""))]
+}
+
+const submissionRefusalText = (refusal: SubmissionRefusal): string => {
+  switch (refusal.reason) {
+    case "TriedBefore":
+      return `nearly the same was tried as ${refusal.id}`
+    case "InForce":
+      return `principle ${refusal.id} says nearly the same`
+    default:
+      return refusalText(refusal)
+  }
+}
+
+/** Classes of the questions an operation comes from, the most frequent first, ties in the order met. */
+const originOf = (state: RunState, sources: ReadonlyArray<string>): ReadonlyArray<QuestionClass> => {
+  const counts = new Map<QuestionClass, number>()
+  for (const id of sources) {
+    const { questionClass } = questionOf(state, id)
+    counts.set(questionClass, (counts.get(questionClass) ?? 0) + 1)
+  }
+  return [...counts].sort(([, a], [, b]) => b - a).map(([questionClass]) => questionClass)
+}
+
+/** Puts a step's operations up for trial; when there is nothing to try, the step ends in the same commit. */
+const consolidated = (
+  state: RunState, step: number, operations: ReadonlyArray<SourcedOperation>, by: string, discarded: Readonly<Record<string, number>>, results: string
+): ReadonlyArray<RunEvent> => {
+  const submitted = operations.map(({ operation, sources }, index) => ({ index, operation, sources, origin: originOf(state, sources) }))
+  const submission = submit(state.trials, step, submitted.map(({ index, operation, origin }): Submitted => ({ index, operation, origin })))
+  const event: RunEvent = {
+    _tag: "OperationsConsolidated", step,
+    operations: submitted,
+    refused: submission.refused.map(({ index, operation, refusal }) => ({ index, operation, reason: submissionRefusalText(refusal) })),
+    discarded,
+    by,
+    patch: patchOf(state.trials, submission.state),
+    results
+  }
+  return [event, ...(nextRounds(submission.state).length > 0 ? [] : endOfStep(state, submission.state, step, operations.length, [], results))]
+}
+
+const foldConsolidation = (state: RunState, parameters: RunParameters, step: number, results: Results): ReadonlyArray<RunEvent> => {
+  const [reply] = planned(state, results, "consolidation", decodeConsolidation)
+  return consolidated(state, step, reply?.data?.operations.slice(0, parameters.operationsPerStep) ?? [], reply?.data?.by ?? "nobody: it failed", reply?.data?.discarded ?? {}, resultsDigest(state, results))
+}
+
+/** What one settled trial looks like in the log. */
+const decisionOf = (state: RunState, before: TrialsState, { applied, decision, trial }: Settled, step: number, round: number): GateDecided => {
+  // For what was turned down: the change as it would have been.
+  const change = applied ?? applyOperations(before.principles, [trial.operation], {
+    runSeed: before.runSeed, step: trial.step, generation: before.generation + 1, maxInScope: Number.POSITIVE_INFINITY, indices: [trial.index]
+  }).applied[0]
+  return {
+    _tag: "GateDecided", step, round,
+    scope: trial.scope,
+    policy: before.policy,
+    decision: trial.state,
+    reason: decision.reason,
+    operation: trial.id,
+    index: trial.index,
+    kind: trial.operation.operation,
+    ...(change?.before === undefined ? {} : { before: change.before }),
+    ...(change?.after === undefined ? {} : { after: change.after }),
+    sources: state.sources.get(sourceKey(trial.step, trial.index)) ?? [],
+    draw: before.draws[trial.scope] ?? 0,
+    counts: decision.counts,
+    figures: figuresOf(decision)
+  }
+}
+
+/** Trials that spread to other classes keep the place of their operation below a thousand. */
+const sourceKey = (step: number, index: number): string => `${step}/${index % 1000}`
+
+const gateRecord = ({ counts, decision, operation, policy, scope }: GateDecided): GateRecord => ({ scope, policy, decision, operations: [operation], counts })
+
+const chained = (digestSoFar: string, results: string): string => digest(digestSoFar, results).slice(0, 32)
+
+const endOfStep = (state: RunState, trials: TrialsState, step: number, operations: number, decided: ReadonlyArray<GateDecided>, results: string): ReadonlyArray<RunEvent> => {
+  if (!decided.some(({ decision }) => decision === "accepted")) {
+    return [{ _tag: "StepEnded", step, outcome: operations + decided.length === 0 ? "no proposal" : "nothing accepted", generation: trials.generation }]
+  }
+  const number = trials.generation + 1
+  const gate = decided.map(gateRecord)
+  const inputsDigest = chained(state.digest, results)
+  return [
+    { _tag: "GenerationSealed", generation: number, step, principles: trials.principles, hash: generationHash({ number, principles: trials.principles, gate }), inputsDigest, gate },
+    { _tag: "StepEnded", step, outcome: "sealed", generation: number }
+  ]
+}
+
+const foldGateRound = (state: RunState, gate: Extract<RunState["phase"], { readonly _tag: "Gate" }>, results: Results): ReadonlyArray<RunEvent> => {
+  const rounds = roundsOf(state)
+  const { settled, state: after } = settleRounds(
+    state.trials,
+    rounds,
+    rounds.map((round) => ({
+      trial: round.trial,
+      incumbent: tallyOf(results, asked(round.incumbent, incumbentArm)),
+      candidate: tallyOf(results, asked(round.candidate, round.trial))
+    }))
+  )
+  const looks = rounds.map((round) => ({
+    trial: round.trial, scope: round.scope, look: round.look,
+    answers: [...round.incumbent, ...round.candidate].reduce((sum, { from, to }) => sum + to - from, 0)
+  }))
+  const digested = resultsDigest(state, results)
+  const decisions = settled.map((one) => decisionOf(state, state.trials, one, gate.step, gate.round))
+  const looked: RunEvent = { _tag: "GateLooked", step: gate.step, round: gate.round, looks, patch: patchOf(state.trials, after), results: digested }
+  const isOver = nextRounds(after).length === 0
+  return [looked, ...decisions, ...(isOver ? endOfStep(state, after, gate.step, gate.operations, [...gate.decided, ...decisions], digested) : [])]
+}
+
+const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
+  const { generation } = state.trials
+  const finished = (recommended: number, reason: string): RunEvent => ({ _tag: "RunFinished", generations: state.generations.length, incumbent: generation, recommended, reason })
+  if (generation === 0) return [finished(0, "nothing was accepted")]
+  const questions = guardQuestions(state)
+  if (questions.length === 0) return [finished(0, "no untouched question shows a difference to the empty generation, so nothing is recommended")]
+  const tally = (arm: number) =>
+    tallyOf(results, questions.flatMap(({ id }) => Array.from({ length: state.parameters?.guardSamples ?? 0 }, (_, sample) => ({ question: id, key: attemptKey(guardArm(arm), 0, id, sample) }))))
+  const decision = guardTest(questions.map(gateQuestion), tally(0), tally(generation))
+  const passes = decision.decision === "accepted"
+  return [
+    { _tag: "GuardTested", generation, decision: decision.decision, reason: decision.reason, counts: decision.counts, figures: figuresOf(decision), results: resultsDigest(state, results) },
+    finished(passes ? generation : 0, passes ? "better than the empty generation on untouched questions" : `on untouched questions: ${decision.reason}`)
+  ]
+}
+
+const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
+  if (command._tag === "OpenRun") return open(state, command.parameters)
+  const { parameters, phase } = state
+  if (parameters === undefined) return Result.succeed([])
+  switch (command._tag) {
+    case "StartStep":
+      return Result.succeed(phase._tag === "Between" && phase.step === command.step && command.step <= parameters.steps ? startStep(state, parameters, command.step) : [])
+    case "FoldRollouts":
+      return Result.succeed(phase._tag === "Rollouts" && phase.step === command.step ? foldRollouts(state, parameters, phase.step, phase.questions, command.results) : [])
+    case "FoldReflections":
+      return Result.succeed(phase._tag === "Reflections" && phase.step === command.step ? foldReflections(state, phase.step, command.results) : [])
+    case "FoldProposals":
+      return Result.succeed(phase._tag === "Proposals" && phase.step === command.step ? foldProposals(state, phase.step, command.results) : [])
+    case "FoldConsolidation":
+      return Result.succeed(phase._tag === "Consolidation" && phase.step === command.step ? foldConsolidation(state, parameters, phase.step, command.results) : [])
+    case "FoldGateRound":
+      return Result.succeed(phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, command.results) : [])
+    case "FinishRun":
+      return Result.succeed(phase._tag === "Between" && phase.step > parameters.steps ? finish(state, command.results) : [])
+  }
+}
+
+const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: number }): RunState => {
+  switch (event._tag) {
+    case "RunOpened": {
+      const { parameters } = event
+      state.parameters = parameters
+      state.budget = event.budget
+      state.expectedCalls = event.expectedCalls
+      state.undersized = event.undersized
+      state.questions = new Map([...parameters.train, ...parameters.validation, ...parameters.guard, ...parameters.test].map((question) => [question.id, question]))
+      state.trials = openTrials({
+        runSeed: String(parameters.seed),
+        policy: parameters.gate,
+        reader: parameters.models["answer"] ?? "",
+        questions: parameters.validation.map(gateQuestion),
+        maxInScope: parameters.maxInScope
+      })
+      state.phase = { _tag: "Between", step: 1 }
+      return state
+    }
+    case "StepStarted":
+      state.phase = { _tag: "Rollouts", step: event.step, questions: event.questions }
+      state.repeated = event.repeated
+      state.stepSequence = place.sequence
+      return state
+    case "RolloutsFolded": {
+      state.digest = chained(state.digest, event.results)
+      state.steps.push({ step: event.step, generation: state.trials.generation, attempts: event.attempts })
+      event.attempts.forEach(({ question, verdicts }, at) => {
+        const correct = [...verdicts].filter((letter) => letter === "c").length
+        const judged = [...verdicts].filter((letter) => letter !== "e").length
+        state.history.push({ step: event.step, question, fresh: at >= state.repeated, ...(judged === 0 ? {} : { mean: correct / judged }) })
+      })
+      state.phase = { _tag: "Reflections", step: event.step, attempts: event.attempts.filter(isMixed) }
+      return state
+    }
+    case "AlarmRaised":
+      state.alarms.push(event.message)
+      return state
+    case "ReflectionsFolded":
+      state.digest = chained(state.digest, event.results)
+      if (state.phase._tag === "Reflections") state.phase = { _tag: "Proposals", step: event.step, attempts: state.phase.attempts, reflected: new Set(event.done) }
+      return state
+    case "ProposalsFolded":
+      state.digest = chained(state.digest, event.results)
+      state.phase = { _tag: "Consolidation", step: event.step, proposals: event.proposals }
+      return state
+    case "OperationsConsolidated":
+      if (event.results !== "") state.digest = chained(state.digest, event.results)
+      for (const { index, sources } of event.operations) state.sources.set(sourceKey(event.step, index), sources)
+      state.trials = patched(state.trials, event.patch)
+      state.phase = { _tag: "Gate", step: event.step, round: 0, operations: event.operations.length, decided: [] }
+      return state
+    case "GateLooked":
+      state.digest = chained(state.digest, event.results)
+      state.trials = patched(state.trials, event.patch)
+      if (state.phase._tag === "Gate") state.phase = { ...state.phase, round: event.round + 1 }
+      return state
+    case "GateDecided": {
+      if (state.phase._tag === "Gate") state.phase = { ...state.phase, decided: [...state.phase.decided, event] }
+      state.operations.push({
+        id: event.operation,
+        index: event.index,
+        operation: event.kind,
+        scope: event.scope,
+        ...(event.before === undefined ? {} : { before: event.before }),
+        ...(event.after === undefined ? {} : { after: event.after }),
+        step: event.step,
+        decision: event.decision,
+        sources: event.sources,
+        sequence: place.sequence
+      })
+      return state
+    }
+    case "GenerationSealed":
+      state.trials = sealed(state.trials, event.generation)
+      state.generations.push({
+        number: event.generation,
+        step: event.step,
+        principles: event.principles,
+        hash: event.hash,
+        sequence: place.sequence,
+        decisions: state.phase._tag === "Gate" ? state.phase.decided : []
+      })
+      return state
+    case "StepEnded":
+      state.phase = { _tag: "Between", step: event.step + 1 }
+      return state
+    case "GuardTested":
+      state.digest = chained(state.digest, event.results)
+      return state
+    case "RunFinished":
+      state.recommended = event.recommended
+      state.phase = { _tag: "Finished" }
+      return state
+  }
+}
+
+export const behaviour: Behaviour<RunState, RunCommand, RunEvent, RunRefusal> = { codec: reflectorCodec, initial: initialState, decide, evolve }

@@ -1,0 +1,42 @@
+/** What an operation must pass before it reaches a run: length, known ids, and that nothing of the training material stands in it. */
+import { encode } from "gpt-tokenizer/encoding/o200k_base"
+import type { Operation, Principle } from "#shared/domain/principle"
+import type { LedgerEntry } from "#shared/metamemory/ledger"
+import { asAttempt } from "#shared/metamemory/ledger"
+import { type Forbidden, forbiddenFrom, leaks, leakText } from "#shared/metamemory/leaks"
+import { applyOperations, refusalText } from "#shared/metamemory/operations"
+
+/** A word of general language is one token of the o200k vocabulary; names and made-up words are mostly not. */
+const isGeneral = (word: string): boolean => encode(` ${word}`).length === 1
+
+/** What may not stand in a principle, from these questions' answers and the memories around them. */
+export const forbiddenIn = (answers: ReadonlyArray<string>, evidence: ReadonlyArray<string>, canaries: ReadonlyArray<string>): Forbidden =>
+  forbiddenFrom({ answers, evidence, canaries, documentFrequency: new Map(), documents: 0, isGeneral })
+
+export interface Checked {
+  readonly operations: ReadonlyArray<Operation>
+  /** By reason. */
+  readonly discarded: Readonly<Record<string, number>>
+  /** What to tell a model; undefined when nothing was wrong. Repeats no training material. */
+  readonly complaint: string | undefined
+}
+
+/** The operations that pass, an update of a ledger's entry turned into an add. */
+export const checked = (operations: ReadonlyArray<Operation>, principles: ReadonlyArray<Principle>, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>, forbidden: Forbidden): Checked => {
+  const passed: Array<Operation> = []
+  const discarded: Record<string, number> = {}
+  const complaints: Array<string> = []
+  const discard = (reason: string, complaint: string): void => {
+    discarded[reason] = (discarded[reason] ?? 0) + 1
+    complaints.push(complaint)
+  }
+  for (const proposed of operations) {
+    const operation = asAttempt(proposed, ledger)
+    const found = operation.operation === "delete" ? [] : leaks(operation.content ?? "", forbidden)
+    const [refused] = applyOperations(principles, [operation], { runSeed: "", step: 0, generation: 0, maxInScope: Number.POSITIVE_INFINITY }).refused
+    if (refused !== undefined) discard(refused.refusal.reason, refusalText(refused.refusal))
+    else if (found.length > 0) discard(`leak: ${found[0]?.kind ?? ""}`, leakText(found))
+    else passed.push(operation)
+  }
+  return { operations: passed, discarded, complaint: complaints.length === 0 ? undefined : [...new Set(complaints)].join("; ") }
+}

@@ -1,0 +1,157 @@
+/**
+ * Drives one run: folds it once, follows its results, publishes the jobs it needs and commits each stage when all of it is settled. Any
+ * process may take over at any point, and two at once make one run, since commits are decided on the fold and named by their stage.
+ */
+import { Cause, Clock, Effect, Queue, Result, Stream } from "effect"
+import type { Entity, Folded } from "#shared/actor/entity"
+import { jobCodec, publishJobs } from "#shared/actor/jobs"
+import type { Commit } from "#shared/eventlog/envelope"
+import { EventLog } from "#shared/eventlog/event-log"
+import { LogUnavailable } from "#shared/eventlog/nats"
+import { type ActorName, parseResultSubject, resultFilter, runSubject, type RunAddress } from "#shared/eventlog/subjects"
+import { algorithmVersion } from "./parameters.ts"
+import type { JobResult, Results, RunCommand, RunEvent, RunRefusal } from "./protocol.ts"
+import { causeOf, expectedJobs, guardStep, plannedJobs, resultKey, type RunJob, stageCommand, workerOf } from "./stages.ts"
+import type { RunState } from "./state.ts"
+
+export type Runs = Entity<RunState, RunCommand, RunEvent, RunRefusal>
+
+export interface Progress {
+  done: number
+  expected: number
+  failed: number
+}
+
+/** Without a settled job for this long, those without an outcome are published again; doubled each time. */
+const stallMs = 30_000
+/** Messages of the log waiting to be folded; the log waits when more come. */
+const waitingMax = 4_096
+
+/** Step under whose number the results of the stage under way stand. */
+export const stageStep = (state: RunState): number => {
+  switch (state.phase._tag) {
+    case "Unopened":
+    case "Finished":
+      return 0
+    case "Between":
+      return state.parameters !== undefined && state.phase.step > state.parameters.steps ? guardStep(state) : state.phase.step
+    default:
+      return state.phase.step
+  }
+}
+
+const ended = Effect.fail(new LogUnavailable({ operation: "follow a run", message: "the log stopped telling of the run's results" }))
+
+/** A settled job as read from the log; undefined for anything else. */
+export const readResult = (commit: Commit): { readonly step: number; readonly result: JobResult } | undefined => {
+  const address = parseResultSubject(commit.subject)
+  const stored = commit.events[0]
+  if (address === undefined || stored === undefined) return undefined
+  const event = jobCodec.decode(stored)
+  if (Result.isFailure(event) || event.success._tag !== "JobSettled") return undefined
+  const { data, status } = event.success
+  return { step: address.step, result: { kind: address.kind, key: address.key, status, data, checksum: commit.checksum } }
+}
+
+/** Results by step; those of steps that are over are let go. */
+export const makeResults = () => {
+  const bySteps = new Map<number, Map<string, JobResult>>()
+  return {
+    add: (commit: Commit): boolean => {
+      const read = readResult(commit)
+      if (read === undefined) return false
+      const own = bySteps.get(read.step) ?? new Map<string, JobResult>()
+      own.set(resultKey(read.result.kind, read.result.key), read.result)
+      bySteps.set(read.step, own)
+      return true
+    },
+    of: (step: number): Results => bySteps.get(step) ?? new Map(),
+    dropBefore: (step: number): void => {
+      for (const known of bySteps.keys()) if (known < step) bySteps.delete(known)
+    }
+  }
+}
+
+/**
+ * Goes on with a run until it is finished. Fails when the log cannot be reached; nothing is lost by that. Returns false for a run that
+ * cannot be driven here: not open, or opened under another version of the rules.
+ */
+export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const subject = runSubject(address)
+    let folded: Folded<RunState> = yield* runs.load(subject)
+    const { parameters, phase, stepSequence } = folded.state
+    if (parameters === undefined || parameters.algorithm !== algorithmVersion) return false
+    if (phase._tag === "Finished") return true
+
+    const results = makeResults()
+    let seen = stepSequence
+    yield* log.read([resultFilter(address)], { after: stepSequence }).pipe(
+      Stream.runForEach((commit) => Effect.sync(() => {
+        results.add(commit)
+        seen = commit.sequence
+      }))
+    )
+    const arrivals = yield* Stream.toQueue(log.follow([resultFilter(address), subject], { after: seen }), { capacity: waitingMax })
+
+    // Whoever drove before may have published all of this; a number of its own passes the duplicate window.
+    let dispatch = Math.floor((yield* Clock.currentTimeMillis) / 1_000)
+    let published = new Set<string>()
+    let planned: ReadonlyArray<RunJob> = []
+    let plannedFor: unknown
+    let waitMs = stallMs
+
+    const publish = Effect.fnUntraced(function*(jobs: ReadonlyArray<RunJob>) {
+      for (const [actor, own] of Map.groupBy(jobs, ({ kind }): ActorName => workerOf[kind])) yield* publishJobs(actor, own, dispatch)
+      for (const { key, kind } of jobs) published.add(resultKey(kind, key))
+    })
+
+    /** Publishes what is needed and not published yet, and commits stages for as long as they are complete. */
+    const advance = Effect.fnUntraced(function*() {
+      for (;;) {
+        const { state } = folded
+        if (plannedFor !== state.phase) {
+          planned = plannedJobs(state, address)
+          plannedFor = state.phase
+        }
+        const own = results.of(stageStep(state))
+        const expected = expectedJobs(state, address, own, planned)
+        const open = expected.filter(({ key, kind }) => !own.has(resultKey(kind, key)))
+        progress.expected = expected.length
+        progress.done = expected.length - open.length
+        progress.failed = expected.filter(({ key, kind }) => own.get(resultKey(kind, key))?.status === "failed").length
+        yield* publish(open.filter(({ key, kind }) => !published.has(resultKey(kind, key))))
+        if (open.length > 0) return false
+        const command = stageCommand(state, own)
+        if (command === undefined) return true
+        const before = state.phase
+        const executed = yield* runs.execute(subject, command, { cause: causeOf(command), correlation: address.run })
+        folded = executed.folded
+        // Another driver was first and this process has not seen it: the log has.
+        if (folded.state.phase === before) folded = yield* runs.load(subject, executed.folded.sequence + 1)
+        if (folded.state.phase === before) return yield* Effect.die(new Error(`the run ${address.run} does not go on from ${before._tag}`))
+        results.dropBefore(stageStep(folded.state))
+        published = new Set()
+        dispatch = 0
+        waitMs = stallMs
+      }
+    })
+
+    while (!(yield* advance())) {
+      const arrived = yield* Queue.takeAll(arrivals).pipe(Effect.catchIf(Cause.isDone, () => ended), Effect.timeoutOption(waitMs))
+      if (arrived._tag === "None") {
+        dispatch = Math.floor((yield* Clock.currentTimeMillis) / 1_000)
+        published = new Set()
+        waitMs *= 2
+        continue
+      }
+      let isNews = false
+      for (const commit of arrived.value) {
+        if (results.add(commit)) isNews = true
+        else if (commit.sequence > folded.sequence) folded = yield* runs.load(subject, commit.sequence)
+      }
+      if (isNews) waitMs = stallMs
+    }
+    return true
+  }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts"], (refusal) => Effect.die(refusal)))

@@ -1,0 +1,93 @@
+/** What the jobs of a run are told and what they give back. Inputs name texts by id; results hold no text of a user. */
+import { Schema } from "effect"
+import { Operation, OperationKind, Principle } from "#shared/domain/principle"
+import { Verdict } from "#shared/domain/question"
+import { PrincipleScope } from "#shared/domain/scope"
+import { QuestionRefSchema } from "#services/evaluator/protocol"
+import { ReflectorKind } from "./parameters.ts"
+import { SourcedOperation } from "./protocol.ts"
+
+const Common = {
+  by: ReflectorKind,
+  runSeed: Schema.Int,
+  step: Schema.Int
+}
+
+/** One judged attempt: key of its rollout in the same step, and how it came out. */
+const Attempt = Schema.Struct({ key: Schema.NonEmptyString, correct: Schema.Boolean })
+
+export const ReflectionInput = Schema.Struct({
+  ...Common,
+  question: QuestionRefSchema,
+  attempt: Attempt,
+  /** Principles the attempt was shown. */
+  principles: Schema.Array(Schema.Struct({ id: Schema.String, text: Schema.String }))
+})
+export type ReflectionInput = typeof ReflectionInput.Type
+
+const Spent = { promptTokens: Schema.Int, completionTokens: Schema.Int, /** Calls answered from the store. */ reused: Schema.Int, calls: Schema.Array(Schema.String) }
+
+export const ReflectionData = Schema.Struct({
+  /** `rule-based`, or the model's name. */
+  by: Schema.NonEmptyString,
+  /** Only by rule; a model's lesson stands in the call store under the user. */
+  lesson: Schema.optionalKey(Schema.String),
+  scope: PrincipleScope,
+  ...Spent
+})
+export type ReflectionData = typeof ReflectionData.Type
+
+/** An entry of the ledger of what was tried. */
+const Tried = Schema.Struct({
+  id: Schema.String,
+  step: Schema.Int,
+  operation: OperationKind,
+  scope: PrincipleScope,
+  text: Schema.String,
+  outcome: Schema.Literals(["rejected", "undecided"]),
+  reader: Schema.String
+})
+
+export const ProposalInput = Schema.Struct({
+  ...Common,
+  question: QuestionRefSchema,
+  /** With the attempts' keys, under which their reflections stand too. */
+  attempts: Schema.Array(Attempt),
+  principles: Schema.Array(Principle),
+  ledger: Schema.Array(Tried),
+  reader: Schema.String,
+  canaries: Schema.Array(Schema.String)
+})
+export type ProposalInput = typeof ProposalInput.Type
+
+export const ProposalData = Schema.Struct({
+  by: Schema.NonEmptyString,
+  operations: Schema.Array(Operation),
+  /** By reason. */
+  discarded: Schema.Record(Schema.String, Schema.Int),
+  ...Spent
+})
+export type ProposalData = typeof ProposalData.Type
+
+export const ConsolidationInput = Schema.Struct({
+  ...Common,
+  proposals: Schema.Array(SourcedOperation),
+  principles: Schema.Array(Principle),
+  /** Most operations wanted. */
+  limit: Schema.Int,
+  /** Whose answers may not be repeated. */
+  questions: Schema.Array(QuestionRefSchema),
+  canaries: Schema.Array(Schema.String)
+})
+export type ConsolidationInput = typeof ConsolidationInput.Type
+
+export const ConsolidationData = Schema.Struct({
+  by: Schema.NonEmptyString,
+  operations: Schema.Array(SourcedOperation),
+  discarded: Schema.Record(Schema.String, Schema.Int),
+  ...Spent
+})
+export type ConsolidationData = typeof ConsolidationData.Type
+
+/** The part of a judgement's result that decisions read. */
+export const VerdictOnly = Schema.Struct({ verdict: Verdict })

@@ -1,0 +1,121 @@
+/** Everything that determines a run, as it stands in its first event. Texts of questions are named by hash only. */
+import { Schema } from "effect"
+import { QuestionClass } from "#shared/domain/scope"
+import { JudgeKind, QuestionRefSchema } from "#services/evaluator/protocol"
+
+/**
+ * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids. A run opened under another version
+ * is read and replayed, and not continued.
+ */
+export const algorithmVersion = 1
+
+/** A question as a run knows it. */
+export const RunQuestion = Schema.Struct({
+  id: Schema.NonEmptyString,
+  user: Schema.NonEmptyString,
+  /** SHA-256 over text and reference answer. */
+  hash: Schema.NonEmptyString,
+  type: Schema.String,
+  abstention: Schema.Boolean,
+  cluster: Schema.NonEmptyString,
+  /** By the router, from the text. */
+  questionClass: QuestionClass
+})
+export type RunQuestion = typeof RunQuestion.Type
+
+export const GatePolicySchema = Schema.Literals(["likely", "proven", "always"])
+/** Who reflects and proposes: rules at no tokens, the model, or the model with the rules where it proposes nothing. */
+export const ReflectorKind = Schema.Literals(["rules", "model", "both"])
+export type ReflectorKind = typeof ReflectorKind.Type
+
+const Count = Schema.Int.check(Schema.isGreaterThan(0))
+const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+
+/** What whoever opens a run may choose. */
+const chosen = {
+  /** SHA-256 of the data set's file. */
+  datasetHash: Schema.NonEmptyString,
+  seed: Schema.Int,
+  preset: Schema.NonEmptyString,
+  steps: Count,
+  /** Questions a step. */
+  batch: Count,
+  /** Attempts a question; at least two, or nothing can come out both ways. */
+  samples: Schema.Int.check(Schema.isGreaterThanOrEqualTo(2)),
+  /** Share of a batch from questions earlier partly right. */
+  repeatedShare: Share,
+  /** Share of principles each training attempt goes without. */
+  dropShare: Share,
+  rolloutTemperature: Schema.Finite,
+  /** In gate and guard test. */
+  gateTemperature: Schema.Finite,
+  /** Most tokens of an answer. */
+  maxTokens: Count,
+  /** Evidence shown, in o200k tokens. */
+  evidenceTokens: Count,
+  gate: GatePolicySchema,
+  /** Samples a question and arm a figure of the gate is worth, for the budget. */
+  validationSamples: Count,
+  /** Samples a question in the guard test. */
+  guardSamples: Count,
+  /** Most operations a step puts to the gate. */
+  operationsPerStep: Count,
+  /** Most principles a question is shown. */
+  maxInScope: Count,
+  /** Strings planted in training answers that may stand in no principle. */
+  canaries: Schema.Array(Schema.String),
+  /** True = run although the budget says that it is too small to tell much; labelled so. */
+  anyway: Schema.Boolean
+}
+
+const questionLists = <S extends Schema.Constraint>(question: S) => ({
+  train: Schema.NonEmptyArray(question),
+  validation: Schema.NonEmptyArray(question),
+  /** Touched by no step and no gate, for the guard test; none = no generation can be recommended but the empty one. */
+  guard: Schema.Array(question),
+  /** For the one paired test of the end; announced here, not touched by the run. */
+  test: Schema.Array(question)
+})
+
+/** A request for a run; judge and reflector follow the settings where absent. */
+export const RunRequest = Schema.Struct({
+  ...chosen,
+  ...questionLists(QuestionRefSchema),
+  judge: Schema.optionalKey(JudgeKind),
+  reflector: Schema.optionalKey(ReflectorKind)
+})
+export type RunRequest = typeof RunRequest.Type
+
+export const RunParameters = Schema.Struct({
+  ...chosen,
+  ...questionLists(RunQuestion),
+  algorithm: Schema.Int,
+  judge: JudgeKind,
+  reflector: ReflectorKind,
+  /** Name of the model behind each role a model plays. */
+  models: Schema.Record(Schema.String, Schema.String),
+  /** Hash of each prompt's template. */
+  templates: Schema.Record(Schema.String, Schema.String),
+  /** Sequence of the memory log up to which evidence is taken. */
+  memoryPosition: Schema.Int
+})
+export type RunParameters = typeof RunParameters.Type
+
+/** Published settings of the original: 50 questions × 5 samples, all policies of ours. */
+export const presets = {
+  metamem: {
+    preset: "metamem", batch: 50, samples: 5, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 1_024, evidenceTokens: 4_000,
+    gate: "likely", validationSamples: 3, guardSamples: 3, operationsPerStep: 4, maxInScope: 12, canaries: [], anyway: false
+  },
+  laptop: {
+    preset: "laptop", batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 600,
+    gate: "likely", validationSamples: 3, guardSamples: 2, operationsPerStep: 4, maxInScope: 12, canaries: [], anyway: true
+  }
+} as const satisfies Record<string, Partial<RunRequest>>
+
+/** Members in which two parameter sets differ. The memory position is not one of them: a reopened run keeps its own. */
+export const differingParameters = (a: RunParameters, b: RunParameters): ReadonlyArray<keyof RunParameters> =>
+  (Object.keys({ ...a, ...b }) as Array<keyof RunParameters>).filter((name) => name !== "memoryPosition" && JSON.stringify(sorted(a[name])) !== JSON.stringify(sorted(b[name])))
+
+const sorted = (value: unknown): unknown =>
+  value !== null && typeof value === "object" && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1))) : value

@@ -1,0 +1,292 @@
+/** What the reflector is asked and what a run records: its opening, what each step found, tried and decided, and the generations sealed. */
+import { Schema } from "effect"
+import { Operation, Principle } from "#shared/domain/principle"
+import { PrincipleScope, QuestionClass } from "#shared/domain/scope"
+import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
+import { GenerationSealed } from "#shared/metamemory/events"
+import { RunParameters, RunRequest } from "./parameters.ts"
+
+const Tally = Schema.Struct({ correct: Schema.Int, incorrect: Schema.Int, errors: Schema.Int })
+/** By question id. */
+const Tallies = Schema.Record(Schema.String, Tally)
+
+/** A trial as it stands after a look. */
+export const TrialRecord = Schema.Struct({
+  id: Schema.NonEmptyString,
+  step: Schema.Int,
+  index: Schema.Int,
+  operation: Operation,
+  scope: PrincipleScope,
+  spreading: Schema.Boolean,
+  state: Schema.Literals(["open", "accepted", "undecided", "rejected", "void", "obsolete"]),
+  looks: Schema.Int,
+  reopened: Schema.Int,
+  voids: Schema.Int,
+  candidate: Tallies,
+  base: Schema.String,
+  /** Within ±10⁹, which stands for infinity. */
+  z: Schema.Finite
+})
+
+/** What a decision changed in the state of the trials; absent = unchanged. A null tally was thrown away, to be drawn anew. */
+export const TrialsPatch = Schema.Struct({
+  principles: Schema.optionalKey(Schema.Array(Principle)),
+  trials: Schema.Array(TrialRecord),
+  incumbent: Schema.Record(Schema.String, Schema.NullOr(Tally)),
+  draws: Schema.optionalKey(Schema.Record(Schema.String, Schema.Int)),
+  allowance: Schema.Finite
+})
+export type TrialsPatch = typeof TrialsPatch.Type
+
+/** A run begins; nothing that determines it is left out. */
+export const RunOpened = defineEvent("RunOpened", {
+  version: 1,
+  payload: Schema.Struct({
+    parameters: RunParameters,
+    /** Calls it takes and what its gate can see, in words. */
+    budget: Schema.Array(Schema.String),
+    expectedCalls: Schema.Finite,
+    /** True when every figure of the run is labelled as too small to mean much. */
+    undersized: Schema.Boolean
+  })
+})
+
+export const StepStarted = defineEvent("StepStarted", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    /** Ids, repeated ones first. */
+    questions: Schema.Array(Schema.NonEmptyString),
+    repeated: Schema.Int,
+    epoch: Schema.Int
+  })
+})
+
+/** Attempts at one question, in the order of samples. */
+export const QuestionAttempts = Schema.Struct({
+  question: Schema.NonEmptyString,
+  /** One letter a sample: `c` correct, `i` incorrect, `e` error. */
+  verdicts: Schema.String,
+  /** Per sample the ids of principles in scope that it went without. */
+  dropped: Schema.Array(Schema.Array(Schema.String))
+})
+export type QuestionAttempts = typeof QuestionAttempts.Type
+
+export const RolloutsFolded = defineEvent("RolloutsFolded", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    attempts: Schema.Array(QuestionAttempts),
+    errors: Schema.Int,
+    /** Digest over keys and checksums of the results. */
+    results: Schema.String
+  })
+})
+
+/** Something that makes a step worthless, said aloud: every attempt ended the same way. */
+export const AlarmRaised = defineEvent("AlarmRaised", {
+  version: 1,
+  payload: Schema.Struct({ step: Schema.Int, alarm: Schema.Literals(["all errors", "all correct", "all incorrect"]), message: Schema.String })
+})
+
+export const ReflectionsFolded = defineEvent("ReflectionsFolded", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    /** Keys of the reflections that were made; the lessons stand in the call store or in the results. */
+    done: Schema.Array(Schema.String),
+    failed: Schema.Int,
+    /** How many each wrote: `rule-based`, or a model's name. */
+    by: Schema.Record(Schema.String, Schema.Int),
+    results: Schema.String
+  })
+})
+
+/** An operation with the questions whose attempts suggested it. */
+export const SourcedOperation = Schema.Struct({ operation: Operation, sources: Schema.Array(Schema.String) })
+export type SourcedOperation = typeof SourcedOperation.Type
+
+export const ProposalsFolded = defineEvent("ProposalsFolded", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    proposals: Schema.Array(SourcedOperation),
+    failed: Schema.Int,
+    /** Operations that were thrown away before they got here, by reason: leaks, length, unknown ids. */
+    discarded: Schema.Record(Schema.String, Schema.Int),
+    by: Schema.Record(Schema.String, Schema.Int),
+    results: Schema.String
+  })
+})
+
+/** What a step puts to the gate, and what it does not. No operations = no proposal. */
+export const OperationsConsolidated = defineEvent("OperationsConsolidated", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    operations: Schema.Array(
+      Schema.Struct({ index: Schema.Int, operation: Operation, sources: Schema.Array(Schema.String), origin: Schema.Array(QuestionClass) })
+    ),
+    refused: Schema.Array(Schema.Struct({ index: Schema.Int, operation: Operation, reason: Schema.String })),
+    discarded: Schema.Record(Schema.String, Schema.Int),
+    by: Schema.String,
+    patch: TrialsPatch,
+    results: Schema.String
+  })
+})
+
+const GateCountsSchema = Schema.Struct({
+  questions: Schema.Int,
+  samples: Schema.Int,
+  incumbentCorrect: Schema.Int,
+  candidateCorrect: Schema.Int,
+  incumbentErrors: Schema.Int,
+  candidateErrors: Schema.Int
+})
+/** Shares; null = not finite. Selection, not evidence. */
+const Figures = Schema.Struct({ mean: Schema.NullOr(Schema.Finite), standardError: Schema.NullOr(Schema.Finite), z: Schema.NullOr(Schema.Finite), p: Schema.optionalKey(Schema.Finite) })
+
+/** One round of looks: what the arms answered, folded into the trials. */
+export const GateLooked = defineEvent("GateLooked", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    round: Schema.Int,
+    /** Trials looked at, with the number of the look, from 0. */
+    looks: Schema.Array(Schema.Struct({ trial: Schema.String, scope: PrincipleScope, look: Schema.Int, answers: Schema.Int })),
+    patch: TrialsPatch,
+    results: Schema.String
+  })
+})
+
+/** The gate is through with one operation in one scope. */
+export const GateDecided = defineEvent("GateDecided", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    round: Schema.Int,
+    scope: PrincipleScope,
+    policy: Schema.String,
+    decision: Schema.String,
+    reason: Schema.String,
+    /** Id of the operation. */
+    operation: Schema.String,
+    index: Schema.Int,
+    kind: Schema.Literals(["add", "update", "delete"]),
+    /** The principle before and after; for what was not accepted, as it would have been. */
+    before: Schema.optionalKey(Principle),
+    after: Schema.optionalKey(Principle),
+    /** Questions whose attempts led to it. */
+    sources: Schema.Array(Schema.String),
+    /** How often the scope had been drawn anew. */
+    draw: Schema.Int,
+    counts: GateCountsSchema,
+    figures: Figures
+  })
+})
+export type GateDecided = EventOf<typeof GateDecided>
+
+export const StepEnded = defineEvent("StepEnded", {
+  version: 1,
+  payload: Schema.Struct({ step: Schema.Int, outcome: Schema.Literals(["sealed", "nothing accepted", "no proposal"]), generation: Schema.Int })
+})
+
+/** The last generation against the empty one, on questions no step and no gate has touched. */
+export const GuardTested = defineEvent("GuardTested", {
+  version: 1,
+  payload: Schema.Struct({
+    generation: Schema.Int,
+    decision: Schema.String,
+    reason: Schema.String,
+    counts: GateCountsSchema,
+    figures: Figures,
+    results: Schema.String
+  })
+})
+
+export const RunFinished = defineEvent("RunFinished", {
+  version: 1,
+  payload: Schema.Struct({ generations: Schema.Int, incumbent: Schema.Int, recommended: Schema.Int, reason: Schema.String })
+})
+
+export const reflectorCodec = eventCodec([
+  RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
+])
+export type RunEvent =
+  | EventOf<typeof RunOpened>
+  | EventOf<typeof GenerationSealed>
+  | EventOf<typeof StepStarted>
+  | EventOf<typeof RolloutsFolded>
+  | EventOf<typeof AlarmRaised>
+  | EventOf<typeof ReflectionsFolded>
+  | EventOf<typeof ProposalsFolded>
+  | EventOf<typeof OperationsConsolidated>
+  | EventOf<typeof GateLooked>
+  | EventOf<typeof GateDecided>
+  | EventOf<typeof StepEnded>
+  | EventOf<typeof GuardTested>
+  | EventOf<typeof RunFinished>
+
+/** A settled job as a decision sees it. */
+export interface JobResult {
+  readonly kind: string
+  readonly key: string
+  readonly status: "done" | "failed"
+  readonly data: unknown
+  /** Of the commit it was settled by. */
+  readonly checksum: string
+}
+/** By `{kind}/{key}`. */
+export type Results = ReadonlyMap<string, JobResult>
+
+/** The stage a command is about; a command for a stage that is over adds nothing. */
+export type RunCommand =
+  | { readonly _tag: "OpenRun"; readonly parameters: RunParameters }
+  | { readonly _tag: "StartStep"; readonly step: number }
+  | { readonly _tag: "FoldRollouts"; readonly step: number; readonly results: Results }
+  | { readonly _tag: "FoldReflections"; readonly step: number; readonly results: Results }
+  | { readonly _tag: "FoldProposals"; readonly step: number; readonly results: Results }
+  | { readonly _tag: "FoldConsolidation"; readonly step: number; readonly results: Results }
+  | { readonly _tag: "FoldGateRound"; readonly step: number; readonly round: number; readonly results: Results }
+  | { readonly _tag: "FinishRun"; readonly results: Results }
+
+/** The run exists with other parameters; what determines a run never changes. */
+export class ParametersDiffer extends Schema.TaggedError<ParametersDiffer>()("ParametersDiffer", { parameters: Schema.Array(Schema.String), message: Schema.String }) {}
+/** The run is too small to tell anything, and nobody said to run it anyway. */
+export class RunTooSmall extends Schema.TaggedError<RunTooSmall>()("RunTooSmall", { message: Schema.String }) {}
+/** A question stands in two parts of the split. */
+export class QuestionInTwoParts extends Schema.TaggedError<QuestionInTwoParts>()("QuestionInTwoParts", { question: Schema.String, message: Schema.String }) {}
+/** There is no run of that name. */
+export class NoSuchRun extends Schema.TaggedError<NoSuchRun>()("NoSuchRun", { run: Schema.String, message: Schema.String }) {}
+/** The run has no generation of that number. */
+export class NoSuchGeneration extends Schema.TaggedError<NoSuchGeneration>()("NoSuchGeneration", { run: Schema.String, generation: Schema.Int, message: Schema.String }) {}
+
+export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts
+
+const RunAddress = { tenant: Schema.NonEmptyString, run: Schema.NonEmptyString }
+export const OpenRequest = Schema.Struct({ ...RunAddress, request: RunRequest })
+export type OpenRequest = typeof OpenRequest.Type
+export const StatusRequest = Schema.Struct(RunAddress)
+export const AdoptRequest = Schema.Struct({ ...RunAddress, generation: Schema.Int })
+export type AdoptRequest = typeof AdoptRequest.Type
+
+/** Where a run is. */
+export const RunStatus = Schema.Struct({
+  ...RunAddress,
+  stage: Schema.Literals(["rollouts", "reflections", "proposals", "consolidation", "gate", "guard", "between steps", "finished"]),
+  step: Schema.Int,
+  steps: Schema.Int,
+  /** Jobs of the stage settled, of those known to be needed now. */
+  done: Schema.Int,
+  expected: Schema.Int,
+  /** Settled with an error in this stage. */
+  failed: Schema.Int,
+  generation: Schema.Int,
+  recommended: Schema.optionalKey(Schema.Int),
+  /** True = a process holds the run; false = it will be picked up within seconds. */
+  driven: Schema.Boolean,
+  undersized: Schema.Boolean
+})
+export type RunStatus = typeof RunStatus.Type
+export const OpenReply = Schema.Struct({ opened: Schema.Boolean, budget: Schema.Array(Schema.String), expectedCalls: Schema.Finite, undersized: Schema.Boolean, judge: Schema.String, reflector: Schema.String })
+export type OpenReply = typeof OpenReply.Type

@@ -1,0 +1,305 @@
+/**
+ * What a run needs next, as pure functions of its fold and the results so far: the jobs of the stage under way, and the command to give
+ * once all of them are settled. Any process that holds the fold comes to the same, which is what lets a run be taken over.
+ */
+import { Option, Schema } from "effect"
+import type { Principle } from "#shared/domain/principle"
+import type { Verdict } from "#shared/domain/question"
+import type { JobAddress, RunAddress } from "#shared/eventlog/subjects"
+import { addTally, noTally, type Tally } from "#shared/metamemory/gate"
+import { ledgerFor } from "#shared/metamemory/ledger"
+import { digest, droppedPrinciples } from "#shared/metamemory/random"
+import { inScope } from "#shared/metamemory/router"
+import { type Ask, trialLedger } from "#shared/metamemory/trial"
+import { nextRounds, type Round } from "#shared/metamemory/trials"
+import type { JudgementInput } from "#services/evaluator/protocol"
+import type { RolloutInput } from "#services/retriever/protocol"
+import { type ConsolidationInput, type ProposalInput, type ReflectionInput, VerdictOnly } from "./job-data.ts"
+import type { RunParameters, RunQuestion } from "./parameters.ts"
+import type { JobResult, QuestionAttempts, Results, RunCommand } from "./protocol.ts"
+import type { RunState } from "./state.ts"
+
+/** Who does a kind of job. */
+export const workerOf = { rollout: "retriever", judgement: "evaluator", reflection: "reflector", proposal: "reflector", consolidation: "reflector" } as const
+
+/** A job of a run with the input of its kind. */
+export type RunJob = JobAddress & (
+  | { readonly kind: "rollout"; readonly input: RolloutInput }
+  | { readonly kind: "judgement"; readonly input: JudgementInput }
+  | { readonly kind: "reflection"; readonly input: ReflectionInput }
+  | { readonly kind: "proposal"; readonly input: ProposalInput }
+  | { readonly kind: "consolidation"; readonly input: ConsolidationInput }
+)
+
+export const resultKey = (kind: string, key: string): string => `${kind}/${key}`
+
+const hashes = new Map<string, string>()
+/** Short hash of a question's id, for keys. */
+const questionHash = (id: string): string => {
+  const known = hashes.get(id) ?? digest("question", id).slice(0, 16)
+  if (hashes.size > 10_000) hashes.clear()
+  hashes.set(id, known)
+  return known
+}
+
+/** Key of an attempt: what it is for, the draw, the question, the sample. */
+export const attemptKey = (arm: string, draw: number, question: string, sample: number): string => `${arm}_${draw}_${questionHash(question)}_${sample}`
+export const trainingArm = "r"
+export const incumbentArm = "i"
+
+export const isMixed = ({ verdicts }: Pick<QuestionAttempts, "verdicts">): boolean => verdicts.includes("c") && verdicts.includes("i")
+
+const parametersOf = (state: RunState): RunParameters => {
+  if (state.parameters === undefined) throw new RangeError("the run is not open")
+  return state.parameters
+}
+
+export const questionOf = (state: RunState, id: string): RunQuestion => {
+  const question = state.questions.get(id)
+  if (question === undefined) throw new RangeError(`the run has no question ${id}`)
+  return question
+}
+
+/** Principles a training attempt is shown, and those in scope that it goes without. */
+export const shownTo = (state: RunState, step: number, question: RunQuestion, sample: number): { readonly shown: ReadonlyArray<Principle>; readonly dropped: ReadonlyArray<string> } => {
+  const { dropShare, seed } = parametersOf(state)
+  const routed = state.trials.principles.filter((principle) => inScope(principle, question.questionClass))
+  const gone = droppedPrinciples({ runSeed: String(seed), step, question: question.id, sample }, routed.map(({ id }) => id), dropShare)
+  return { shown: routed.filter(({ id }) => !gone.has(id)), dropped: routed.filter(({ id }) => gone.has(id)).map(({ id }) => id) }
+}
+
+interface RolloutOf {
+  readonly question: RunQuestion
+  readonly purpose: RolloutInput["purpose"]
+  readonly arm: string
+  readonly draw: number
+  readonly sample: number
+  readonly principles: ReadonlyArray<Principle>
+  readonly temperature: number
+}
+
+/** Number under which the guard test's results stand: one more than the last step. */
+export const guardStep = (state: RunState): number => parametersOf(state).steps + 1
+
+const rolloutJob = (state: RunState, address: RunAddress, step: number, of: RolloutOf): RunJob => {
+  const parameters = parametersOf(state)
+  const input: RolloutInput = {
+    question: { id: of.question.id, user: of.question.user },
+    purpose: of.purpose,
+    draw: of.draw,
+    sample: of.sample,
+    principles: of.principles.map(({ id, scope, text }) => ({ id, text, scope })),
+    temperature: of.temperature,
+    maxTokens: parameters.maxTokens,
+    evidenceTokens: parameters.evidenceTokens,
+    memoryPosition: parameters.memoryPosition,
+    runSeed: parameters.seed
+  }
+  return { ...address, step, kind: "rollout", key: attemptKey(of.arm, of.draw, of.question.id, of.sample), input }
+}
+
+/** The rounds of the gate under way. */
+export const roundsOf = (state: RunState): ReadonlyArray<Round> => nextRounds(state.trials)
+
+const asks = (state: RunState, address: RunAddress, step: number, list: ReadonlyArray<Ask>, arm: string, principles: ReadonlyArray<Principle>): ReadonlyArray<RunJob> =>
+  list.flatMap(({ draw, from, question: id, to }) => {
+    const question = questionOf(state, id)
+    const shown = principles.filter((principle) => inScope(principle, question.questionClass))
+    return Array.from({ length: to - from }, (_, i) =>
+      rolloutJob(state, address, step, { question, purpose: "gate", arm, draw, sample: from + i, principles: shown, temperature: parametersOf(state).gateTemperature }))
+  })
+
+/** Guard questions on which the last generation differs from the empty one: others would be answered alike. */
+export const guardQuestions = (state: RunState): ReadonlyArray<RunQuestion> =>
+  parametersOf(state).guard.filter(({ questionClass }) => state.trials.principles.some((principle) => inScope(principle, questionClass)))
+
+export const guardArm = (generation: number): string => `g${generation}`
+
+const guardJobs = (state: RunState, address: RunAddress): ReadonlyArray<RunJob> =>
+  guardQuestions(state).flatMap((question) =>
+    [0, state.trials.generation].flatMap((generation) => {
+      const principles = generation === 0 ? [] : state.trials.principles.filter((principle) => inScope(principle, question.questionClass))
+      return Array.from({ length: parametersOf(state).guardSamples }, (_, sample) =>
+        rolloutJob(state, address, guardStep(state), {
+          question, purpose: "report", arm: guardArm(generation), draw: 0, sample, principles, temperature: parametersOf(state).gateTemperature
+        }))
+    })
+  )
+
+/** Samples of a question's attempts that were judged, with their keys. */
+const judgedAttempts = (step: number, { question, verdicts }: QuestionAttempts): ReadonlyArray<{ readonly key: string; readonly sample: number; readonly correct: boolean }> =>
+  [...verdicts].flatMap((verdict, sample) => (verdict === "e" ? [] : [{ key: attemptKey(trainingArm, step, question, sample), sample, correct: verdict === "c" }]))
+
+/** The jobs a stage begins with, in canonical order; judgements follow as attempts are settled. */
+export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray<RunJob> => {
+  const { phase } = state
+  switch (phase._tag) {
+    case "Unopened":
+    case "Finished":
+      return []
+    case "Between":
+      return phase.step > parametersOf(state).steps && state.trials.generation > 0 ? guardJobs(state, address) : []
+    case "Rollouts":
+      return phase.questions.flatMap((id) => {
+        const question = questionOf(state, id)
+        return Array.from({ length: parametersOf(state).samples }, (_, sample) =>
+          rolloutJob(state, address, phase.step, {
+            question, purpose: "rollout", arm: trainingArm, draw: phase.step, sample,
+            principles: shownTo(state, phase.step, question, sample).shown,
+            temperature: parametersOf(state).rolloutTemperature
+          }))
+      })
+    case "Reflections":
+      return phase.attempts.flatMap((attempts) => {
+        const question = questionOf(state, attempts.question)
+        return judgedAttempts(phase.step, attempts).map(({ correct, key, sample }) => {
+          const input: ReflectionInput = {
+            by: parametersOf(state).reflector,
+            runSeed: parametersOf(state).seed,
+            step: phase.step,
+            question: { id: question.id, user: question.user },
+            attempt: { key, correct },
+            principles: shownTo(state, phase.step, question, sample).shown.map(({ id, text }) => ({ id, text }))
+          }
+          return { ...address, step: phase.step, kind: "reflection", key, input }
+        })
+      })
+    case "Proposals": {
+      const ledger = trialLedger(state.trials)
+      return phase.attempts.flatMap((attempts) => {
+        const question = questionOf(state, attempts.question)
+        const judged = judgedAttempts(phase.step, attempts).filter(({ key }) => phase.reflected.has(key))
+        if (judged.length === 0) return []
+        const input: ProposalInput = {
+          by: parametersOf(state).reflector,
+          runSeed: parametersOf(state).seed,
+          step: phase.step,
+          question: { id: question.id, user: question.user },
+          attempts: judged.map(({ correct, key }) => ({ key, correct })),
+          principles: state.trials.principles,
+          ledger: ledgerFor(ledger, new Set(["all", "not-known", question.questionClass]), ledgerShown),
+          reader: state.trials.reader,
+          canaries: parametersOf(state).canaries
+        }
+        return [{ ...address, step: phase.step, kind: "proposal", key: `p_${questionHash(question.id)}`, input }]
+      })
+    }
+    case "Consolidation": {
+      if (phase.proposals.length === 0) return []
+      const input: ConsolidationInput = {
+        by: parametersOf(state).reflector,
+        runSeed: parametersOf(state).seed,
+        step: phase.step,
+        proposals: phase.proposals,
+        principles: state.trials.principles,
+        limit: parametersOf(state).operationsPerStep,
+        questions: [...new Set(phase.proposals.flatMap(({ sources }) => sources))].map((id) => questionOf(state, id)).map(({ id, user }) => ({ id, user })),
+        canaries: parametersOf(state).canaries
+      }
+      return [{ ...address, step: phase.step, kind: "consolidation", key: "all", input }]
+    }
+    case "Gate":
+      return roundsOf(state).flatMap((round) => [
+        ...asks(state, address, phase.step, round.incumbent, incumbentArm, state.trials.principles),
+        ...asks(state, address, phase.step, round.candidate, round.trial, round.principles)
+      ])
+  }
+}
+
+/** Entries of the ledger a proposer is shown. */
+const ledgerShown = 24
+
+const decodeCallKey = Schema.decodeUnknownOption(Schema.Struct({ callKey: Schema.NonEmptyString }))
+
+/** The judgement of an attempt that was answered; none for one that failed, which counts as an error. */
+export const judgementOf = (state: RunState, job: RunJob, result: JobResult): RunJob | undefined => {
+  if (job.kind !== "rollout" || result.status === "failed") return undefined
+  const rollout = job.input
+  const answer = Option.getOrUndefined(decodeCallKey(result.data))
+  if (answer === undefined) return undefined
+  const input: JudgementInput = {
+    question: rollout.question,
+    callKey: answer.callKey,
+    judge: parametersOf(state).judge,
+    sample: { runSeed: rollout.runSeed, purpose: rollout.purpose, draw: rollout.draw, question: rollout.question.id, sample: rollout.sample }
+  }
+  return { tenant: job.tenant, run: job.run, step: job.step, key: job.key, kind: "judgement", input }
+}
+
+/** Every job the stage under way is known to need, settled or not: what was planned, and judgements of what was answered. */
+export const expectedJobs = (state: RunState, address: RunAddress, results: Results, planned: ReadonlyArray<RunJob> = plannedJobs(state, address)): ReadonlyArray<RunJob> => [
+  ...planned,
+  ...planned.flatMap((job) => {
+    const result = results.get(resultKey(job.kind, job.key))
+    const judgement = result === undefined ? undefined : judgementOf(state, job, result)
+    return judgement === undefined ? [] : [judgement]
+  })
+]
+
+/** The command to give when every expected job is settled; undefined when the run is over or not open. */
+export const stageCommand = (state: RunState, results: Results): RunCommand | undefined => {
+  const { phase } = state
+  switch (phase._tag) {
+    case "Unopened":
+    case "Finished":
+      return undefined
+    case "Between":
+      return phase.step > parametersOf(state).steps ? { _tag: "FinishRun", results } : { _tag: "StartStep", step: phase.step }
+    case "Rollouts":
+      return { _tag: "FoldRollouts", step: phase.step, results }
+    case "Reflections":
+      return { _tag: "FoldReflections", step: phase.step, results }
+    case "Proposals":
+      return { _tag: "FoldProposals", step: phase.step, results }
+    case "Consolidation":
+      return { _tag: "FoldConsolidation", step: phase.step, results }
+    case "Gate":
+      return { _tag: "FoldGateRound", step: phase.step, round: phase.round, results }
+  }
+}
+
+/** What makes the run give a command; the same whoever gives it, so that two drivers make one commit. */
+export const causeOf = (command: RunCommand): string =>
+  command._tag === "OpenRun" || command._tag === "FinishRun" ? command._tag : `${command._tag} ${command.step}${command._tag === "FoldGateRound" ? ` ${command.round}` : ""}`
+
+const decodeVerdict = Schema.decodeUnknownOption(VerdictOnly)
+
+/** How an attempt came out; one that could not be answered or judged is an error. Undefined = not settled yet. */
+export const verdictOf = (results: Results, key: string): Verdict | undefined => {
+  const rollout = results.get(resultKey("rollout", key))
+  if (rollout === undefined) return undefined
+  if (rollout.status === "failed" || Option.isNone(decodeCallKey(rollout.data))) return "error"
+  const judgement = results.get(resultKey("judgement", key))
+  if (judgement === undefined) return undefined
+  return judgement.status === "failed" ? "error" : Option.match(decodeVerdict(judgement.data), { onNone: () => "error" as const, onSome: ({ verdict }) => verdict })
+}
+
+const one: Readonly<Record<Verdict, Tally>> = {
+  correct: { correct: 1, incorrect: 0, errors: 0 },
+  incorrect: { correct: 0, incorrect: 1, errors: 0 },
+  error: { correct: 0, incorrect: 0, errors: 1 }
+}
+
+/** Tallies of attempts by question, in the order given. @throws RangeError when one is not settled — a bug */
+export const tallyOf = (results: Results, attempts: ReadonlyArray<{ readonly question: string; readonly key: string }>): Readonly<Record<string, Tally>> => {
+  const tallies: Record<string, Tally> = {}
+  for (const { key, question } of attempts) {
+    const verdict = verdictOf(results, key)
+    if (verdict === undefined) throw new RangeError(`attempt ${key} is not settled`)
+    tallies[question] = addTally(tallies[question] ?? noTally, one[verdict])
+  }
+  return tallies
+}
+
+/** Keys of asked samples. */
+export const asked = (list: ReadonlyArray<Ask>, arm: string): ReadonlyArray<{ readonly question: string; readonly key: string }> =>
+  list.flatMap(({ draw, from, question, to }) => Array.from({ length: to - from }, (_, i) => ({ question, key: attemptKey(arm, draw, question, from + i) })))
+
+/** Digest over keys and checksums of the results of the stage under way, in canonical order. */
+export const resultsDigest = (state: RunState, results: Results): string =>
+  digest(
+    ...expectedJobs(state, { tenant: "", run: "" }, results)
+      .map(({ key, kind }) => resultKey(kind, key))
+      .sort()
+      .flatMap((key) => [key, results.get(key)?.checksum ?? "missing"])
+  ).slice(0, 32)

@@ -1,0 +1,119 @@
+/** A run as folded from its events. */
+import type { Principle } from "#shared/domain/principle"
+import type { Tried } from "#shared/metamemory/batch"
+import type { DecidedOperation } from "#shared/metamemory/generation"
+import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
+import type { RunParameters, RunQuestion } from "./parameters.ts"
+import type { GateDecided, QuestionAttempts, SourcedOperation, TrialsPatch } from "./protocol.ts"
+
+export type Phase =
+  | { readonly _tag: "Unopened" }
+  /** `step` is the next to start; beyond the last one comes the guard test. */
+  | { readonly _tag: "Between"; readonly step: number }
+  | { readonly _tag: "Rollouts"; readonly step: number; readonly questions: ReadonlyArray<string> }
+  /** Only questions that came out both ways. */
+  | { readonly _tag: "Reflections"; readonly step: number; readonly attempts: ReadonlyArray<QuestionAttempts> }
+  | { readonly _tag: "Proposals"; readonly step: number; readonly attempts: ReadonlyArray<QuestionAttempts>; readonly reflected: ReadonlySet<string> }
+  | { readonly _tag: "Consolidation"; readonly step: number; readonly proposals: ReadonlyArray<SourcedOperation> }
+  | { readonly _tag: "Gate"; readonly step: number; readonly round: number; readonly operations: number; readonly decided: ReadonlyArray<GateDecided> }
+  | { readonly _tag: "Finished" }
+
+export interface Sealed {
+  readonly number: number
+  readonly step: number
+  readonly principles: ReadonlyArray<Principle>
+  readonly hash: string
+  /** Place of its commit in the metamem log. */
+  readonly sequence: number
+  /** Decisions of the step that sealed it, in order. */
+  readonly decisions: ReadonlyArray<GateDecided>
+}
+
+/** What a step found; `generation` is the one its attempts were guided by. */
+export interface StepRecord {
+  readonly step: number
+  readonly generation: number
+  readonly attempts: ReadonlyArray<QuestionAttempts>
+}
+
+export interface RunState {
+  phase: Phase
+  parameters: RunParameters | undefined
+  budget: ReadonlyArray<string>
+  expectedCalls: number
+  undersized: boolean
+  /** Training, validation, guard and test questions by id. */
+  questions: ReadonlyMap<string, RunQuestion>
+  trials: TrialsState
+  readonly generations: Array<Sealed>
+  readonly operations: Array<DecidedOperation & { readonly sequence: number }>
+  readonly history: Array<Tried>
+  readonly steps: Array<StepRecord>
+  /** Questions that led to an operation, by step and index. */
+  readonly sources: Map<string, ReadonlyArray<string>>
+  /** Index of the first fresh question of the step under way. */
+  repeated: number
+  /** Sequence after which all results of the step under way stand. */
+  stepSequence: number
+  /** Chained digest over all results folded so far. */
+  digest: string
+  recommended: number | undefined
+  readonly alarms: Array<string>
+}
+
+export const initialState = (): RunState => ({
+  phase: { _tag: "Unopened" },
+  parameters: undefined,
+  budget: [],
+  expectedCalls: 0,
+  undersized: false,
+  questions: new Map(),
+  trials: openTrials({ runSeed: "", policy: "likely", reader: "", questions: [] }),
+  generations: [],
+  operations: [],
+  history: [],
+  steps: [],
+  sources: new Map(),
+  repeated: 0,
+  stepSequence: 0,
+  digest: "",
+  recommended: undefined,
+  alarms: []
+})
+
+const infinite = 1e9
+const bounded = (z: number): number => Math.max(-infinite, Math.min(infinite, z))
+
+/** What one state of the trials differs from another in. */
+export const patchOf = (before: TrialsState, after: TrialsState): TrialsPatch => {
+  const standing = new Map(before.trials.map((trial) => [trial.id, trial]))
+  const ids = new Set([...Object.keys(before.incumbent), ...Object.keys(after.incumbent)])
+  const incumbent = Object.fromEntries(
+    [...ids].filter((id) => before.incumbent[id] !== after.incumbent[id]).sort().map((id) => [id, after.incumbent[id] ?? null])
+  )
+  return {
+    ...(before.principles === after.principles ? {} : { principles: after.principles }),
+    trials: after.trials.filter((trial) => standing.get(trial.id) !== trial).map((trial) => ({ ...trial, z: bounded(trial.z) })),
+    incumbent,
+    ...(before.draws === after.draws ? {} : { draws: after.draws }),
+    allowance: after.allowance
+  }
+}
+
+export const patched = (state: TrialsState, patch: TrialsPatch): TrialsState => {
+  const changed = new Map<string, Trial>(patch.trials.map((trial) => [trial.id, trial]))
+  const known = new Set(state.trials.map(({ id }) => id))
+  const incumbent = { ...state.incumbent }
+  for (const [id, tally] of Object.entries(patch.incumbent)) {
+    if (tally === null) delete incumbent[id]
+    else incumbent[id] = tally
+  }
+  return {
+    ...state,
+    principles: patch.principles ?? state.principles,
+    trials: [...state.trials.map((trial) => changed.get(trial.id) ?? trial), ...patch.trials.filter(({ id }) => !known.has(id))],
+    incumbent,
+    draws: patch.draws ?? state.draws,
+    allowance: patch.allowance
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * The work of learning: what one attempt teaches, what one question's attempts suggest, and one short list out of all suggestions. Each
+ * is done by the model, or by rule at no tokens, and says by which.
+ */
+import { Effect, Option, Schema } from "effect"
+import { countTokens } from "gpt-tokenizer/encoding/o200k_base"
+import { type Job, JobFailed } from "#shared/actor/jobs"
+import type { Operation } from "#shared/domain/principle"
+import { likeness, nearlySame } from "#shared/metamemory/ledger"
+import { plainText } from "#shared/metamemory/operations"
+import { consolidatePrompt, proposePrompt, reflectPrompt, templateHashes, withinBudget } from "#shared/metamemory/prompts"
+import { ruleBased, ruleConsolidation, ruleLesson, ruleProposals } from "#shared/metamemory/rules"
+import type { CallTags } from "#shared/model/call"
+import { isPassingFailure, type ModelError } from "#shared/model/errors"
+import { type ModelReply, Models } from "#shared/model/models"
+import { replySchemas } from "#shared/model/reply-schemas"
+import { checked, forbiddenIn } from "./checks.ts"
+import { type ConsolidationData, ConsolidationInput, type ProposalData, ProposalInput, type ReflectionData, ReflectionInput } from "./job-data.ts"
+import type { Material } from "./material.ts"
+import type { SourcedOperation } from "./protocol.ts"
+
+/** Proposals one request consolidates at most, in o200k tokens; more are taken in parts, and the parts together. */
+const consolidationTokens = 12_000
+/** Operations one question may suggest. */
+const proposalsPerQuestion = 3
+
+/** A reply that cannot be used comes out the same when asked again: these calls are not sampled. */
+const failed = (error: ModelError) => new JobFailed({ message: error.message, final: !isPassingFailure(error) || error.reason._tag === "BadReply" })
+
+const input = <A>(schema: Schema.Codec<A, unknown>, what: string) => {
+  const decode = Schema.decodeUnknownEffect(schema)
+  return (job: Job) => decode(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: `not a ${what}: ${error.message}`, final: true })))
+}
+
+interface Spent {
+  readonly promptTokens: number
+  readonly completionTokens: number
+  readonly reused: number
+  readonly calls: ReadonlyArray<string>
+}
+const nothingSpent: Spent = { promptTokens: 0, completionTokens: 0, reused: 0, calls: [] }
+const spentOn = (replies: ReadonlyArray<Pick<ModelReply<unknown>, "usage" | "reused" | "key">>): Spent => ({
+  promptTokens: replies.reduce((sum, { usage }) => sum + usage.promptTokens, 0),
+  completionTokens: replies.reduce((sum, { usage }) => sum + usage.completionTokens, 0),
+  reused: replies.filter(({ reused }) => reused).length,
+  calls: replies.map(({ key }) => key)
+})
+
+const tagsOf = (job: Job): CallTags => ({ run: job.run, step: job.step })
+
+const decodeReflection = input(ReflectionInput, "reflection")
+export const reflect = (material: Material) => (job: Job) =>
+  Effect.gen(function*() {
+    const { attempt, by, principles, question: ref } = yield* decodeReflection(job)
+    const question = yield* material.question(job.tenant, ref)
+    const judged = yield* material.attempt(job, question, attempt.key, attempt.correct)
+    const byRule = (): ReflectionData => {
+      const { lesson, scope } = ruleLesson(judged)
+      return { by: ruleBased, lesson, scope, ...nothingSpent }
+    }
+    if (by === "rules") return byRule()
+    const models = yield* Models
+    return yield* models
+      .call({
+        role: "reflect",
+        messages: reflectPrompt({ ...judged, principles }),
+        parameters: { temperature: 0 },
+        tenant: job.tenant,
+        scope: question.user,
+        templateVersion: templateHashes.reflect,
+        inputs: [question.id, attempt.key],
+        tags: tagsOf(job)
+      })
+      .pipe(
+        Effect.map((reply): ReflectionData => ({ by: reply.model, scope: reply.value.scope, ...spentOn([reply]) })),
+        Effect.mapError(failed),
+        // Where the model cannot, and trying again will not help, the rule does.
+        Effect.catch((error) => (by === "both" && error.final ? Effect.succeed(byRule()) : Effect.fail(error)))
+      )
+  })
+
+const decodeLesson = Schema.decodeUnknownOption(Schema.Struct({ lesson: Schema.optionalKey(Schema.String), calls: Schema.Array(Schema.String) }))
+
+const decodeProposal = input(ProposalInput, "proposal")
+export const propose = (material: Material) => (job: Job) =>
+  Effect.gen(function*() {
+    const { attempts, by, canaries, ledger, principles, question: ref, reader, runSeed, step } = yield* decodeProposal(job)
+    const question = yield* material.question(job.tenant, ref)
+    const judged = yield* Effect.forEach(attempts, ({ correct, key }) => material.attempt(job, question, key, correct), { concurrency: 4 })
+    const forbidden = forbiddenIn([question.answer], judged.flatMap(({ evidence }) => evidence.map(({ text }) => text)), canaries)
+    const byRule = (spent: Spent, before: Readonly<Record<string, number>>): ProposalData => {
+      const proposals = ruleProposals({ runSeed: String(runSeed), step, attempts: judged, principles, ledger, reader })
+      const { discarded, operations } = checked(proposals.map(({ operation }) => operation), principles, ledger, forbidden)
+      return { by: ruleBased, operations, discarded: { ...before, ...discarded }, ...spent }
+    }
+    if (by === "rules") return byRule(nothingSpent, {})
+    const models = yield* Models
+    const lessons = yield* Effect.forEach(attempts, ({ correct, key }) =>
+      Effect.gen(function*() {
+        const reflection = Option.getOrUndefined(decodeLesson(yield* material.result(job, "reflection", key)))
+        const call = reflection?.calls.at(-1)
+        if (reflection?.lesson !== undefined || call === undefined) return { lesson: reflection?.lesson ?? "", correct }
+        const reply = replySchemas.reflect.decode(yield* material.said(job.tenant, question.user, call))
+        return { lesson: reply._tag === "Success" ? reply.success.lesson : "", correct }
+      }))
+    const ask = (complaint: string | undefined) =>
+      models.call({
+        role: "propose",
+        messages: proposePrompt({ question, lessons: lessons.filter(({ lesson }) => lesson !== ""), principles, tried: ledger, ...(complaint === undefined ? {} : { complaint }) }),
+        parameters: { temperature: 0 },
+        tenant: job.tenant,
+        scope: question.user,
+        templateVersion: templateHashes.propose,
+        inputs: [question.id, ...attempts.map(({ key }) => key)],
+        tags: tagsOf(job)
+      })
+    const byModel = Effect.gen(function*() {
+      const first = yield* ask(undefined)
+      const before = checked(first.value.operations, principles, ledger, forbidden)
+      // Asked again once when something cannot be used; what passes then is taken, else what passed before.
+      const second = before.complaint === undefined ? undefined : yield* Effect.option(ask(before.complaint))
+      const again = second?._tag === "Some" ? second.value : undefined
+      const after = again === undefined ? before : checked(again.value.operations, principles, ledger, forbidden)
+      const best = after.operations.length > 0 ? after : before
+      return {
+        by: first.model, operations: best.operations.slice(0, proposalsPerQuestion), discarded: best.discarded, ...spentOn(again === undefined ? [first] : [first, again])
+      } satisfies ProposalData
+    }).pipe(Effect.mapError(failed))
+    if (by === "model") return yield* byModel
+    const proposed = yield* byModel.pipe(Effect.catch((error) => (error.final ? Effect.succeed(byRule(nothingSpent, {})) : Effect.fail(error))))
+    return proposed.operations.length > 0 || proposed.by === ruleBased ? proposed : byRule(proposed, proposed.discarded)
+  })
+
+/** Sources of a consolidated operation: those of the proposals it stands for; where none is like it, of all. */
+const sourcesOf = (operation: Operation, proposals: ReadonlyArray<SourcedOperation>): ReadonlyArray<string> => {
+  const alike = proposals.filter(({ operation: other }) =>
+    other.operation === operation.operation && (operation.id === undefined || other.id === operation.id) &&
+    (operation.content === undefined || plainText(other.content ?? "") === plainText(operation.content) || likeness(other.content ?? "", operation.content) >= nearlySame))
+  return [...new Set((alike.length > 0 ? alike : proposals).flatMap(({ sources }) => sources))]
+}
+
+const decodeConsolidation = input(ConsolidationInput, "consolidation")
+export const consolidate = (material: Material) => (job: Job) =>
+  Effect.gen(function*() {
+    const { by, canaries, limit, principles, proposals, questions } = yield* decodeConsolidation(job)
+    const byRule = (spent: Spent, discarded: Readonly<Record<string, number>>): ConsolidationData => ({
+      by: ruleBased,
+      operations: ruleConsolidation(proposals, limit).map(({ operation, sources }) => ({ operation, sources })),
+      discarded,
+      ...spent
+    })
+    if (by === "rules") return byRule(nothingSpent, {})
+    const answers = yield* Effect.forEach(questions, (ref) => Effect.map(material.question(job.tenant, ref), ({ answer }) => answer), { concurrency: 16 })
+    const forbidden = forbiddenIn(answers, [], canaries)
+    const models = yield* Models
+    const merge = (operations: ReadonlyArray<Operation>) =>
+      Effect.map(
+        models.call({
+          role: "consolidate",
+          messages: consolidatePrompt({ proposals: operations, principles, limit }),
+          parameters: { temperature: 0 },
+          tenant: job.tenant,
+          scope: `run:${job.run}`,
+          templateVersion: templateHashes.consolidate,
+          tags: tagsOf(job)
+        }),
+        (reply) => ({ ...checked(reply.value.operations, principles, [], forbidden), reply })
+      )
+    const byModel = Effect.gen(function*() {
+      const parts = withinBudget(proposals.map(({ operation }) => operation), consolidationTokens, (operation) => countTokens(JSON.stringify(operation)))
+      const merged = yield* Effect.forEach(parts, merge, { concurrency: 4 })
+      const whole = merged.length === 1 ? merged : [...merged, yield* merge(merged.flatMap(({ operations }) => operations))]
+      const last = whole[whole.length - 1]
+      return {
+        by: last?.reply.model ?? ruleBased,
+        operations: (last?.operations ?? []).slice(0, limit).map((operation) => ({ operation, sources: sourcesOf(operation, proposals) })),
+        discarded: last?.discarded ?? {},
+        ...spentOn(whole.map(({ reply }) => reply))
+      } satisfies ConsolidationData
+    }).pipe(Effect.mapError(failed))
+    if (by === "model") return yield* byModel
+    const done = yield* byModel.pipe(Effect.catch((error) => (error.final ? Effect.succeed(byRule(nothingSpent, {})) : Effect.fail(error))))
+    return done.operations.length > 0 ? done : byRule(done, done.discarded)
+  })
