@@ -1,0 +1,190 @@
+import { Effect, Result } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { behaviour } from "#services/reflector/behaviour"
+import { differingParameters } from "#services/reflector/parameters"
+import type { RunCommand } from "#services/reflector/protocol"
+import { attemptKey, causeOf, expectedJobs, plannedJobs, resultKey, stageCommand } from "#services/reflector/stages"
+import { foldRun, generationsOf, replayGeneration } from "#services/reflector/analysis"
+import { patched, patchOf } from "#services/reflector/state"
+import { address, parameters, question, simulate } from "./simulation.ts"
+
+const test = suite("a run's behaviour")
+
+const opened = (changed = {}) => {
+  const state = behaviour.initial()
+  const events = Result.getOrThrow(behaviour.decide(state, { _tag: "OpenRun", parameters: parameters(changed) }))
+  return { events, state: events.reduce((state, event) => behaviour.evolve(state, event, { id: "", sequence: 1, cause: "", inputThrough: 0, binary: new Uint8Array(0) }), state) }
+}
+const refusal = (state: ReturnType<typeof behaviour.initial>, command: RunCommand) => Result.getOrThrow(Result.flip(behaviour.decide(state, command)))
+
+test("opening records everything and seals the empty generation in the same commit", () => {
+  const { events, state } = opened()
+  assert.equal(events.map(({ _tag }) => _tag), ["RunOpened", "GenerationSealed"])
+  assert.is(state.generations[0]?.number, 0)
+  assert.equal(state.generations[0]?.principles, [])
+  assert.is(state.undersized, true)
+})
+
+test("opening a second time with the same parameters adds nothing, also when memory has grown", () => {
+  const { state } = opened()
+  assert.equal(Result.getOrThrow(behaviour.decide(state, { _tag: "OpenRun", parameters: parameters({ memoryPosition: 99 }) })), [])
+})
+
+test("opening a run with other parameters is refused and says which differ", () => {
+  const { state } = opened()
+  const refused = refusal(state, { _tag: "OpenRun", parameters: parameters({ seed: 8, gate: "proven" }) })
+  assert.is(refused._tag, "ParametersDiffer")
+  assert.match(refused.message, /seed, gate|gate, seed/)
+})
+
+test("a changed data set is refused: the hash of a question differs", () => {
+  const { state } = opened()
+  const [first, ...more] = parameters().train
+  const refused = refusal(state, { _tag: "OpenRun", parameters: parameters({ train: [{ ...first, hash: "changed" }, ...more] }) })
+  assert.match(refused.message, /train/)
+  assert.equal(differingParameters(parameters(), parameters({ models: { answer: "reader" } })), [])
+})
+
+test("a run too small to tell anything is refused with the arithmetic, unless told to run anyway", () => {
+  const refused = refusal(behaviour.initial(), { _tag: "OpenRun", parameters: parameters({ anyway: false }) })
+  assert.is(refused._tag, "RunTooSmall")
+  assert.match(refused.message, /calls/)
+})
+
+test("a question in two parts of the split is refused", () => {
+  const [first] = parameters().train
+  const refused = refusal(behaviour.initial(), { _tag: "OpenRun", parameters: parameters({ guard: [first] }) })
+  assert.is(refused._tag, "QuestionInTwoParts")
+})
+
+test("a run of three steps seals generations whose replay has the sealed hash", () => {
+  const { commits, state } = simulate(parameters())
+  assert.is(state.phase._tag, "Finished")
+  assert.is(state.steps.length, 3)
+  assert.ok(state.generations.length >= 2, "something was accepted")
+  for (const { hash, number, principles } of state.generations) {
+    const replayed = replayGeneration(state, number)
+    assert.is(replayed?.hash, hash)
+    assert.equal(replayed?.principles, principles)
+  }
+  assert.is(replayGeneration(state, 99), undefined)
+  const { generations, rejected } = generationsOf(state)
+  assert.is(generations.length, state.generations.length)
+  assert.is(rejected.length, state.operations.filter(({ decision }) => decision !== "accepted").length)
+  assert.ok(commits.length > 10)
+})
+
+test("the order in which results come in changes nothing", () => {
+  const straight = simulate(parameters())
+  const reversed = simulate(parameters(), undefined, (jobs) => [...jobs].reverse())
+  assert.equal(reversed.commits.map(({ events }) => events), straight.commits.map(({ events }) => events))
+})
+
+test("another seed is another run", () => {
+  const hashes = (seed: number) => simulate(parameters({ seed })).state.generations.map(({ hash }) => hash)
+  assert.is(hashes(7)[0], hashes(8)[0])
+  assert.not.equal(hashes(7), hashes(8))
+})
+
+test("each stage decided twice adds nothing the second time", () => {
+  const { commits, results } = simulate(parameters({ steps: 1 }))
+  for (let through = 1; through < commits.length; through++) {
+    const { state } = Effect.runSync(foldRun(commits.slice(0, through)))
+    const all = new Map([...results.values()].flatMap((own) => [...own]))
+    const command = stageCommand(state, all)
+    if (command === undefined) continue
+    const after = Effect.runSync(foldRun(commits.slice(0, through + 1)))
+    assert.equal(Result.getOrThrow(behaviour.decide(after.state, command)), [], `${causeOf(command)} decided twice`)
+  }
+})
+
+test("a run folded from the log anywhere wants the same jobs as the one that wrote it", () => {
+  const { commits } = simulate(parameters({ steps: 2 }))
+  for (let through = 1; through <= commits.length; through++) {
+    const a = Effect.runSync(foldRun(commits.slice(0, through))).state
+    const b = Effect.runSync(foldRun(structuredClone(commits.slice(0, through)))).state
+    assert.equal(plannedJobs(a, address), plannedJobs(b, address))
+  }
+})
+
+test("a step's jobs: samples of each question, and judgements of what was answered", () => {
+  const { state } = opened()
+  const [started] = Result.getOrThrow(behaviour.decide(state, { _tag: "StartStep", step: 1 }))
+  assert.is(started?._tag, "StepStarted")
+  if (started === undefined) return
+  const at = behaviour.evolve(state, started, { id: "", sequence: 2, cause: "", inputThrough: 0, binary: new Uint8Array(0) })
+  const rollouts = plannedJobs(at, address)
+  assert.is(rollouts.length, 12)
+  assert.is(new Set(rollouts.map(({ key }) => key)).size, 12)
+  const [first, second] = rollouts
+  if (first === undefined || second === undefined) return
+  const results = new Map([
+    [resultKey("rollout", first.key), { kind: "rollout", key: first.key, status: "done" as const, data: { callKey: "k" }, checksum: "" }],
+    [resultKey("rollout", second.key), { kind: "rollout", key: second.key, status: "failed" as const, data: null, checksum: "" }]
+  ])
+  const expected = expectedJobs(at, address, results)
+  assert.is(expected.length, 13)
+  assert.equal(expected.filter(({ kind }) => kind === "judgement").map(({ key }) => key), [first.key])
+  assert.ok(!JSON.stringify(rollouts).includes("answer\":"), "no reference answer in a rollout")
+})
+
+test("an attempt that failed is an error and never wrong; a judgement that failed too", () => {
+  const { state } = simulate(parameters({ steps: 1 }), (job) =>
+    (job.kind === "rollout" || job.kind === "judgement") && job.step === 1 && job.key.startsWith("r_") && job.key.endsWith(job.kind === "rollout" ? "_0" : "_1")
+      ? { kind: job.kind, key: job.key, status: "failed", data: null, checksum: "x" }
+      : undefined)
+  assert.equal(state.steps[0]?.attempts.map(({ verdicts }) => verdicts), Array.from({ length: 6 }, () => "ee"))
+  assert.is(state.alarms.length, 1)
+  assert.match(state.alarms[0] ?? "", /error/)
+})
+
+test("equal rewards raise an alarm and the step says that there is no proposal", () => {
+  const { commits, state } = simulate(parameters({ steps: 1 }), (job) =>
+    job.kind === "judgement" ? { kind: job.kind, key: job.key, status: "done", data: { verdict: "correct" }, checksum: "x" } : undefined)
+  assert.match(state.alarms[0] ?? "", /judged correct/)
+  const ended = commits.flatMap(({ events }) => events).find(({ type }) => type === "StepEnded")
+  assert.is((ended?.data as { outcome?: string }).outcome, "no proposal")
+  assert.is(state.generations.length, 1)
+  assert.is(state.recommended, 0)
+})
+
+test("the policy always accepts every operation without asking", () => {
+  const { results, state } = simulate(parameters({ steps: 1, gate: "always" }))
+  assert.ok(state.generations.length === 2)
+  const keys = [...results.values()].flatMap((own) => [...own.keys()])
+  assert.ok(!keys.some((key) => key.startsWith("rollout/O") || key.startsWith("rollout/i_")), "no gate answer")
+})
+
+test("out of scope nothing is asked of the gate, and a redrawn scope asks anew under another draw", () => {
+  const { results, state } = simulate(parameters())
+  const v = (id: string) => attemptKey("", 0, id, 0).split("_")[2]
+  const outside = new Set(parameters().validation.filter(({ questionClass }) => questionClass !== "single-fact").map(({ id }) => v(id)))
+  const gate = [...results].filter(([step]) => step <= 3).flatMap(([, own]) => [...own.values()]).filter(({ key, kind }) => kind === "rollout" && !key.startsWith("r_"))
+  assert.ok(gate.length > 0)
+  assert.ok(gate.every(({ key }) => !outside.has(key.split("_")[2])))
+  assert.ok(state.trials.draws["single-fact"] !== undefined, "the scope was drawn anew after an acceptance")
+})
+
+test("without an untouched question the empty generation is recommended", () => {
+  const { state } = simulate(parameters({ guard: [] }))
+  assert.ok(state.generations.length > 1)
+  assert.is(state.recommended, 0)
+})
+
+test("a patch says what changed and nothing else", () => {
+  const { state } = opened()
+  const before = { ...state.trials, incumbent: { a: { correct: 1, incorrect: 0, errors: 0 }, b: { correct: 0, incorrect: 1, errors: 0 } } }
+  const after = { ...before, incumbent: { b: before.incumbent.b, c: { correct: 2, incorrect: 0, errors: 0 } }, allowance: 3, draws: { time: 1 } }
+  const patch = patchOf(before, after)
+  assert.equal(Object.keys(patch.incumbent), ["a", "c"])
+  assert.equal(patched(before, patch), after)
+  assert.is(patch.principles, undefined)
+})
+
+test("keys hold no text of people", () => {
+  assert.match(attemptKey("r", 1, "who is Ana? *.>", 0), /^r_1_[0-9a-f]{16}_0$/)
+  assert.is(question("a").user, "u-a")
+})
+
+test.run()

@@ -1,0 +1,119 @@
+/** Real parts for whole runs: a nats-server of its own, the scripted model, the evaluator and reflector as they are, and a reader without an index. */
+import { ConfigProvider, Effect, Layer, Schema, Stream } from "effect"
+import { JobFailed, runJobs } from "#shared/actor/jobs"
+import { Leases } from "#shared/actor/lease"
+import { request } from "#shared/actor/requests"
+import type { Question } from "#shared/domain/question"
+import { EventLog } from "#shared/eventlog/event-log"
+import * as JetStreamLog from "#shared/eventlog/jetstream-log"
+import type { Nats } from "#shared/eventlog/nats"
+import * as NatsConnection from "#shared/eventlog/nats"
+import { requestSubject, runFilter, runSubject } from "#shared/eventlog/subjects"
+import { isAbstention } from "#shared/metamemory/lexical"
+import { answerPrompt } from "#shared/metamemory/prompts"
+import { makeQuestions } from "#shared/metamemory/questions"
+import { CallStore } from "#shared/model/call-store"
+import { Models } from "#shared/model/models"
+import * as Evaluator from "#services/evaluator/actor"
+import * as Reflector from "#services/reflector/actor"
+import { foldRun, makeVerifier } from "#services/reflector/analysis"
+import { presets, type RunRequest } from "#services/reflector/parameters"
+import { type RolloutData, RolloutInput } from "#services/retriever/protocol"
+
+const subjects = ["kayak", "bicycle", "garden", "piano", "kitchen", "camera", "novel", "tent", "lamp", "carpet"]
+const forms = [
+  (thing: string, at: number) => `What colour is the ${thing} number ${at}?`,
+  (thing: string, at: number) => `How many days ago did I clean the ${thing} number ${at}?`,
+  (thing: string, at: number) => `What did you recommend for the ${thing} number ${at}?`
+]
+
+export const makeQuestion = (at: number): Question => ({
+  id: `q${at}`,
+  text: forms[at % 3]?.(subjects[at % 10] ?? "", at) ?? "",
+  type: "single-session-user",
+  answer: `zarquon${at}`,
+  abstention: false,
+  user: `u${at}`,
+  cluster: `c${at}`
+})
+
+export const questions = (count: number): ReadonlyArray<Question> => Array.from({ length: count }, (_, at) => makeQuestion(at))
+export const gold = new Map(questions(200).map(({ answer, text }) => [text, answer]))
+
+export const runRequest = (all: ReadonlyArray<Question>, changed: Partial<RunRequest> = {}): RunRequest => {
+  const refs = all.map(({ id, user }) => ({ id, user }))
+  const part = (from: number, to: number) => {
+    const [first, ...more] = refs.slice(from, to)
+    if (first === undefined) throw new RangeError("too few questions")
+    return [first, ...more] as const
+  }
+  return {
+    ...presets.laptop, datasetHash: "d", seed: 3, steps: 2, batch: 8, samples: 3,
+    train: part(0, 16), validation: part(16, 40), guard: part(40, 52), test: part(52, 54),
+    ...changed
+  }
+}
+
+/** Answers as the retriever would, from no evidence. */
+const reader = Effect.gen(function*() {
+  const models = yield* Models
+  const known = yield* makeQuestions
+  const decode = Schema.decodeUnknownEffect(RolloutInput)
+  yield* runJobs({
+    actor: "retriever", kind: "rollout", concurrency: 16, maxAttempts: 3, worker: "reader",
+    run: (job) =>
+      Effect.gen(function*() {
+        const input = yield* decode(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: true })))
+        const question = yield* known.load(job.tenant, input.question)
+        const reply = yield* models.call({
+          role: "answer",
+          messages: answerPrompt({ question: question.text, evidence: [], principles: input.principles }),
+          parameters: { temperature: input.temperature, maxTokens: input.maxTokens },
+          tenant: job.tenant, scope: question.user, templateVersion: "t",
+          sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
+          tags: { run: job.run, step: job.step }
+        })
+        return {
+          callKey: reply.key, evidenceHash: "", evidenceIds: [], usage: reply.usage, reused: reply.reused, abstained: isAbstention(reply.text), latencyMs: 0,
+          features: { evidenceCount: 0, conversations: 0, spanDays: 0, answerWords: 1 }
+        } satisfies RolloutData
+      }).pipe(Effect.mapError((error) => (error._tag === "JobFailed" ? error : new JobFailed({ message: error.message, final: false }))))
+  }).pipe(Effect.forkScoped)
+})
+
+export const connection = (url: string) => Layer.fresh(Layer.mergeAll(JetStreamLog.layer, Leases.layer).pipe(Layer.provideMerge(NatsConnection.layer({ url }))))
+
+/** Settings under which the actors read the scripted model. */
+export const configured = (modelUrl: string, more: Readonly<Record<string, string>> = {}) =>
+  ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: modelUrl, METAMEM_LLM_MODEL: "scripted", METAMEM_REFLECTOR_SCAN_SECONDS: "1", ...more }))
+
+const models = Layer.provideMerge(Models.layer({ patience: { backoffMs: 5, closedMs: 100 } }), CallStore.layerJetStream)
+
+/** Evaluator and reader. */
+export const workers = Layer.mergeAll(Evaluator.layer, Layer.effectDiscard(reader)).pipe(Layer.provide(models))
+export const reflector = Reflector.layer.pipe(Layer.provide(models))
+
+export const register = (all: ReadonlyArray<Question>) => request(requestSubject("evaluator", "register"), { tenant: "t", questions: all }, 10_000)
+export const openRun = (run: string, wanted: RunRequest) => request(requestSubject("reflector", "open"), { tenant: "t", run, request: wanted }, 10_000)
+
+/** Waits until the actor answers. */
+export const answering = (actor: "evaluator" | "reflector"): Effect.Effect<unknown, never, Nats> =>
+  request(requestSubject(actor, "ping"), {}, 500).pipe(Effect.catch(() => Effect.andThen(Effect.sleep(30), answering(actor))))
+
+export const finished = (run: string) =>
+  Effect.flatMap(EventLog, (log) =>
+    log.follow([runSubject({ tenant: "t", run })]).pipe(Stream.takeUntil((commit) => commit.events.some(({ type }) => type === "RunFinished")), Stream.runDrain))
+
+export const stateOf = (run: string) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    return (yield* foldRun(yield* log.load(runSubject({ tenant: "t", run })))).state
+  })
+
+export const verification = (run: string) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const verifier = makeVerifier({ tenant: "t", run })
+    yield* log.read([runFilter({ tenant: "t", run })]).pipe(Stream.runForEach(verifier.next))
+    return verifier.end()
+  })
