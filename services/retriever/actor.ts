@@ -270,6 +270,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         )
         const times = evidence.map(({ time }) => Date.parse(time)).sort((a, b) => a - b)
         return {
+          user: question.user,
           callKey: reply.key,
           evidenceHash: evidenceHash(evidence),
           evidenceIds: evidence.map(({ memoryId }) => memoryId),

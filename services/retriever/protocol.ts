@@ -134,6 +134,8 @@ export type RolloutInput = typeof RolloutInput.Type
 
 /** What a settled rollout says; the answer's text stands in the call store under the question's user. */
 export const RolloutData = Schema.Struct({
+  /** Whose memory was asked; the reply is kept under this user. */
+  user: Schema.String,
   callKey: Schema.String,
   evidenceHash: Schema.String,
   evidenceIds: Schema.Array(Schema.String),

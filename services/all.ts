@@ -1,0 +1,97 @@
+/** Every actor in one process, or any of them: the only place that puts actors together. */
+import { existsSync } from "node:fs"
+import { cpus } from "node:os"
+import { join, resolve } from "node:path"
+import { Config, Effect, Layer, Option } from "effect"
+import type { Leases } from "#shared/actor/lease"
+import type { EventLog } from "#shared/eventlog/event-log"
+import type { Nats } from "#shared/eventlog/nats"
+import { type ActorName, actors } from "#shared/eventlog/subjects"
+import type { MemoryIndex } from "#shared/memoryindex/memory-index"
+import * as LanceIndex from "#shared/memoryindex/lancedb-layer"
+import { CallStore } from "#shared/model/call-store"
+import * as EmbeddingModel from "#shared/model/embeddings"
+import { Models, type ModelsOptions } from "#shared/model/models"
+import { roles, settings as roleSettings } from "#shared/model/roles"
+import * as Compressor from "#services/compressor/actor"
+import * as Embedder from "#services/embedder/actor"
+import * as Evaluator from "#services/evaluator/actor"
+import * as Ingestor from "#services/ingestor/actor"
+import { spawn } from "#services/localmodel/child"
+import { settings as localSettings } from "#services/localmodel/server"
+import * as Reflector from "#services/reflector/actor"
+import * as Retriever from "#services/retriever/actor"
+
+export const settings = Config.all({
+  /** Folder with `model.onnx` and `tokenizer.json`; unset = what set-up fetched. */
+  embeddingDir: Config.String("METAMEM_MINILM_DIR").pipe(Config.option),
+  /** Worker threads of the embedding model; 0 = one a core. */
+  embeddingThreads: Config.Int("METAMEM_EMBEDDING_THREADS").pipe(Config.withDefault(0)),
+  /** GGUF file of the local model; unset = what set-up fetched. */
+  localModel: Config.String("METAMEM_LOCAL_MODEL").pipe(Config.option)
+})
+
+/** Where set-up puts things when no home is named: the checkout's own folder. */
+const checkoutHome = resolve(import.meta.dirname, "../.metamem")
+
+/** A path as set, else below the home, else what set-up left in the checkout. */
+export const findPart = (setting: Option.Option<string>, home: string, part: string): string =>
+  Option.getOrElse(setting, () => [join(home, part), join(checkoutHome, part)].find((path) => existsSync(path)) ?? join(home, part))
+
+/** Models as the settings cast them; roles without an endpoint get the local model, started as a child when any needs it. */
+export const modelsLayer = (home: string): Layer.Layer<Models, Config.ConfigError, CallStore> =>
+  Layer.unwrap(
+    Effect.gen(function*() {
+      const all = yield* roleSettings
+      const { localModel } = yield* settings
+      const { contextTokens, threads, waiting } = yield* localSettings
+      const modelPath = findPart(localModel, home, "models/smollm2/model.gguf")
+      const isNeeded = roles.some((role) => all[role].urls.length === 0)
+      if (!isNeeded || !existsSync(modelPath)) return Models.layer({})
+      const served = yield* Effect.result(spawn({ modelPath, host: "127.0.0.1", port: 0, contextTokens, threads, waiting }))
+      if (served._tag === "Failure") {
+        yield* Effect.logWarning(`no local model: ${served.failure.message}`)
+        return Models.layer({})
+      }
+      const local: ModelsOptions = { local: { url: served.success.url, model: served.success.model, concurrency: threads } }
+      return Models.layer(local)
+    })
+  )
+
+export const embeddingsLayer = (home: string) =>
+  Layer.unwrap(
+    Effect.gen(function*() {
+      const { embeddingDir, embeddingThreads } = yield* settings
+      return EmbeddingModel.layer({ dir: findPart(embeddingDir, home, "models/minilm"), threads: embeddingThreads > 0 ? embeddingThreads : cpus().length })
+    })
+  )
+
+const indexLayer = (home: string) =>
+  Layer.unwrap(Effect.map(EmbeddingModel.Embeddings, ({ dimensions, modelHash }) => LanceIndex.layer({ folder: join(home, "index"), dimensions, model: modelHash })))
+
+type ActorLayer = Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore | EmbeddingModel.Embeddings | MemoryIndex>
+
+const actorLayers: Readonly<Record<ActorName, ActorLayer>> = {
+  ingestor: Ingestor.layer,
+  compressor: Compressor.layer,
+  embedder: Embedder.layer,
+  retriever: Retriever.layer,
+  evaluator: Evaluator.layer,
+  reflector: Reflector.layer
+}
+
+/** The actors named, sharing one model service, one embedding model and one index. They run until the scope closes. */
+export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = actors) => {
+  const wanted = new Set(names)
+  const of = (...group: ReadonlyArray<ActorName>): ActorLayer =>
+    group.reduce<ActorLayer>((all, name) => (wanted.has(name) ? Layer.merge(all, actorLayers[name]) : all), Layer.empty)
+  // What a single actor does not use is not started: an ingestor needs no model in memory, an evaluator no embeddings.
+  const withVectors = Layer.merge(of("embedder"), of("retriever").pipe(Layer.provide(indexLayer(home)))).pipe(Layer.provide(embeddingsLayer(home)))
+  const others = of("ingestor", "compressor", "evaluator", "reflector") as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
+  const all = wanted.has("embedder") || wanted.has("retriever") ? Layer.merge(withVectors, others) : others
+  return all.pipe(Layer.provide(modelsLayer(home)), Layer.provide(CallStore.layerJetStream)) as Layer.Layer<
+    never,
+    Layer.Error<typeof withVectors> | Config.ConfigError,
+    Nats | EventLog | Leases
+  >
+}

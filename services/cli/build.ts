@@ -1,0 +1,150 @@
+/** `metamem build`: a data set's conversations become memories, its questions are registered, and nothing is done before all of it is searchable. */
+import { Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import { readDataset } from "#shared/datasets/read-dataset"
+import type { Dataset } from "#shared/datasets/dataset"
+import { request } from "#shared/actor/requests"
+import { EventLog } from "#shared/eventlog/event-log"
+import { formatPosition } from "#shared/eventlog/position"
+import { type ConversationAddress, memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { withActors } from "./home.ts"
+import { sendTurns } from "./ingest.ts"
+import { CommandFailed, emit, progressLine, root } from "./root.ts"
+
+export const dataFlag = Flag.String("data").pipe(Flag.withDescription("Data set: LongMemEval, LoCoMo or BEAM, as .json or .jsonl, gzipped or not"))
+
+export interface BuildResult {
+  readonly questions: number
+  readonly turns: number
+  readonly memories: number
+  readonly seconds: number
+  readonly failed: ReadonlyArray<{ readonly user: string; readonly conversation: string; readonly error: string }>
+}
+
+const requestSize = 500
+
+/** The first `limit` questions with their users; everything when there is no limit. */
+export const limited = (dataset: Dataset, limit: number | undefined): Dataset => {
+  if (limit === undefined) return dataset
+  const questions = dataset.questions.slice(0, limit)
+  const users = new Set(questions.map(({ user }) => user))
+  return { ...dataset, questions, users: dataset.users.filter(({ user }) => users.has(user)) }
+}
+
+export const registerQuestions = (tenant: string, questions: Dataset["questions"]) =>
+  Effect.gen(function*() {
+    for (let from = 0; from < questions.length; from += requestSize) {
+      yield* request(requestSubject("evaluator", "register"), { tenant, questions: questions.slice(from, from + requestSize) }, 60_000)
+    }
+  })
+
+/**
+ * Waits until the water marks of compressor and embedder cover what the ingestor last recorded in each conversation, and the
+ * retriever's index has folded all of it. Fails when nothing moves for `stuckSeconds`.
+ */
+export const waitUntilSearchable = (conversations: ReadonlyArray<ConversationAddress>, onProgress: (done: number) => void, stuckSeconds = 300) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    let pending = [...conversations]
+    let waitedMs = 0
+    let through = 0
+    while (pending.length > 0) {
+      const before = pending.length
+      const states = yield* Effect.forEach(
+        pending,
+        (of) =>
+          Effect.gen(function*() {
+            const received = yield* log.last(memorySubject(of, "ingestor"))
+            const compressed = yield* log.last(memorySubject(of, "compressor"))
+            if ((compressed?.inputThrough ?? 0) < (received?.sequence ?? 0)) return false
+            const embedded = yield* log.last(memorySubject(of, "embedder"))
+            // The compressor's last commit may be a mere water mark of a later wake-up; its facts are what must have vectors.
+            if ((embedded?.inputThrough ?? 0) < Math.max(received?.sequence ?? 0, compressed?.sequence ?? 0)) return false
+            through = Math.max(through, embedded?.sequence ?? 0)
+            return true
+          }),
+        { concurrency: 32 }
+      )
+      pending = pending.filter((_, i) => states[i] !== true)
+      onProgress(conversations.length - pending.length)
+      if (pending.length === 0) break
+      waitedMs = pending.length < before ? 0 : waitedMs + 400
+      if (waitedMs > stuckSeconds * 1_000) {
+        const [of] = pending
+        return yield* new CommandFailed({ message: `${pending.length} conversations do not become searchable, e.g. ${of?.conversation} of ${of?.user}; look at \`metamem dead list\` and \`metamem doctor\`` })
+      }
+      yield* Effect.sleep(400)
+    }
+    yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: through }), deadlineMs: 120_000 }, 125_000)
+    return formatPosition({ log: "memory", sequence: through })
+  })
+
+export const buildMemory = (dataset: Dataset) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const started = performance.now()
+    const progress = progressLine()
+    const log = yield* EventLog
+    const failed: Array<BuildResult["failed"][number]> = []
+    const conversations: Array<ConversationAddress> = []
+    let turns = 0
+    const total = dataset.users.reduce((sum, { conversations }) => sum + conversations.reduce((own, { turns }) => own + turns.length, 0), 0)
+    yield* registerQuestions(tenant, dataset.questions)
+    yield* Effect.forEach(
+      dataset.users.flatMap(({ conversations, user }) => conversations.map((conversation) => ({ user, ...conversation }))),
+      ({ conversation, turns: all, user }) =>
+        Effect.gen(function*() {
+          for (let from = 0; from < all.length; from += requestSize) {
+            const chunk = all.slice(from, from + requestSize)
+            const reply = yield* sendTurns({
+              tenant,
+              user,
+              conversation,
+              turns: chunk.map(({ clientId, speaker, text, time }) => ({ id: clientId, speaker, text, time })),
+              close: from + requestSize >= all.length
+            })
+            for (const turn of reply.turns) {
+              if (turn.status === "rejected") failed.push({ user, conversation, error: turn.error ?? "refused" })
+              else turns += 1
+            }
+          }
+          conversations.push({ tenant, user, conversation })
+          progress.update(`${turns} of ${total} turns received`)
+        }),
+      { concurrency: 8, discard: true }
+    )
+    yield* waitUntilSearchable(conversations, (done) => progress.update(`${done} of ${conversations.length} conversations searchable`))
+    let memories = turns
+    yield* Effect.forEach(
+      conversations,
+      (of) =>
+        Effect.gen(function*() {
+          for (const commit of yield* log.load(memorySubject(of, "compressor"))) {
+            for (const event of commit.events) {
+              if (event.type === "MemoriesRecorded") memories += (event.data as { memories: ReadonlyArray<unknown> }).memories.length
+              if (event.type === "ExtractionFailed") failed.push({ user: of.user, conversation: of.conversation, error: (event.data as { error: string }).error })
+            }
+          }
+        }),
+      { concurrency: 16, discard: true }
+    )
+    progress.end()
+    return { questions: dataset.questions.length, turns, memories, seconds: Math.round((performance.now() - started) / 100) / 10, failed } satisfies BuildResult
+  })
+
+export const build = Command.make(
+  "build",
+  {
+    data: dataFlag,
+    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional)
+  },
+  ({ data, limit }) =>
+    Effect.gen(function*() {
+      const dataset = limited(yield* readDataset(data), Option.getOrUndefined(limit))
+      const result = yield* buildMemory(dataset).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator"]))
+      yield* emit(result, ({ failed, memories, questions, seconds, turns }) =>
+        `${turns} turns and ${memories - turns} facts of ${questions} questions are searchable, in ${seconds} s${failed.length === 0 ? "" : `; ${failed.length} failed, e.g. ${failed[0]?.error}`}`)
+      if (result.failed.length > 0) return yield* new CommandFailed({ message: `${result.failed.length} pieces failed; the rest is searchable` })
+    })
+).pipe(Command.withDescription("Remember a data set's conversations and register its questions"))
+

@@ -1,0 +1,310 @@
+/** `metamem eval` and `metamem infer`: answers under generations of a run, judged, with the same prompt skeleton with and without principles. */
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
+import { Effect, Option, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
+import { request } from "#shared/actor/requests"
+import { readDataset } from "#shared/datasets/read-dataset"
+import type { Principle } from "#shared/domain/principle"
+import type { Question, Verdict } from "#shared/domain/question"
+import { EventLog } from "#shared/eventlog/event-log"
+import { requestSubject } from "#shared/eventlog/subjects"
+import { isAbstention } from "#shared/metamemory/lexical"
+import { principlesFor } from "#shared/metamemory/router"
+import { clusterBootstrap, meanDifference } from "#shared/metamemory/statistics"
+import { CallStore } from "#shared/model/call-store"
+import { JudgeReply } from "#services/evaluator/protocol"
+import { RolloutData } from "#services/retriever/protocol"
+import { dataFlag, limited } from "./build.ts"
+import { accuracyPlot } from "./plot.ts"
+import { withActors } from "./home.ts"
+import { CommandFailed, emit, progressLine, root, table, WrongUsage } from "./root.ts"
+import { foldRun, replayAll, type Replayed, type RunState } from "./runs.ts"
+import { ensureBuilt } from "./train.ts"
+
+const decodeRollout = Schema.decodeUnknownEffect(RolloutData)
+const decodeJudge = Schema.decodeUnknownEffect(JudgeReply)
+
+export interface JudgedAnswer {
+  readonly question: Question
+  readonly response: string
+  readonly verdict: Verdict
+  readonly reason: string
+  readonly evidenceIds: ReadonlyArray<string>
+  readonly principles: ReadonlyArray<string>
+}
+
+/** Longest wait for one answer: it may stand behind many others at a small model. */
+const answerDeadlineMs = 600_000
+const atOnce = 16
+
+/** One answer under a list of principles, judged. Replies are kept, so asking again after an interruption costs nothing. A failure is an `error`, never a wrong answer. */
+export const answerAndJudge = (run: string, state: RunState, question: Question, principles: ReadonlyArray<Principle>, memoryPosition: number) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const store = yield* CallStore
+    const parameters = state.parameters
+    const shown = principlesFor(question.text, principles)
+    const ref = { id: question.id, user: question.user }
+    const failed = (reason: string): JudgedAnswer => ({ question, response: "", verdict: "error", reason, evidenceIds: [], principles: shown.map(({ id }) => id) })
+    const rollout = yield* request(
+      requestSubject("retriever", "rollout"),
+      {
+        tenant,
+        run,
+        step: -1,
+        input: {
+          question: ref,
+          purpose: "report",
+          draw: 0,
+          sample: 0,
+          principles: shown.map(({ id, scope, text }) => ({ id, text, scope })),
+          temperature: 0,
+          maxTokens: parameters?.maxTokens ?? 1_024,
+          evidenceTokens: parameters?.evidenceTokens ?? 4_000,
+          memoryPosition,
+          runSeed: parameters?.seed ?? 0
+        }
+      },
+      answerDeadlineMs
+    ).pipe(Effect.flatMap(decodeRollout), Effect.result)
+    if (rollout._tag === "Failure") return failed(rollout.failure.message)
+    const kept = yield* store.get(tenant, question.user, rollout.success.callKey)
+    if (Option.isNone(kept)) return failed("the reply is not in the call store: it was erased meanwhile")
+    const response = kept.value.text
+    const judged = yield* request(
+      requestSubject("evaluator", "judge"),
+      { tenant, ...(parameters === undefined ? {} : { judge: parameters.judge }), answers: [{ question: ref, response }] },
+      answerDeadlineMs
+    ).pipe(Effect.flatMap(decodeJudge), Effect.result)
+    const verdict = judged._tag === "Success" ? judged.success.verdicts[0] : undefined
+    if (verdict === undefined) return { ...failed(judged._tag === "Failure" ? judged.failure.message : "the judge gave no verdict"), response }
+    return { question, response, verdict: verdict.verdict, reason: verdict.reason, evidenceIds: rollout.success.evidenceIds, principles: shown.map(({ id }) => id) } satisfies JudgedAnswer
+  })
+
+export interface GenerationReport {
+  readonly n: number
+  readonly correct: number
+  readonly incorrect: number
+  readonly error: number
+  /** Correct of those judged; errors are in neither. */
+  readonly accuracy: number
+  /** 95 %, clustered. */
+  readonly interval: readonly [number, number]
+  readonly byType: Readonly<Record<string, { readonly correct: number; readonly total: number; readonly accuracy: number }>>
+  /** Correct of the answerable questions that were answered at all. */
+  readonly answeredAccuracy: number
+  /** Unanswerable questions that were answered; answerable ones that were not. Shares. */
+  readonly falseAnswers: number
+  readonly falseAbstentions: number
+  /** Accuracy if every error had been wrong, or right. */
+  readonly worstCase: number
+  readonly bestCase: number
+  /** Paired difference to the empty generation on the same questions, with its standard error over clusters. */
+  readonly difference?: { readonly mean: number; readonly standardError: number }
+}
+
+const share = (part: number, all: number): number => (all === 0 ? 0 : part / all)
+
+export const reportOf = (n: number, answers: ReadonlyArray<JudgedAnswer>, empty: ReadonlyArray<JudgedAnswer> | undefined): GenerationReport => {
+  const judged = answers.filter(({ verdict }) => verdict !== "error")
+  const correct = judged.filter(({ verdict }) => verdict === "correct").length
+  const error = answers.length - judged.length
+  const types = [...new Set(answers.map(({ question }) => question.type))].sort()
+  const answerable = judged.filter(({ question }) => !question.abstention)
+  const unanswerable = judged.filter(({ question }) => question.abstention)
+  const answered = answerable.filter(({ response }) => !isAbstention(response))
+  const interval = clusterBootstrap(judged.map(({ question, verdict }) => ({ cluster: question.cluster, value: verdict === "correct" ? 1 : 0 })), `eval ${n}`)
+  const before = new Map(empty?.map(({ question, verdict }) => [question.id, verdict]))
+  const pairs = judged.flatMap(({ question, verdict }) => {
+    const base = before.get(question.id)
+    return base === undefined || base === "error" ? [] : [{ cluster: question.cluster, value: Number(verdict === "correct") - Number(base === "correct") }]
+  })
+  const paired = pairs.length === 0 ? undefined : meanDifference(pairs)
+  return {
+    n,
+    correct,
+    incorrect: judged.length - correct,
+    error,
+    accuracy: share(correct, judged.length),
+    interval: [interval.low, interval.high],
+    byType: Object.fromEntries(types.map((type) => {
+      const own = judged.filter(({ question }) => question.type === type)
+      const right = own.filter(({ verdict }) => verdict === "correct").length
+      return [type, { correct: right, total: own.length, accuracy: share(right, own.length) }]
+    })),
+    answeredAccuracy: share(answered.filter(({ verdict }) => verdict === "correct").length, answered.length),
+    falseAnswers: share(unanswerable.filter(({ response }) => !isAbstention(response)).length, unanswerable.length),
+    falseAbstentions: share(answerable.length - answered.length, answerable.length),
+    worstCase: share(correct, answers.length),
+    bestCase: share(correct + error, answers.length),
+    ...(paired === undefined || n === 0 ? {} : { difference: { mean: paired.mean, standardError: paired.standardError } })
+  }
+}
+
+const answerAll = (run: string, state: RunState, generation: Replayed, questions: ReadonlyArray<Question>, onProgress: (done: number) => void) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const memoryPosition = yield* log.head("MEMORY")
+    let done = 0
+    return yield* Effect.forEach(
+      questions,
+      (question) => Effect.tap(answerAndJudge(run, state, question, generation.principles, memoryPosition), () => Effect.sync(() => onProgress(++done))),
+      { concurrency: atOnce }
+    )
+  })
+
+/** Numbers named like `all` or `0,2,3`. */
+const wanted = (given: string, all: ReadonlyArray<Replayed>): Effect.Effect<ReadonlyArray<Replayed>, WrongUsage> => {
+  if (given === "all") return Effect.succeed(all)
+  const numbers = given.split(",").map((part) => Number(part.trim()))
+  const found = numbers.map((number) => all.find(({ generation }) => generation === number))
+  const missing = numbers.filter((_, index) => found[index] === undefined)
+  if (missing.length > 0) return Effect.fail(new WrongUsage({ message: `no generation ${missing.join(", ")}; the run has 0 to ${all.length - 1}. Give \`all\` or numbers like 0,2` }))
+  return Effect.succeed(found.filter((generation) => generation !== undefined))
+}
+
+const actorsNeeded = ["ingestor", "compressor", "embedder", "retriever", "evaluator"] as const
+
+export const evaluate = Command.make(
+  "eval",
+  {
+    data: dataFlag,
+    run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
+    generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 0,2"), Flag.withDefault("all")),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional),
+    plot: Flag.String("plot").pipe(Flag.withDescription("Write a plot of accuracy by generation to this .svg file"), Flag.optional)
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const dataset = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
+      const result = yield* Effect.gen(function*() {
+        const state = yield* foldRun(tenant, input.run)
+        const all = yield* replayAll(tenant, input.run)
+        // The empty generation is always answered too: every difference is to it.
+        const chosen = yield* wanted(input.generations, all)
+        const list = [...all.filter(({ generation }) => generation === 0), ...chosen.filter(({ generation }) => generation !== 0)]
+        yield* ensureBuilt(dataset)
+        const progress = progressLine()
+        const reports: Array<GenerationReport> = []
+        let empty: ReadonlyArray<JudgedAnswer> | undefined
+        for (const generation of list) {
+          const answers = yield* answerAll(input.run, state, generation, dataset.questions, (done) =>
+            progress.update(`generation ${generation.generation}: ${done} of ${dataset.questions.length} answered`))
+          empty ??= answers
+          reports.push(reportOf(generation.generation, answers, empty))
+        }
+        progress.end()
+        const shown = reports.filter(({ n }) => chosen.some(({ generation }) => generation === n))
+        const best = shown.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
+        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown }
+      }).pipe(Effect.provide(CallStore.layerJetStream), withActors(actorsNeeded))
+      if (Option.isSome(input.plot)) {
+        const path = input.plot.value
+        yield* Effect.try({ try: () => writeFileSync(path, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`)), catch: (error) => new CommandFailed({ message: `${path} cannot be written: ${(error as Error).message}` }) })
+      }
+      const percent = (value: number) => (value * 100).toFixed(1)
+      yield* emit(result, ({ best, generations, judge, undersized }) =>
+        [
+          table([
+            ["generation", "correct", "incorrect", "error", "accuracy", "95 %", "to empty", "answered", "false answers", "false abstentions"],
+            ...generations.map((g) => [
+              String(g.n),
+              String(g.correct),
+              String(g.incorrect),
+              String(g.error),
+              percent(g.accuracy),
+              `${percent(g.interval[0])}–${percent(g.interval[1])}`,
+              g.difference === undefined ? "" : `${g.difference.mean >= 0 ? "+" : ""}${percent(g.difference.mean)} ± ${percent(g.difference.standardError)}`,
+              percent(g.answeredAccuracy),
+              percent(g.falseAnswers),
+              percent(g.falseAbstentions)
+            ])
+          ]),
+          `best on these questions: ${best}; judged by the ${judge} judge${undersized ? "; the run was too small to mean much" : ""}`
+        ].join("\n"))
+    })
+).pipe(Command.withDescription("Answer a data set under generations of a run, and compare them with the empty one"))
+
+/** A line of the output file, in the reference's fields. */
+interface InferLine {
+  readonly question_id: string
+  readonly reward: 0 | 1 | null
+  readonly verdict: Verdict
+}
+
+const readLines = (path: string): Map<string, InferLine> => {
+  const lines = new Map<string, InferLine>()
+  if (!existsSync(path)) return lines
+  for (const line of readFileSync(path, "utf8").split("\n")) {
+    try {
+      const row = JSON.parse(line) as InferLine
+      if (typeof row.question_id === "string" && row.verdict !== "error") lines.set(row.question_id, row)
+    } catch {
+      // A torn last line of an interrupted run is answered again.
+    }
+  }
+  return lines
+}
+
+export const infer = Command.make(
+  "infer",
+  {
+    data: dataFlag,
+    run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
+    generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation guides the answers")),
+    out: Flag.String("out").pipe(Flag.withDescription("JSONL file to write, a line a question; an unfinished one is gone on with")),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional)
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const dataset = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
+      const writing = (write: () => void) => Effect.try({ try: write, catch: (error) => new CommandFailed({ message: `${input.out} cannot be written: ${(error as Error).message}` }) })
+      yield* writing(() => mkdirSync(dirname(input.out), { recursive: true }))
+      const result = yield* Effect.gen(function*() {
+        const state = yield* foldRun(tenant, input.run)
+        const generation = (yield* replayAll(tenant, input.run)).find((candidate) => candidate.generation === input.generation)
+        if (generation === undefined) return yield* new CommandFailed({ message: `the run ${input.run} has no generation ${input.generation}` })
+        yield* ensureBuilt(dataset)
+        const standing = readLines(input.out)
+        const ids = new Set(dataset.questions.map(({ id }) => id))
+        yield* writing(() => writeFileSync(input.out, [...standing.values()].filter(({ question_id }) => ids.has(question_id)).map((line) => `${JSON.stringify(line)}\n`).join("")))
+        const due = dataset.questions.filter(({ id }) => !standing.has(id))
+        const progress = progressLine()
+        const log = yield* EventLog
+        const memoryPosition = yield* log.head("MEMORY")
+        let done = 0
+        const answers = yield* Effect.forEach(
+          due,
+          (question) =>
+            Effect.gen(function*() {
+              const answer = yield* answerAndJudge(input.run, state, question, generation.principles, memoryPosition)
+              const line = {
+                question_id: question.id,
+                problem: question.text,
+                memories: answer.evidenceIds,
+                principles: answer.principles,
+                groundtruth: question.answer,
+                task: question.type,
+                response: answer.response,
+                reward: answer.verdict === "error" ? null : answer.verdict === "correct" ? 1 : 0,
+                verdict: answer.verdict,
+                reason: answer.reason
+              }
+              yield* writing(() => appendFileSync(input.out, `${JSON.stringify(line)}\n`))
+              progress.update(`${++done} of ${due.length} answered`)
+              return answer.verdict
+            }),
+          { concurrency: atOnce }
+        )
+        progress.end()
+        const verdicts = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)).map(({ verdict }) => verdict), ...answers]
+        const count = (verdict: Verdict) => verdicts.filter((one) => one === verdict).length
+        const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
+        return { total: verdicts.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical" }
+      }).pipe(Effect.provide(CallStore.layerJetStream), withActors(actorsNeeded))
+      yield* emit(result, ({ accuracy, correct, error, judge, total }) => `${correct} of ${total} correct (${(accuracy * 100).toFixed(1)} % of those judged, ${judge} judge), ${error} errors; written to ${input.out}`)
+    })
+).pipe(Command.withDescription("Answer a data set under one generation and write the answers as JSONL"))

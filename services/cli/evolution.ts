@@ -1,0 +1,72 @@
+/** Commands about evolution: `split`, `train`, `eval`, `infer`, `adopt`, `generations`, `replay`, `verify`. */
+import { Effect, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
+import { request } from "#shared/actor/requests"
+import { requestSubject } from "#shared/eventlog/subjects"
+import { evaluate, infer } from "./evaluate.ts"
+import { logLayer, withActors } from "./home.ts"
+import { CommandFailed, emit, root, table } from "./root.ts"
+import { foldRun, replayAll, replayRun, type Replayed } from "./runs.ts"
+import { split } from "./split.ts"
+import { train } from "./train.ts"
+import { verify } from "./verify.ts"
+
+export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
+const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number of the generation; 0 is the empty one"))
+
+const principleLines = (principles: Replayed["principles"]): string =>
+  principles.length === 0 ? "  (no principles)" : table(principles.map(({ bornIn, id, scope, text }) => [`  ${id}`, `[${scope}]`, text, `since ${bornIn}`]))
+
+const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const state = yield* foldRun(tenant, run)
+    const all = yield* replayAll(tenant, run)
+    const result = {
+      generations: all.map(({ generation, hash, position, principles }) => ({
+        n: generation,
+        hash,
+        position,
+        principles: principles.map(({ bornIn, id, parents, scope, text }) => ({ id, text, scope, bornIn, parents })),
+        validation: state.generations[generation]?.decisions.map(({ counts, decision, figures, scope }) => ({ scope, decision, counts, difference: figures.mean })) ?? []
+      })),
+      rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ decision, id, scope }) => ({ step: state.operations.find((operation) => operation.id === id)?.step ?? 0, scope, reason: decision, operation: id })),
+      undersized: state.undersized
+    }
+    yield* emit(result, ({ generations, rejected }) =>
+      [
+        ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}\n${principleLines(principles)}`),
+        rejected.length === 0 ? "nothing was rejected" : `${rejected.length} operations were not accepted (gate figures are selection, not evidence)`
+      ].join("\n"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("The generations of a run and what was not accepted"))
+
+const replay = Command.make("replay", { run: runFlag, generation: generationFlag }, ({ generation, run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const replayed = yield* replayRun(tenant, run, generation)
+    if (!replayed.identical) {
+      return yield* new CommandFailed({ message: `generation ${generation} of ${run} replays to ${replayed.hash}, but ${replayed.sealed.hash} was sealed: the log is damaged or was written by other code` })
+    }
+    yield* emit(
+      {
+        run,
+        generation,
+        hash: replayed.hash,
+        position: replayed.position,
+        principles: replayed.principles.map(({ bornIn, id, parents, scope, text }) => ({ id, text, scope, bornIn, parents })),
+        modelCalls: 0
+      },
+      () => `generation ${generation} of ${run}, ${replayed.hash}, identical to what was sealed, 0 model calls\n${principleLines(replayed.principles)}`
+    )
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Rebuild a generation from the log and compare it with what was sealed; no model is asked"))
+
+const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }, ({ generation, run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const reply = yield* request(requestSubject("reflector", "adopt"), { tenant, run, generation }, 10_000).pipe(
+      Effect.flatMap(Schema.decodeUnknownEffect(Schema.Struct({ tenant: Schema.String, run: Schema.String, generation: Schema.Int })))
+    )
+    yield* emit(reply, () => `live answers of ${tenant} are guided by generation ${generation} of ${run} from here on`)
+  }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
+
+export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, verify] as const

@@ -1,0 +1,95 @@
+/** What commands stand on: the home folder, its server or the one named, the log, and the actors when nobody runs them yet. */
+import { resolve } from "node:path"
+import { Config, Effect, Layer, Option, Schedule } from "effect"
+import { Leases } from "#shared/actor/lease"
+import { request } from "#shared/actor/requests"
+import type { EventLog } from "#shared/eventlog/event-log"
+import * as JetStreamLog from "#shared/eventlog/jetstream-log"
+import * as NatsConnection from "#shared/eventlog/nats"
+import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
+import { type ActorName, requestSubject } from "#shared/eventlog/subjects"
+import { findServerBinary, homeServer, type ServerUnavailable } from "#shared/home/server"
+import { CommandFailed, root } from "./root.ts"
+
+/** Where set-up puts things when no home is named. */
+const checkoutHome = resolve(import.meta.dirname, "../../.metamem")
+
+export const settings = Config.all({
+  /** Folder with everything metamem keeps. */
+  home: Config.String("METAMEM_HOME").pipe(Config.withDefault(".metamem")),
+  /** A running nats-server; unset = the home's own, started when needed. */
+  natsUrl: Config.String("METAMEM_NATS_URL").pipe(Config.option),
+  /** Path of the nats-server binary; unset = the home's own, then the PATH. */
+  natsServer: Config.String("METAMEM_NATS_SERVER").pipe(Config.option),
+  /** Copies of each stream: 1 on a single server, 3 on a cluster. */
+  natsReplicas: Config.Int("METAMEM_NATS_REPLICAS").pipe(Config.withDefault(1))
+})
+
+/** The home folder in force, absolute. */
+export const homeFolder = Effect.gen(function*() {
+  const flags = yield* root
+  const { home } = yield* settings
+  return resolve(Option.getOrElse(flags.home, () => home))
+})
+
+const serverUrl = Effect.gen(function*() {
+  const flags = yield* root
+  const { natsServer, natsUrl } = yield* settings
+  const named = Option.orElse(flags.nats, () => natsUrl)
+  if (Option.isSome(named)) return named.value
+  const home = yield* homeFolder
+  const binary = findServerBinary(home, Option.getOrUndefined(natsServer)) ?? findServerBinary(checkoutHome, undefined)
+  const server = yield* homeServer({ home, binary })
+  return server.url
+})
+
+export type LogServices = Nats | EventLog | Leases
+
+/** Connection, log and leases on the server in force. */
+export const logLayer = Layer.unwrap(
+  Effect.gen(function*() {
+    const url = yield* serverUrl
+    const { natsReplicas } = yield* settings
+    return Layer.mergeAll(JetStreamLog.layer, Leases.layer).pipe(Layer.provideMerge(NatsConnection.layer({ url, replicas: natsReplicas })))
+  })
+)
+
+export type HomeError = ServerUnavailable | LogUnavailable | Config.ConfigError
+
+/** True when some process does this actor's work on the server in force: it answers requests, or pulls from its consumer. */
+const isRunning = (actor: ActorName): Effect.Effect<boolean, never, Nats> =>
+  Effect.gen(function*() {
+    if (actor === "compressor" || actor === "embedder") {
+      const { jsm } = yield* NatsConnection.Nats
+      return yield* Effect.promise(() => jsm.consumers.info("MEMORY", actor).then((info) => info.num_waiting > 0, () => false))
+    }
+    return yield* request(requestSubject(actor, "ping"), {}, 2_000).pipe(
+      Effect.as(true),
+      Effect.orElseSucceed(() => false)
+    )
+  })
+
+/** Waits until an actor started in this process answers, at most 60 s: a model may have to be loaded first. */
+const untilRunning = (actor: ActorName): Effect.Effect<void, CommandFailed, Nats> =>
+  isRunning(actor).pipe(
+    Effect.filterOrFail((running) => running, () => new CommandFailed({ message: `the ${actor} did not start within 60 s; \`metamem doctor\` may say why` })),
+    Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo({ times: 1_200 }))),
+    Effect.asVoid
+  )
+
+/** Runs a command with the log and with these actors at work: those of another process where they run, else started for as long as it takes. */
+export const withActors = (names: ReadonlyArray<ActorName>) => <A, E, R>(command: Effect.Effect<A, E, R>) =>
+  Effect.scoped(
+    Effect.gen(function*() {
+      const home = yield* homeFolder
+      const running = yield* Effect.forEach(names, isRunning, { concurrency: "unbounded" })
+      const missing = names.filter((_, index) => running[index] !== true)
+      if (missing.length > 0) {
+        // Loaded only when needed: the models behind the actors take most of a second to import.
+        const { actorsLayer } = yield* Effect.promise(() => import("#services/all"))
+        yield* Layer.build(actorsLayer(home, missing))
+        yield* Effect.forEach(missing, untilRunning, { concurrency: "unbounded", discard: true })
+      }
+      return yield* command
+    })
+  ).pipe(Effect.provide(logLayer))

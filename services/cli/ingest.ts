@@ -1,0 +1,181 @@
+/** `metamem ingest`: turns from a file of any known format or from stdin as they come, acknowledged when they are in the log. */
+import { createHash } from "node:crypto"
+import { createReadStream } from "node:fs"
+import { open } from "node:fs/promises"
+import { createGunzip } from "node:zlib"
+import { Effect, Option, Schema, Stream } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { request } from "#shared/actor/requests"
+import { readDataset } from "#shared/datasets/read-dataset"
+import { parsePosition } from "#shared/eventlog/position"
+import { requestSubject } from "#shared/eventlog/subjects"
+import { importTurns } from "#shared/importers/import-turns"
+import { RejectedTurn } from "#shared/importers/rejected-turn"
+import { type Chunks, NotImportable } from "#shared/importers/values"
+import { IngestReply, type IngestRequest } from "#services/ingestor/protocol"
+import { withActors } from "./home.ts"
+import { CommandFailed, emit, progressLine, root } from "./root.ts"
+
+export const decodeIngestReply = Schema.decodeUnknownEffect(IngestReply)
+
+/** Sends turns to the ingestor; what it says is accepted is in the log. */
+export const sendTurns = (message: IngestRequest) =>
+  request(requestSubject("ingestor", "receive"), message, 60_000).pipe(Effect.flatMap(decodeIngestReply))
+
+/** A turn on its way in, with the line or element it came from. */
+export interface PlacedTurn {
+  readonly line: number
+  readonly turn: Readonly<Record<string, unknown>>
+}
+
+/** Turns in one request at most, and bytes: below what one message may have. */
+const requestTurns = 500
+const requestBytes = 6_000_000
+
+/** Cuts turns into requests by number and size. A turn larger than a request goes alone, and is refused where it is checked. */
+export const requestsOf = (turns: ReadonlyArray<PlacedTurn>): ReadonlyArray<ReadonlyArray<PlacedTurn>> => {
+  const requests: Array<Array<PlacedTurn>> = []
+  let bytes = Infinity
+  for (const placed of turns) {
+    const own = Buffer.byteLength(JSON.stringify(placed.turn))
+    const standing = requests.at(-1)
+    if (standing === undefined || bytes + own > requestBytes || standing.length >= requestTurns) {
+      requests.push([placed])
+      bytes = own
+    } else {
+      standing.push(placed)
+      bytes += own
+    }
+  }
+  return requests
+}
+
+/**
+ * Gives equal turns of one input ids that tell them apart, so that the whole input counts as one request however it is cut: nothing said
+ * twice is lost, and sending the input again adds nothing. Turns with an id of their own stay as they are.
+ */
+export const numberRepeats = (): (placed: PlacedTurn) => PlacedTurn => {
+  const seen = new Map<string, number>()
+  return (placed) => {
+    if (placed.turn["id"] !== undefined) return placed
+    const key = createHash("sha256").update(JSON.stringify(placed.turn)).digest("base64url").slice(0, 24)
+    const before = seen.get(key) ?? 0
+    seen.set(key, before + 1)
+    return before === 0 ? placed : { ...placed, turn: { ...placed.turn, id: `${key}-${before}` } }
+  }
+}
+
+const unreadable = (file: string, error: unknown) =>
+  error instanceof NotImportable
+    ? error
+    : new CommandFailed({ message: `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}` })
+
+const isGzip = async (file: string): Promise<boolean> => {
+  const handle = await open(file)
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0)
+    return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b
+  } finally {
+    await handle.close()
+  }
+}
+
+async function* chunksOf(file: string): Chunks {
+  if (!(await isGzip(file))) return yield* createReadStream(file)
+  const source = createReadStream(file)
+  const plain = createGunzip()
+  source.on("error", (error) => plain.destroy(error))
+  yield* source.pipe(plain)
+}
+
+/** Turns and refusals of a file or of stdin; of a benchmark's data set its conversations, never its questions. */
+const turnsOf = (file: string): Stream.Stream<PlacedTurn | RejectedTurn, CommandFailed | NotImportable> => {
+  const isLive = file === "-"
+  const numbered = numberRepeats()
+  return Stream.suspend(() => Stream.fromAsyncIterable(importTurns(isLive ? process.stdin : chunksOf(file), isLive), (error) => unreadable(file, error))).pipe(
+    Stream.map((one) => (one instanceof RejectedTurn ? one : numbered({ line: one.line, turn: one.raw as PlacedTurn["turn"] }))),
+    Stream.catchTag("NotImportable", (error) =>
+      error.dataset === undefined || isLive ? Stream.fail(new CommandFailed({ message: error.message })) : Stream.unwrap(datasetTurns(file)))
+  )
+}
+
+const datasetTurns = (file: string) =>
+  readDataset(file).pipe(
+    Effect.mapError((error) => new CommandFailed({ message: error.message })),
+    Effect.map(({ users }) =>
+      Stream.fromIterable(
+        users.flatMap(({ conversations, user }, row) =>
+          conversations.flatMap(({ conversation, turns }) =>
+            turns.map(({ clientId, speaker, text, time }): PlacedTurn => ({ line: row + 1, turn: { user, conversation, id: clientId, speaker, text, time } }))))
+      )
+    )
+  )
+
+interface IngestSummary {
+  received: number
+  duplicates: number
+  rejected: Array<{ line: number; error: string }>
+  lastPosition: string
+}
+
+export const ingest = Command.make(
+  "ingest",
+  {
+    file: Argument.String("file").pipe(
+      Argument.withDescription("Turns as JSONL, OpenAI chats (JSON or JSONL), a ChatGPT or Claude export, a LongMemEval, LoCoMo or BEAM file; `-` reads from stdin as it comes")
+    ),
+    user: Flag.String("user").pipe(Flag.withDescription("User of turns that name none"), Flag.optional),
+    conversation: Flag.String("conversation").pipe(Flag.withDescription("Conversation of turns that name none"), Flag.optional),
+    close: Flag.Boolean("close").pipe(Flag.withDescription("Close the conversations at the end: nothing more is expected"), Flag.withDefault(false))
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const summary: IngestSummary = { received: 0, duplicates: 0, rejected: [], lastPosition: "" }
+      const progress = progressLine()
+      const defaults = {
+        tenant,
+        ...(Option.isSome(input.user) ? { user: input.user.value } : {}),
+        ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {})
+      }
+      const seen = new Map<string, { user: string; conversation: string }>()
+      const send = (placed: ReadonlyArray<PlacedTurn>) =>
+        Effect.gen(function*() {
+          const reply = yield* sendTurns({ ...defaults, turns: placed.map(({ turn }) => turn) })
+          reply.turns.forEach((turn, index) => {
+            if (turn.status === "accepted") summary.received += 1
+            else if (turn.status === "duplicate") summary.duplicates += 1
+            else summary.rejected.push({ line: placed[index]?.line ?? 0, error: turn.error ?? "refused" })
+            if (turn.user !== undefined && turn.conversation !== undefined) seen.set(`${turn.user}\n${turn.conversation}`, { user: turn.user, conversation: turn.conversation })
+          })
+          if ((parsePosition(reply.lastPosition)?.sequence ?? 0) > 0) summary.lastPosition = reply.lastPosition
+          progress.update(`${summary.received} turns received`)
+        }).pipe(
+          // Refused for its size before anybody looked at it; only a single turn can be.
+          Effect.catchIf(
+            (error) => placed.length === 1 && error._tag === "RequestRefused" && error.tag === "QuestionTooLarge",
+            (error) => Effect.sync(() => void summary.rejected.push({ line: placed[0]?.line ?? 0, error: error.message }))
+          )
+        )
+      yield* turnsOf(input.file).pipe(
+        // Together what is there, at once what trickles in.
+        Stream.groupedWithin(requestTurns, "30 millis"),
+        Stream.runForEach((group) => {
+          const turns: Array<PlacedTurn> = []
+          for (const one of group) {
+            if (one instanceof RejectedTurn) summary.rejected.push({ line: one.line ?? 0, error: one.error })
+            else turns.push(one)
+          }
+          return Effect.forEach(requestsOf(turns), send, { discard: true })
+        })
+      )
+      if (input.close) for (const of of seen.values()) yield* sendTurns({ tenant, ...of, turns: [], close: true })
+      progress.end()
+      yield* emit(summary, ({ duplicates, received, rejected }) =>
+        [
+          `${received} turns received, ${duplicates} known before, ${rejected.length} refused`,
+          ...rejected.slice(0, 20).map(({ error, line }) => `  line ${line}: ${error}`)
+        ].join("\n"))
+      if (summary.received + summary.duplicates === 0 && summary.rejected.length > 0) return yield* new CommandFailed({ message: "no turn was taken" })
+    }).pipe(withActors(["ingestor"]))
+).pipe(Command.withDescription("Take turns in; acknowledged means they are in the log on disk"))

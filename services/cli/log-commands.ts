@@ -1,0 +1,84 @@
+/** Looking at the log and at what could not be processed: `log tail`, `dead list|show|retry|drop`. */
+import { Console, Effect, Stream } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { dropDead, listDead, retryDead } from "#shared/actor/dead-letters"
+import { EventLog } from "#shared/eventlog/event-log"
+import { formatPosition } from "#shared/eventlog/position"
+import { decodeToken } from "#shared/eventlog/subjects"
+import { logLayer } from "./home.ts"
+import { CommandFailed, emit, root, table } from "./root.ts"
+
+const shorten = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text)
+
+const tail = Command.make(
+  "tail",
+  {
+    log: Flag.Literals("log", ["memory", "metamem"]).pipe(Flag.withDefault("memory"), Flag.withDescription("Which log to show")),
+    last: Flag.Int("last").pipe(Flag.withDefault(20), Flag.withDescription("How many of the stream's last messages to start with")),
+    follow: Flag.Boolean("follow").pipe(Flag.withDefault(false), Flag.withDescription("Go on with what is appended, until Ctrl-C"))
+  },
+  ({ follow, last, log: which }) =>
+    Effect.gen(function*() {
+      const { json } = yield* root
+      const log = yield* EventLog
+      const head = yield* log.head(which === "memory" ? "MEMORY" : "METAMEM")
+      const options = { after: Math.max(0, head - last) }
+      const commits = follow ? log.follow([`${which}.>`], options) : log.read([`${which}.>`], options)
+      yield* Stream.runForEach(commits, (commit) => {
+        const events = commit.events.map((event) => event.type)
+        const subject = commit.subject.split(".").map(decodeToken)
+        return Console.log(
+          json
+            ? JSON.stringify({ position: formatPosition({ log: which, sequence: commit.sequence }), time: commit.time, subject, inputThrough: commit.inputThrough, events: commit.events })
+            : `${String(commit.sequence).padStart(7)}  ${commit.time.slice(0, 19)}  ${subject.slice(1).join(" · ")}  ${events.length === 0 ? "(water mark)" : events.join(", ")}  ${
+              shorten(JSON.stringify(commit.events[0]?.data ?? ""), 100)
+            }`
+        )
+      })
+    }).pipe(Effect.provide(logLayer))
+).pipe(Command.withDescription("Show the last commits of a log"))
+
+export const logCommand = Command.make("log").pipe(Command.withDescription("Look at the event log"), Command.withSubcommands([tail]))
+
+const deadList = Command.make("list", {}, () =>
+  Effect.gen(function*() {
+    const letters = yield* listDead()
+    yield* emit(letters, (all) =>
+      all.length === 0
+        ? "no dead letters"
+        : table([["number", "actor", "kind", "tries", "error"], ...all.map((letter) => [String(letter.sequence), letter.actor, letter.kind, String(letter.tries), shorten(letter.error, 90)])]))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What could not be processed"))
+
+const number = Argument.Int("number").pipe(Argument.withDescription("Number from `dead list`"))
+
+const letterOf = (sequence: number) =>
+  Effect.flatMap(listDead(), (letters) => {
+    const letter = letters.find((candidate) => candidate.sequence === sequence)
+    return letter === undefined ? new CommandFailed({ message: `no dead letter ${sequence}; \`metamem dead list\` shows what stands` }) : Effect.succeed(letter)
+  })
+
+const deadShow = Command.make("show", { number }, ({ number }) =>
+  Effect.gen(function*() {
+    yield* emit(yield* letterOf(number), (letter) =>
+      [`${letter.actor} ${letter.kind}, ${letter.time}, ${letter.tries} tries`, `about: ${letter.about}`, `error: ${letter.error}`, `mend:  ${letter.mend}`].join("\n"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("One dead letter, whole"))
+
+const deadRetry = Command.make("retry", { number }, ({ number }) =>
+  Effect.gen(function*() {
+    const letter = yield* letterOf(number)
+    if (!(yield* retryDead(letter))) return yield* new CommandFailed({ message: `dead letter ${number} cannot be put back: ${letter.mend}` })
+    yield* emit({ retried: number }, () => `dead letter ${number} was put back`)
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Put one back where it came from"))
+
+const deadDrop = Command.make("drop", { number }, ({ number }) =>
+  Effect.gen(function*() {
+    yield* letterOf(number)
+    yield* dropDead(number)
+    yield* emit({ dropped: number }, () => `dead letter ${number} was dropped`)
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Drop one for good"))
+
+export const deadCommand = Command.make("dead").pipe(
+  Command.withDescription("What could not be processed: inspect, put back, drop"),
+  Command.withSubcommands([deadList, deadShow, deadRetry, deadDrop])
+)
+

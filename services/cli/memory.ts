@@ -1,0 +1,152 @@
+/** Commands about one user's memories: `ask`, `memories list|forget|restore`, `feedback`. */
+import { Effect, Option, Schema } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { request } from "#shared/actor/requests"
+import { requestSubject } from "#shared/eventlog/subjects"
+import { normaliseTime } from "#shared/domain/time"
+import { AskReply, MemoriesReply } from "#services/retriever/protocol"
+import { build } from "./build.ts"
+import { withActors } from "./home.ts"
+import { ingest } from "./ingest.ts"
+import { replayRun } from "./runs.ts"
+import { CommandFailed, emit, orUndefined, root, table, WrongUsage } from "./root.ts"
+
+const user = Flag.String("user").pipe(Flag.withDescription("Whose memory"))
+const time = (name: string, what: string) => Flag.String(name).pipe(Flag.withDescription(what), Flag.optional)
+
+const isoOf = (given: Option.Option<string>) =>
+  Option.isNone(given)
+    ? Effect.succeed({})
+    : Effect.fromResult(normaliseTime(given.value)).pipe(
+      Effect.map((at) => ({ at })),
+      Effect.mapError((error) => new WrongUsage({ message: error.message }))
+    )
+
+const decodeAsk = Schema.decodeUnknownEffect(AskReply)
+const decodeMemories = Schema.decodeUnknownEffect(MemoriesReply)
+
+const evidenceText = (reply: AskReply): string =>
+  table(reply.evidence.slice(0, 8).map(({ conversation, speaker, text, time }) => [`  ${time.slice(0, 16).replace("T", " ")}`, speaker, conversation, text.replace(/\s+/g, " ").slice(0, 110)]))
+
+const ask = Command.make(
+  "ask",
+  {
+    question: Argument.String("question"),
+    user,
+    at: time("at", "When the question is asked, e.g. 2026-04-20T10:00:00Z (default: now)"),
+    asOf: time("as-of", "Only what was known at this position or time"),
+    after: time("after", "Wait until everything up to this position can be found"),
+    conversation: time("conversation", "Only this conversation"),
+    run: time("run", "Answer as a generation of this run would"),
+    generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation of the run"), Flag.optional),
+    deadline: Flag.Int("deadline-ms").pipe(Flag.withDescription("Time limit in milliseconds; what is not ready by then is left out and said"), Flag.withDefault(30_000))
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      if (Option.isSome(input.run) !== Option.isSome(input.generation)) return yield* new WrongUsage({ message: "--run and --generation go together" })
+      const at = yield* isoOf(input.at)
+      const guided = Option.isSome(input.run) && Option.isSome(input.generation)
+        ? yield* Effect.map(replayRun(tenant, input.run.value, input.generation.value), (replayed) => ({
+          generation: { run: replayed.run, generation: replayed.generation },
+          principles: replayed.sealed.principles
+        }))
+        : {}
+      const reply = yield* request(
+        requestSubject("retriever", "ask"),
+        {
+          tenant,
+          user: input.user,
+          question: input.question,
+          deadlineMs: input.deadline,
+          ...at,
+          ...guided,
+          ...(Option.isSome(input.asOf) ? { asOf: input.asOf.value } : {}),
+          ...(Option.isSome(input.after) ? { after: input.after.value } : {}),
+          ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {})
+        },
+        input.deadline + 5_000
+      ).pipe(Effect.flatMap(decodeAsk))
+      yield* emit(reply, (reply) =>
+        [
+          reply.answer,
+          "",
+          reply.evidence.length === 0 ? "no evidence was found" : `evidence (the first ${Math.min(8, reply.evidence.length)} of ${reply.evidence.length}, in the order of time):`,
+          evidenceText(reply),
+          `${reply.latencyMs} ms${reply.generation.run === "" ? ", no principles adopted" : `, guided by generation ${reply.generation.generation} of ${reply.generation.run}`}${reply.behind.length === 0 ? "" : `; behind: ${reply.behind.join(", ")}`}`
+        ].join("\n"))
+    }).pipe(withActors(["retriever"]))
+).pipe(Command.withDescription("Answer a question from a user's memories"))
+
+const listMemories = (tenant: string, of: { readonly user: string; readonly conversation?: string | undefined; readonly limit: number }) =>
+  request(
+    requestSubject("retriever", "memories"),
+    { tenant, user: of.user, limit: of.limit, ...(of.conversation === undefined ? {} : { conversation: of.conversation }) },
+    30_000
+  ).pipe(Effect.flatMap(decodeMemories))
+
+const list = Command.make(
+  "list",
+  {
+    user,
+    conversation: time("conversation", "Only this conversation"),
+    kind: Flag.Literals("kind", ["turn", "fact"]).pipe(Flag.withDescription("Only turns or only facts"), Flag.optional),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("At most so many, the latest first"), Flag.withDefault(50))
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const { memories } = yield* listMemories(tenant, { user: input.user, conversation: orUndefined(input.conversation), limit: 100_000 })
+      const shown = memories.filter(({ kind }) => Option.isNone(input.kind) || kind === input.kind.value).slice(0, input.limit)
+      yield* emit({ memories: shown }, () =>
+        shown.length === 0
+          ? `nothing is remembered of ${input.user}`
+          : table(shown.map(({ conversation, id, kind, speaker, supersededBy, text, time }) => [id.slice(0, 12), kind, time.slice(0, 16).replace("T", " "), conversation, speaker, `${supersededBy === undefined ? "" : `(${supersededBy === "forgotten" ? "forgotten" : "superseded"}) `}${text.replace(/\s+/g, " ").slice(0, 100)}`])))
+    }).pipe(withActors(["retriever"]))
+).pipe(Command.withDescription("What is remembered of a user"))
+
+/** Changes one memory, found by its id or the beginning of it. */
+const change = (name: "forget" | "restore", tag: "Forget" | "Restore", description: string) =>
+  Command.make(name, { memory: Argument.String("memory").pipe(Argument.withDescription("Id of the memory, or how it begins")), user }, (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const { memories } = yield* listMemories(tenant, { user: input.user, limit: 1_000_000 })
+      const found = memories.filter(({ id }) => id.startsWith(input.memory))
+      const [memory, another] = found
+      if (memory === undefined) return yield* new CommandFailed({ message: `no memory of ${input.user} begins with ${input.memory}; \`metamem memories list\` shows them` })
+      if (another !== undefined) return yield* new CommandFailed({ message: `${found.length} memories begin with ${input.memory}; give more of the id` })
+      const reply = yield* request(
+        requestSubject("compressor", "change"),
+        { tenant, user: input.user, conversation: memory.conversation, cause: `${name} ${memory.id} ${crypto.randomUUID()}`, command: { _tag: tag, memory: memory.id } },
+        10_000
+      )
+      yield* emit({ memory: memory.id, changed: (reply as { changed: boolean }).changed }, ({ changed }) =>
+        changed ? `${memory.id} is ${name === "forget" ? "left out of evidence from here on; `metamem memories restore` takes it back" : "back"}` : "nothing to change")
+    }).pipe(withActors(["retriever", "compressor"]))).pipe(Command.withDescription(description))
+
+const memories = Command.make("memories").pipe(
+  Command.withDescription("List, forget and restore memories"),
+  Command.withSubcommands([
+    list,
+    change("forget", "Forget", "Leave a memory out of evidence"),
+    change("restore", "Restore", "Take a forgotten or superseded memory back")
+  ])
+)
+
+const feedback = Command.make(
+  "feedback",
+  {
+    answer: Argument.String("answer").pipe(Argument.withDescription("The answer's id, from `ask --json`")),
+    verdict: Argument.Literals("verdict", ["correct", "incorrect"]),
+    comment: Argument.String("comment").pipe(Argument.withDefault("")),
+    user
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const reply = yield* request(requestSubject("retriever", "feedback"), { tenant, user: input.user, answer: input.answer, verdict: input.verdict, comment: input.comment }, 10_000)
+      yield* emit(reply, () => "recorded")
+    }).pipe(withActors(["retriever"]))
+).pipe(Command.withDescription("Say whether an answer was right"))
+
+export const memoryCommands = [ingest, build, ask, memories, feedback] as const

@@ -1,0 +1,62 @@
+/** The root command with the flags that every command shares, and how results are printed: data on stdout, talk on stderr. */
+import { Console, Effect, Option, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
+
+export const root = Command.make("metamem").pipe(
+  Command.withDescription("Long-term memory for language-model agents that learns how to use its memory, and can prove how it learnt"),
+  Command.withSharedFlags({
+    json: Flag.Boolean("json").pipe(Flag.withDescription("Print one JSON document on stdout"), Flag.withDefault(false)),
+    home: Flag.String("home").pipe(
+      Flag.withDescription("Folder with everything metamem keeps (default: .metamem, or METAMEM_HOME)"),
+      Flag.optional
+    ),
+    nats: Flag.String("nats").pipe(
+      Flag.withDescription("URL of a running nats-server (default: the home's own, or METAMEM_NATS_URL)"),
+      Flag.optional
+    ),
+    tenant: Flag.String("tenant").pipe(Flag.withDescription("Whose data it is"), Flag.withDefault("local"))
+  })
+)
+
+/** A command did not do what was asked; the message says why and what to do. Exit code 1. */
+export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandFailed", { message: Schema.String }) {}
+
+/** The call itself makes no sense. Exit code 2. */
+export class WrongUsage extends Schema.TaggedError<WrongUsage>()("WrongUsage", { message: Schema.String }) {}
+
+/** Prints the result: the JSON document with `--json`, else lines for people. */
+export const emit = <A>(value: A, human: (value: A) => string) =>
+  Effect.gen(function*() {
+    const { json } = yield* root
+    yield* Console.log(json ? JSON.stringify(value, null, 2) : human(value))
+  })
+
+/** One line of talk on stderr; never part of the data. */
+export const say = (line: string): Effect.Effect<void> => Effect.sync(() => void process.stderr.write(`${line}\n`))
+
+/** A line that replaces itself on a terminal, and is printed at most every 2 s elsewhere. */
+export const progressLine = () => {
+  let last = 0
+  const terminal = process.stderr.isTTY
+  return {
+    update: (line: string): void => {
+      const now = performance.now()
+      if (terminal) process.stderr.write(`\r\u001b[2K${line}`)
+      else if (now - last > 2_000) {
+        last = now
+        process.stderr.write(`${line}\n`)
+      }
+    },
+    end: (): void => {
+      if (terminal) process.stderr.write("\r\u001b[2K")
+    }
+  }
+}
+
+export const orUndefined = <A>(option: Option.Option<A>): A | undefined => Option.getOrUndefined(option)
+
+/** Plain table: columns padded to their widest cell, two spaces between. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = rows.reduce<Array<number>>((all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, cell.length)), [])
+  return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("  ").trimEnd()).join("\n")
+}

@@ -1,0 +1,136 @@
+/** What can be said of a run from the log alone: its state, its generations rebuilt event by event, its results. No model, no actor. */
+import { Effect, Result, Stream } from "effect"
+import { foldCommits, emptyFold } from "#shared/actor/entity"
+import { jobCodec, type JobSettled } from "#shared/actor/jobs"
+import type { Principle } from "#shared/domain/principle"
+import { EventLog } from "#shared/eventlog/event-log"
+import { formatPosition } from "#shared/eventlog/position"
+import { type JobAddress, parseResultSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
+import { canonicalJson, generationHash, type GateRecord } from "#shared/metamemory/generation"
+import { behaviour } from "#services/reflector/behaviour"
+import { CommandFailed } from "./root.ts"
+
+export type RunState = ReturnType<typeof behaviour.initial>
+
+/** A generation as its events build it, beside what was sealed. */
+export interface Replayed {
+  readonly run: string
+  readonly generation: number
+  readonly step: number
+  /** Computed from the replayed principles and the gate's record. */
+  readonly hash: string
+  readonly sealed: { readonly hash: string; readonly principles: ReadonlyArray<Principle> }
+  readonly position: string
+  readonly principles: ReadonlyArray<Principle>
+  /** True when hash and principles equal what was sealed, byte for byte. */
+  readonly identical: boolean
+}
+
+const runCommits = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const commits = yield* log.load(runSubject({ tenant, run }))
+    if (commits.length === 0) return yield* new CommandFailed({ message: `there is no run ${run}; \`metamem train --run ${run} --data FILE\` starts one` })
+    return commits
+  })
+
+/** The run folded from its commits. Fails when there is none, or an event cannot be read. */
+export const foldRun = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const folded = yield* foldCommits(behaviour, emptyFold(behaviour.initial()), yield* runCommits(tenant, run))
+    return folded.state
+  })
+
+/** Rebuilds every generation from the operations and decisions before it; what was sealed is only compared with, never copied. */
+export const replayAll = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const replayed: Array<Replayed> = []
+    let state = behaviour.initial()
+    for (const commit of yield* runCommits(tenant, run)) {
+      for (const stored of commit.events) {
+        const event = behaviour.codec.decode(stored)
+        if (Result.isFailure(event)) return yield* event.failure
+        if (event.success._tag === "GenerationSealed") {
+          const { gate, generation, hash: sealedHash, principles: sealedPrinciples, step } = event.success
+          const principles = state.trials.principles
+          const hash = generationHash({ number: generation, principles, gate: (gate ?? []) as ReadonlyArray<GateRecord> })
+          replayed.push({
+            run,
+            generation,
+            step,
+            hash,
+            sealed: { hash: sealedHash, principles: sealedPrinciples },
+            position: formatPosition({ log: "metamem", sequence: commit.sequence }),
+            principles,
+            identical: hash === sealedHash && canonicalJson(principles) === canonicalJson(sealedPrinciples)
+          })
+        }
+        state = behaviour.evolve(state, event.success, commit)
+      }
+    }
+    return replayed
+  })
+
+/** One generation rebuilt. Fails when the run has none of that number. */
+export const replayRun = (tenant: string, run: string, generation: number) =>
+  Effect.gen(function*() {
+    const all = yield* replayAll(tenant, run)
+    const found = all.find((candidate) => candidate.generation === generation)
+    if (found === undefined) return yield* new CommandFailed({ message: `the run ${run} has generations 0 to ${all.length - 1}, and no ${generation}` })
+    return found
+  })
+
+export interface RunResult {
+  readonly address: JobAddress
+  readonly settled: JobSettled
+}
+
+/** Every settled job of a run, in the order of the log. */
+export const runResults = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const results: Array<RunResult> = []
+    yield* log.read([resultFilter({ tenant, run })]).pipe(
+      Stream.runForEach((commit) =>
+        Effect.gen(function*() {
+          const address = parseResultSubject(commit.subject)
+          const stored = commit.events[0]
+          if (address === undefined || stored === undefined) return
+          const event = jobCodec.decode(stored)
+          if (Result.isFailure(event)) return yield* event.failure
+          if (event.success._tag === "JobSettled") results.push({ address, settled: event.success })
+        })
+      )
+    )
+    return results
+  })
+
+export interface Cost {
+  readonly calls: number
+  readonly reused: number
+  readonly promptTokens: number
+  readonly completionTokens: number
+  readonly errors: number
+}
+
+/** Calls and tokens of a run by kind of job and step, from its results. Rule-based work counts no call. */
+export const costOfRun = (results: ReadonlyArray<RunResult>): ReadonlyMap<string, Cost> => {
+  const costs = new Map<string, Cost>()
+  for (const { address, settled } of results) {
+    const data = (settled.data ?? {}) as Record<string, unknown>
+    const usage = (data["usage"] ?? data) as Record<string, unknown>
+    const count = (name: string): number => (typeof usage[name] === "number" ? usage[name] : 0)
+    const reused = data["reused"] === true || (typeof data["reused"] === "number" && data["reused"] > 0)
+    const isCall = count("promptTokens") > 0
+    const key = `${address.kind}\n${address.step}`
+    const before = costs.get(key) ?? { calls: 0, reused: 0, promptTokens: 0, completionTokens: 0, errors: 0 }
+    costs.set(key, {
+      calls: before.calls + (isCall && !reused ? 1 : 0),
+      reused: before.reused + (reused ? 1 : 0),
+      promptTokens: before.promptTokens + (reused ? 0 : count("promptTokens")),
+      completionTokens: before.completionTokens + (reused ? 0 : count("completionTokens")),
+      errors: before.errors + (settled.status === "failed" || data["verdict"] === "error" ? 1 : 0)
+    })
+  }
+  return costs
+}

@@ -1,0 +1,98 @@
+/** `metamem split`: a data set's questions divided into training, validation and test, as files that the other commands take. */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Effect } from "effect"
+import { Command, Flag } from "effect/cli"
+import type { Dataset } from "#shared/datasets/dataset"
+import { readDataset } from "#shared/datasets/read-dataset"
+import type { Question } from "#shared/domain/question"
+import { type Fold, plainSplit, referenceSplit, referenceSplitDefaults, type Splittable, stratifiedSplit } from "#shared/metamemory/split"
+import { dataFlag } from "./build.ts"
+import { CommandFailed, emit } from "./root.ts"
+
+/** A question as a split sees it: what belongs to one user or one cluster stays in one part. */
+export const splittable = (question: Question): Splittable & { readonly question: Question } => ({
+  id: question.id,
+  type: question.abstention ? `${question.type} (abstention)` : question.type,
+  bonds: [`user ${question.user}`, `cluster ${question.cluster}`],
+  question
+})
+
+/** 50/30/20 by type, for runs without a validation file. */
+export const defaultSplit = (questions: ReadonlyArray<Question>, seed: string): Fold<Question> => {
+  const { test, train, val } = plainSplit(questions.map(splittable), { seed })
+  const only = (items: typeof train) => items.map(({ question }) => question)
+  return { test: only(test), train: only(train), val: only(val) }
+}
+
+/**
+ * Rows of a split file: LongMemEval's fields without the haystack, because the conversations are remembered already; `metamem_user` names
+ * whose memory is asked, so that the questions find it whatever file they stand in.
+ */
+export const splitRows = (questions: ReadonlyArray<Question>): ReadonlyArray<Record<string, unknown>> =>
+  questions.map((question) => ({
+    question_id: question.id,
+    question_type: question.type,
+    question: question.text,
+    answer: question.answer,
+    ...(question.date === undefined ? {} : { question_date: question.date }),
+    metamem_user: question.user,
+    metamem_cluster: question.cluster,
+    metamem_abstention: question.abstention,
+    haystack_dates: [],
+    haystack_session_ids: [],
+    haystack_sessions: []
+  }))
+
+const write = (path: string, rows: ReadonlyArray<unknown>) =>
+  Effect.try({
+    try: () => writeFileSync(path, `${JSON.stringify(rows, null, 1)}\n`),
+    catch: (error) => new CommandFailed({ message: `${path} cannot be written: ${(error as Error).message}` })
+  })
+
+const foldsOf = (dataset: Dataset, mode: "reference" | "stratified", folds: number, seed: number): Effect.Effect<ReadonlyArray<Fold<Question>>, CommandFailed> =>
+  Effect.try({
+    try: () => {
+      if (mode === "reference") return referenceSplit(dataset.questions, { folds, seed })
+      return stratifiedSplit(dataset.questions.map(splittable), { folds, seed: String(seed) }).map(({ test, train, val }) => ({
+        test: test.map(({ question }) => question),
+        train: train.map(({ question }) => question),
+        val: val.map(({ question }) => question)
+      }))
+    },
+    catch: (error) => new CommandFailed({ message: `the data set cannot be split so: ${(error as Error).message}` })
+  })
+
+export const split = Command.make(
+  "split",
+  {
+    data: dataFlag,
+    out: Flag.String("out").pipe(Flag.withDescription("Folder for fold_1_train.json, fold_1_val.json, fold_1_test.json, …")),
+    mode: Flag.Literals("mode", ["stratified", "reference"]).pipe(
+      Flag.withDescription("stratified: by type, groups together, disjoint validation; reference: the published shuffle and cuts"),
+      Flag.withDefault("stratified")
+    ),
+    folds: Flag.Int("folds").pipe(Flag.withDescription("Number of folds"), Flag.withDefault(referenceSplitDefaults.folds)),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of the shuffle"), Flag.withDefault(referenceSplitDefaults.seed))
+  },
+  ({ data, folds, mode, out, seed }) =>
+    Effect.gen(function*() {
+      const dataset = yield* readDataset(data)
+      const parts = yield* foldsOf(dataset, mode, folds, seed)
+      yield* Effect.try({
+        try: () => mkdirSync(out, { recursive: true }),
+        catch: (error) => new CommandFailed({ message: `${out} cannot be made: ${(error as Error).message}` })
+      })
+      const files = yield* Effect.forEach(parts, (fold, index) =>
+        Effect.gen(function*() {
+          const paths = { train: "", val: "", test: "" }
+          for (const part of ["train", "val", "test"] as const) {
+            paths[part] = join(out, `fold_${index + 1}_${part}.json`)
+            yield* write(paths[part], splitRows(fold[part]))
+          }
+          return paths
+        }))
+      yield* emit({ folds: files, counts: parts.map(({ test, train, val }) => ({ train: train.length, val: val.length, test: test.length })) }, ({ counts }) =>
+        counts.map((count, i) => `fold ${i + 1}: ${count.train} train, ${count.val} validation, ${count.test} test`).join("\n"))
+    })
+).pipe(Command.withDescription("Divide a data set's questions into folds of training, validation and test"))

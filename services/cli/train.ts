@@ -1,0 +1,236 @@
+/** `metamem train`: opens a run and shows it through to its end. Kill it at any moment; the same command goes on where it was. */
+import { Effect, Option, Result, Schema, Stream } from "effect"
+import { Command, Flag } from "effect/cli"
+import { request } from "#shared/actor/requests"
+import type { Dataset } from "#shared/datasets/dataset"
+import { readDataset } from "#shared/datasets/read-dataset"
+import type { Question } from "#shared/domain/question"
+import { EventLog } from "#shared/eventlog/event-log"
+import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { chosen } from "#shared/metamemory/random"
+import { presets, type RunRequest } from "#services/reflector/parameters"
+import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
+import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
+import { withActors } from "./home.ts"
+import { costOfRun, foldRun, runResults } from "./runs.ts"
+import { CommandFailed, emit, progressLine, root, say } from "./root.ts"
+import { defaultSplit } from "./split.ts"
+
+const decodeOpen = Schema.decodeUnknownEffect(OpenReply)
+const decodeStatus = Schema.decodeUnknownEffect(RunStatus)
+
+/** Makes sure that the data set's conversations are remembered and its questions known; what is there already is not sent again. */
+export const ensureBuilt = (dataset: Dataset) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const log = yield* EventLog
+    const missing = yield* Effect.filter(
+      dataset.users,
+      ({ conversations, user }) =>
+        Effect.gen(function*() {
+          for (const { conversation } of conversations) {
+            if ((yield* log.last(memorySubject({ tenant, user, conversation }, "embedder"))) === undefined) return true
+          }
+          return false
+        }),
+      { concurrency: 32 }
+    )
+    if (missing.length === 0) return yield* registerQuestions(tenant, dataset.questions)
+    yield* say(`remembering the conversations of ${missing.length} users first`)
+    const built = yield* buildMemory({ ...dataset, users: missing })
+    if (built.failed.length > 0) return yield* new CommandFailed({ message: `${built.failed.length} conversations could not be remembered, e.g. ${built.failed[0]?.error}` })
+  })
+
+export interface Parts {
+  readonly train: ReadonlyArray<Question>
+  readonly validation: ReadonlyArray<Question>
+  readonly guard: ReadonlyArray<Question>
+  readonly test: ReadonlyArray<Question>
+}
+
+/**
+ * Which questions a run trains on, gates with, guards with and is tested by. Without a validation file the data is split 50/30/20 and half of the
+ * last part guards; with one, a fifth of the training questions is held back to guard, unless a guard file is given.
+ */
+export const partsOf = (data: Dataset, given: { readonly val?: Dataset | undefined; readonly guard?: Dataset | undefined; readonly test?: Dataset | undefined }, seed: number): Parts => {
+  if (given.val === undefined) {
+    const { test, train, val } = defaultSplit(data.questions, String(seed))
+    const guard = given.guard?.questions ?? chosen(test, Math.ceil(test.length / 2), "guard", seed)
+    const guarding = new Set(guard.map(({ id }) => id))
+    return { train, validation: val, guard, test: given.test?.questions ?? test.filter(({ id }) => !guarding.has(id)) }
+  }
+  const guard = given.guard?.questions ?? chosen(data.questions, Math.floor(data.questions.length / 5), "guard", seed)
+  const guarding = new Set(guard.map(({ id }) => id))
+  return { train: data.questions.filter(({ id }) => !guarding.has(id)), validation: given.val.questions, guard, test: given.test?.questions ?? [] }
+}
+
+const refs = (questions: ReadonlyArray<Question>) => questions.map(({ id, user }) => ({ id, user }))
+
+const percent = (share: number | null | undefined): string => (share === null || share === undefined ? "?" : `${(share * 100).toFixed(1)} points`)
+
+/** A run's event as one line for people; undefined for what is not worth one. */
+export const runLine = (event: RunEvent): string | undefined => {
+  switch (event._tag) {
+    case "RunOpened":
+      return [`run opened: ${event.parameters.train.length} training, ${event.parameters.validation.length} validation, ${event.parameters.guard.length} guard questions; judge: ${event.parameters.judge}; reflector: ${event.parameters.reflector}${event.parameters.reflector === "rules" ? " (rule-based: no model proposes)" : ""}`, ...event.budget.map((line) => `  ${line}`), ...(event.undersized ? ["  too small to mean much: every figure below shows the machinery, not the method"] : [])].join("\n")
+    case "StepStarted":
+      return `step ${event.step}: ${event.questions.length} questions, ${event.repeated} of them partly right before`
+    case "RolloutsFolded": {
+      const all = event.attempts.map(({ verdicts }) => verdicts).join("")
+      const count = (letter: string) => [...all].filter((verdict) => verdict === letter).length
+      const mixed = event.attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length
+      return `  ${all.length} rollouts judged: ${count("c")} correct, ${count("i")} incorrect, ${event.errors} errors; ${mixed} questions came out both ways`
+    }
+    case "AlarmRaised":
+      return `  ALARM: ${event.message}`
+    case "ReflectionsFolded":
+      return `  ${event.done.length} reflections (${Object.entries(event.by).map(([by, n]) => `${n} ${by}`).join(", ") || "none"})${event.failed > 0 ? `, ${event.failed} failed` : ""}`
+    case "ProposalsFolded":
+      return `  ${event.proposals.length} proposals (${Object.entries(event.by).map(([by, n]) => `${n} ${by}`).join(", ") || "none"})${Object.keys(event.discarded).length > 0 ? `; thrown away: ${Object.entries(event.discarded).map(([reason, n]) => `${n} ${reason}`).join(", ")}` : ""}`
+    case "OperationsConsolidated":
+      return event.operations.length === 0
+        ? "  nothing to put to the gate"
+        : event.operations.map(({ operation }) => `  to the gate: ${operation.operation} [${operation.scope ?? "its scope"}] ${operation.content ?? operation.id ?? ""}`).join("\n")
+    case "GateDecided":
+      return `  gate (${event.policy}) ${event.decision} in scope ${event.scope}: ${event.after?.text ?? event.before?.text ?? event.operation} — ${event.counts.incumbentCorrect} → ${event.counts.candidateCorrect} of ${event.counts.questions} × ${event.counts.samples}, difference ${percent(event.figures.mean)} (selection, not evidence)`
+    case "GenerationSealed":
+      return `  sealed generation ${event.generation}: ${event.principles.length} principles, hash ${event.hash.slice(0, 16)}`
+    case "StepEnded":
+      return event.outcome === "sealed" ? undefined : `  step ${event.step} ended: ${event.outcome}`
+    case "GuardTested":
+      return `guard test of generation ${event.generation} against the empty one: ${event.decision} — ${event.reason}`
+    case "RunFinished":
+      return `finished: ${event.generations} generations, recommended ${event.recommended} — ${event.reason}`
+    default:
+      return undefined
+  }
+}
+
+export interface TrainResult {
+  readonly run: string
+  readonly steps: number
+  readonly generations: number
+  readonly incumbent: number
+  readonly recommended: number
+  readonly calls: number
+  readonly cost: { readonly promptTokens: number; readonly completionTokens: number; readonly reusedCalls: number }
+  readonly errors: number
+  readonly undersized: boolean
+}
+
+/** Opens a run, or goes on with it, and follows it until it is finished; each event is told as it is recorded. */
+export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => Effect.Effect<void>) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const log = yield* EventLog
+    const reply = yield* request(requestSubject("reflector", "open"), { tenant, run, request: open }, 120_000).pipe(Effect.flatMap(decodeOpen))
+    if (!reply.opened) yield* tell(`the run ${run} stands in the log and goes on where it was`)
+    const progress = progressLine()
+    const showing = Effect.gen(function*() {
+      const status = yield* request(requestSubject("reflector", "status"), { tenant, run }, 10_000).pipe(Effect.flatMap(decodeStatus))
+      if (status.stage !== "finished") progress.update(`step ${status.step} of ${status.steps}, ${status.stage}: ${status.done} of ${status.expected} done${status.failed > 0 ? `, ${status.failed} failed` : ""}`)
+    }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("500 millis")), Effect.forever)
+    const following = log.follow([runSubject({ tenant, run })]).pipe(
+      Stream.takeUntil((commit) => commit.events.some(({ type }) => type === "RunFinished")),
+      Stream.runForEach((commit) =>
+        Effect.gen(function*() {
+          progress.end()
+          for (const stored of commit.events) {
+            const event = reflectorCodec.decode(stored)
+            const line = Result.isSuccess(event) ? runLine(event.success) : undefined
+            if (line !== undefined) yield* tell(line)
+          }
+        })
+      )
+    )
+    yield* following.pipe(Effect.raceFirst(showing))
+    progress.end()
+    return yield* resultOf(run)
+  })
+
+/** The result of a finished run, from the log. */
+export const resultOf = (run: string) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const state = yield* foldRun(tenant, run)
+    const costs = [...costOfRun(yield* runResults(tenant, run)).values()]
+    const sum = (pick: (cost: (typeof costs)[number]) => number): number => costs.reduce((total, cost) => total + pick(cost), 0)
+    return {
+      run,
+      steps: state.parameters?.steps ?? 0,
+      generations: state.generations.length,
+      incumbent: state.trials.generation,
+      recommended: state.recommended ?? 0,
+      calls: sum(({ calls }) => calls),
+      cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused) },
+      errors: sum(({ errors }) => errors),
+      undersized: state.undersized
+    } satisfies TrainResult
+  })
+
+const int = (name: string, description: string) => Flag.Int(name).pipe(Flag.withDescription(description), Flag.optional)
+const file = (name: string, description: string) => Flag.String(name).pipe(Flag.withDescription(description), Flag.optional)
+const set = <K extends string, A>(key: K, option: Option.Option<A>): Partial<Record<K, A>> => (Option.isSome(option) ? ({ [key]: option.value } as Record<K, A>) : {})
+
+export const train = Command.make(
+  "train",
+  {
+    data: dataFlag,
+    val: file("val", "Validation questions for the gate (without it the data is split 50/30/20)"),
+    guard: file("guard", "Questions no step and no gate touches, for the guard test before a generation is recommended"),
+    test: file("test", "Questions for the one paired test at the end"),
+    run: Flag.String("run").pipe(Flag.withDescription("Name of the run; the same name again goes on where it was")),
+    preset: Flag.Literals("preset", ["laptop", "metamem"]).pipe(Flag.withDescription("laptop: small, for showing the machinery (default without an endpoint); metamem: the published sizes"), Flag.optional),
+    steps: int("steps", "Steps (laptop: 3, metamem: 35)"),
+    batch: int("batch", "Questions a step"),
+    samples: int("samples", "Attempts a question, at least 2"),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of everything drawn"), Flag.withDefault(42)),
+    gate: Flag.Literals("gate", ["likely", "proven", "always"]).pipe(Flag.withDescription("likely: about 80 % sure; proven: p ≤ .05; always: accept everything, as the original"), Flag.optional),
+    judge: Flag.Literals("judge", ["lexical", "model"]).pipe(Flag.optional),
+    reflector: Flag.Literals("reflector", ["rules", "model", "both"]).pipe(Flag.optional),
+    maxTokens: int("max-tokens", "Most tokens of an answer"),
+    evidenceTokens: int("evidence-tokens", "Evidence shown, in tokens"),
+    limit: int("limit", "Only the first N questions of the data"),
+    anyway: Flag.Boolean("anyway").pipe(Flag.withDescription("Run although the sample is too small to tell much; every figure is labelled so"), Flag.withDefault(false))
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const data = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
+      const read = (path: Option.Option<string>) => (Option.isSome(path) ? readDataset(path.value) : Effect.succeed(undefined))
+      const [val, guard, test] = yield* Effect.all([read(input.val), read(input.guard), read(input.test)])
+      const preset = presets[Option.getOrElse(input.preset, () => (process.env["METAMEM_LLM_URL"] ?? process.env["METAMEM_ANSWER_URL"] ?? "") === "" ? "laptop" : "metamem")]
+      const parts = partsOf(data, { val, guard, test }, input.seed)
+      const [firstTrain, ...train] = refs(parts.train)
+      const [firstValidation, ...validation] = refs(parts.validation)
+      if (firstTrain === undefined || firstValidation === undefined) {
+        return yield* new CommandFailed({ message: `${input.data} has too few questions for a run: ${parts.train.length} to train on, ${parts.validation.length} to validate on` })
+      }
+      const open: RunRequest = {
+        ...preset,
+        datasetHash: data.hash,
+        seed: input.seed,
+        steps: Option.getOrElse(input.steps, () => (preset.preset === "laptop" ? 3 : 35)),
+        ...set("samples", input.samples),
+        ...set("gate", input.gate),
+        ...set("judge", input.judge),
+        ...set("reflector", input.reflector),
+        ...set("maxTokens", input.maxTokens),
+        ...set("evidenceTokens", input.evidenceTokens),
+        batch: Math.min(Option.getOrElse(input.batch, () => preset.batch), parts.train.length),
+        anyway: input.anyway || preset.anyway,
+        train: [firstTrain, ...train],
+        validation: [firstValidation, ...validation],
+        guard: refs(parts.guard),
+        test: refs(parts.test)
+      }
+      const result = yield* Effect.gen(function*() {
+        for (const dataset of [data, val, guard, test]) if (dataset !== undefined) yield* ensureBuilt(dataset)
+        return yield* runToEnd(input.run, open, say)
+      }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"]))
+      yield* emit(result, (result) =>
+        [
+          `run ${result.run}: ${result.steps} steps, ${result.generations} generations, incumbent ${result.incumbent}, recommended ${result.recommended}${result.undersized ? " (too small a sample to mean much)" : ""}`,
+          `${result.calls} calls, ${result.cost.promptTokens} + ${result.cost.completionTokens} tokens, ${result.cost.reusedCalls} replies taken from the log, ${result.errors} errors`
+        ].join("\n"))
+    })
+).pipe(Command.withDescription("Evolve principles on how to use memories, over a data set's questions"))
