@@ -1,14 +1,15 @@
 /**
  * The edge where turns come in: one JSON value of a request becomes a checked turn, or a refusal that says how to mend it. Neighbours:
- * `time.ts` reads the times, `identity.ts` gives the ids; the importers turn other formats into the raw turns read here.
+ * `#shared/domain/time` reads the times, `identity.ts` gives the ids; the importers turn other formats into the raw turns read here.
  *
  * What is cleaned and what is refused: control characters in a text (C0 except tab and line ends, DEL, C1) carry no meaning, cannot be
  * shown safely and break terminals and tables, so they are taken out; half surrogate pairs become U+FFFD because UTF-8 cannot hold them.
  * In ids and speaker names nothing is changed, since a changed id is another id: control characters there are refused.
  */
-import { Result, Schema } from "effect"
+import { Result } from "effect"
+import { normaliseTime } from "#shared/domain/time"
+import { RejectedTurn } from "#shared/importers/rejected-turn"
 import { turnId } from "./identity.ts"
-import { normaliseTime } from "./time.ts"
 
 /** Longest text in UTF-8 bytes, just under the log's message limit with room for the envelope. */
 export const textLimitBytes = 5_000_000
@@ -16,23 +17,6 @@ export const textLimitBytes = 5_000_000
 export const idLimitBytes = 256
 /** Longest speaker name in UTF-8 bytes. */
 export const speakerLimitBytes = 256
-
-export const rejectionReasons = [
-  "malformed",
-  "user",
-  "conversation",
-  "speaker",
-  "text",
-  "time",
-  "id"
-] as const
-
-/** A turn that was not taken. `error` names the mend; `line` counts from 1 in the request or file. */
-export class RejectedTurn extends Schema.TaggedError<RejectedTurn>()("RejectedTurn", {
-  line: Schema.optionalKey(Schema.Int),
-  reason: Schema.Literals(rejectionReasons),
-  error: Schema.String
-}) {}
 
 /** What a request says once for all its turns. */
 export interface TurnDefaults {

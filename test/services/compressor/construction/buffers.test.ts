@@ -3,7 +3,7 @@ import * as assert from "uvu/assert"
 import type { Turn } from "#shared/domain/turn"
 import { numberBatch, turnsOf } from "#services/compressor/construction/numbering"
 import { emptyShortTerm, flushSegments, pushSegment, type ShortTermState } from "#services/compressor/construction/short-term-buffer"
-import { normaliseTime, type SessionTimes, spaceTime } from "#services/ingestor/normalise/time"
+import { normaliseTime, type SessionTimes, spaceTime } from "#shared/domain/time"
 import { Result } from "effect"
 
 const test = suite("short-term buffer and numbering")

@@ -1,7 +1,7 @@
 import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { isZone, normaliseTime, type SessionTimes, spaceTime, weekdayOf } from "#services/ingestor/normalise/time"
+import { isZone, normaliseTime, type SessionTimes, spaceTime, weekdayOf } from "#shared/domain/time"
 
 const test = suite("times of turns")
 const read = (input: string | number, zone?: string): string => Result.getOrThrow(normaliseTime(input, zone))

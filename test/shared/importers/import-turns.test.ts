@@ -1,8 +1,9 @@
 import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { type ImportedTurn, importTurns } from "#services/ingestor/importers/import-turns"
-import { normaliseTurn, RejectedTurn } from "#services/ingestor/normalise/turn"
+import { type ImportedTurn, importTurns } from "#shared/importers/import-turns"
+import { RejectedTurn } from "#shared/importers/rejected-turn"
+import { normaliseTurn } from "#services/ingestor/normalise/turn"
 
 const test = suite("importers")
 const bytes = new TextEncoder()
@@ -11,9 +12,9 @@ async function* inPieces(content: string | Uint8Array, size: number): AsyncGener
   const whole = typeof content === "string" ? bytes.encode(content) : content
   for (let i = 0; i < whole.length; i += size) yield whole.subarray(i, i + size)
 }
-const read = async (content: string | Uint8Array, size = 7): Promise<ReadonlyArray<ImportedTurn | RejectedTurn>> => {
+const read = async (content: string | Uint8Array, size = 7, isLive = false): Promise<ReadonlyArray<ImportedTurn | RejectedTurn>> => {
   const found: Array<ImportedTurn | RejectedTurn> = []
-  for await (const one of importTurns(inPieces(content, size))) found.push(one)
+  for await (const one of importTurns(inPieces(content, size), isLive)) found.push(one)
   return found
 }
 const raws = async (content: string, size = 7): Promise<ReadonlyArray<unknown>> =>
@@ -44,6 +45,26 @@ test("a bad line is rejected in its place and the others are read", async () => 
   assert.equal(found.map((one) => (one instanceof RejectedTurn ? `${one.line} rejected` : `${one.line}`)), ["1 rejected", "2", "3 rejected", "4 rejected", "5 rejected", "6"])
   assert.match((found[0] as RejectedTurn).error, /not valid JSON/)
   assert.match((found[4] as RejectedTurn).error, /neither a turn nor a conversation.*metamem JSONL/)
+})
+
+test("a bad first line costs itself alone where more lines come", async () => {
+  const file = `half a line\n${own}\n`
+  const places = (found: ReadonlyArray<ImportedTurn | RejectedTurn>) => found.map((one) => (one instanceof RejectedTurn ? `${one.line} rejected` : `${one.line}`))
+  assert.equal(places(await read(file, 1_000)), ["1 rejected", "2"])
+  assert.equal(places(await read(file, 3, true)), ["1 rejected", "2"])
+})
+
+test("a live stream may hold nothing, and a line is given before the next one comes", async () => {
+  assert.equal(await read("", 7, true), [])
+  let sent = 0
+  async function* typing(): AsyncGenerator<Uint8Array> {
+    for (; sent < 3; sent++) yield bytes.encode(`${own}\n`)
+  }
+  const turns = importTurns(typing(), true)
+  await turns.next()
+  assert.is(sent, 0)
+  await turns.next()
+  assert.is(sent, 1)
 })
 
 test("a line that is still being written is read when the stream ends", async () => {

@@ -1,9 +1,9 @@
 /**
  * Reads turns from a file or stream whose format is found out from its content: metamem JSONL, OpenAI chat JSON or JSONL, a ChatGPT
- * export, a Claude export. Gives raw turns one by one, for `normalise/turn.ts` to check, with the place they stood at.
+ * export, a Claude export. Gives raw turns one by one, for the ingestor to check, with the place they stood at.
  */
-import { RejectedTurn } from "../normalise/turn.ts"
 import { formatOf, turnsIn } from "./formats.ts"
+import { RejectedTurn } from "./rejected-turn.ts"
 import { type Chunks, NotImportable, readValues } from "./values.ts"
 
 /** A raw turn and the line (JSONL) or element (JSON) it stood in, from 1. */
@@ -17,11 +17,13 @@ const readable = "metamem JSONL, OpenAI chat JSON or JSONL, a ChatGPT export or 
 /**
  * Values that cannot be read come as rejections in their place. Throws {@link NotImportable} when the whole cannot be: another kind of
  * file, a benchmark's data set, or JSON whose first value is nothing known. Lines of JSONL are judged one by one, as a stream may go on.
+ *
+ * @param isLive as in `readValues`
  */
-export async function* importTurns(chunks: Chunks): AsyncGenerator<ImportedTurn | RejectedTurn> {
+export async function* importTurns(chunks: Chunks, isLive = false): AsyncGenerator<ImportedTurn | RejectedTurn> {
   let values = 0
   let known = 0
-  for await (const placed of readValues(chunks)) {
+  for await (const placed of readValues(chunks, isLive)) {
     values += 1
     const line = placed.place
     if ("error" in placed) {
@@ -31,7 +33,7 @@ export async function* importTurns(chunks: Chunks): AsyncGenerator<ImportedTurn 
     }
     const format = formatOf(placed.value)
     if (format === "longmemeval" || format === "locomo" || format === "beam") {
-      throw new NotImportable({ message: `this is a ${format} data set; build its memories with: metamem build --data FILE` })
+      throw new NotImportable({ message: `this is a ${format} data set; build its memories with: metamem build --data FILE`, dataset: format })
     }
     if (format === undefined) {
       const error = `holds neither a turn nor a conversation; ${readable} can be read`
@@ -42,5 +44,5 @@ export async function* importTurns(chunks: Chunks): AsyncGenerator<ImportedTurn 
     known += 1
     for (const raw of turnsIn(format, placed.value)) yield { line, raw }
   }
-  if (values === 0) throw new NotImportable({ message: "the file holds an empty list" })
+  if (values === 0 && !isLive) throw new NotImportable({ message: "the file holds an empty list" })
 }

@@ -5,7 +5,11 @@
 import { Schema } from "effect"
 
 /** The file as a whole cannot be imported; `message` says what it seems to be and what to do. */
-export class NotImportable extends Schema.TaggedError<NotImportable>()("NotImportable", { message: Schema.String }) {}
+export class NotImportable extends Schema.TaggedError<NotImportable>()("NotImportable", {
+  message: Schema.String,
+  /** Set when it is a benchmark's data set, which `#shared/datasets/read-dataset` reads. */
+  dataset: Schema.optionalKey(Schema.Literals(["longmemeval", "locomo", "beam"]))
+}) {}
 
 /** Characters of one value at most: a conversation of a large export, or one line. */
 export const valueLimit = 128 * 1024 * 1024
@@ -122,8 +126,12 @@ async function* elements(source: AsyncGenerator<string>, start: string): AsyncGe
   if (!isDone) yield { place: place + 1, error: "the file ends in the middle of this element; it was cut off, get it again" }
 }
 
-/** Decides how the values are laid out by the first line, then gives them one by one. */
-export async function* readValues(chunks: Chunks): AsyncGenerator<PlacedValue & { readonly layout: Layout }> {
+/**
+ * Decides how the values are laid out by the first line, then gives them one by one.
+ *
+ * @param isLive what comes is still being written: empty is no error, and a first line that is no JSON is a bad line like any other
+ */
+export async function* readValues(chunks: Chunks, isLive = false): AsyncGenerator<PlacedValue & { readonly layout: Layout }> {
   const source = decoded(chunks)
   let head = ""
   for (;;) {
@@ -136,12 +144,20 @@ export async function* readValues(chunks: Chunks): AsyncGenerator<PlacedValue & 
   const blank = head.length - head.trimStart().length
   const startPlace = 1 + (head.slice(0, blank).match(/\n/g)?.length ?? 0)
   const begun = head.slice(blank)
-  if (begun === "") throw new NotImportable({ message: "the file is empty" })
+  if (begun === "") {
+    if (isLive) return
+    throw new NotImportable({ message: "the file is empty" })
+  }
   if (begun.startsWith("[")) {
     for await (const value of elements(source, begun)) yield { ...value, layout: "array" }
     return
   }
   if (!begun.startsWith("{")) {
+    // One bad line at the head of a good file costs that line alone.
+    if (isLive || /\n[ \t]*\{/.test(begun)) {
+      for await (const value of lines(source, begun, startPlace)) yield { ...value, layout: "lines" }
+      return
+    }
     throw new NotImportable({ message: `the file begins with ${JSON.stringify(begun.slice(0, 20))}, not with { or [; turns are read from JSON or JSONL` })
   }
   const firstLine = begun.split("\n", 1)[0]?.trim() ?? ""
