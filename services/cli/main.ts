@@ -5,6 +5,7 @@ import { Cause, Effect, Exit, Layer, Logger, References } from "effect"
 import { CliError, Command } from "effect/cli"
 import { root } from "./root.ts"
 import { evolutionCommands } from "./evolution.ts"
+import { demo } from "./demo.ts"
 import { memoryCommands } from "./memory.ts"
 import { operationCommands } from "./operation.ts"
 
@@ -23,14 +24,14 @@ const exitCode = (error: unknown): number => {
 }
 
 const program = root.pipe(
-  Command.withSubcommands([...memoryCommands, ...evolutionCommands, ...operationCommands]),
+  Command.withSubcommands([demo, ...memoryCommands, ...evolutionCommands, ...operationCommands]),
   Command.run({ version }),
   Effect.scoped,
   Effect.provide(Layer.mergeAll(
     NodeServices.layer,
     // stdout is data: whatever is logged goes to stderr.
     Logger.layer([Logger.withConsoleError(Logger.formatSimple)]),
-    Layer.succeed(References.MinimumLogLevel, process.env["METAMEM_LOG"] === "debug" ? "Debug" : "Warn")
+    Layer.succeed(References.MinimumLogLevel, "Warn")
   )),
   Effect.tapCause((cause) =>
     Effect.sync(() => {

@@ -8,6 +8,7 @@ import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { chosen } from "#shared/metamemory/random"
+import { settings as roleSettings } from "#shared/model/roles"
 import { presets, type RunRequest } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
@@ -198,7 +199,8 @@ export const train = Command.make(
       const data = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
       const read = (path: Option.Option<string>) => (Option.isSome(path) ? readDataset(path.value) : Effect.succeed(undefined))
       const [val, guard, test] = yield* Effect.all([read(input.val), read(input.guard), read(input.test)])
-      const preset = presets[Option.getOrElse(input.preset, () => (process.env["METAMEM_LLM_URL"] ?? process.env["METAMEM_ANSWER_URL"] ?? "") === "" ? "laptop" : "metamem")]
+      const cast = yield* roleSettings
+      const preset = presets[Option.getOrElse(input.preset, () => (cast.answer.urls.length === 0 ? "laptop" : "metamem"))]
       const parts = partsOf(data, { val, guard, test }, input.seed)
       const [firstTrain, ...train] = refs(parts.train)
       const [firstValidation, ...validation] = refs(parts.validation)

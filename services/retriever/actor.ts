@@ -2,7 +2,7 @@
  * The retriever: finds evidence, answers guided by the generation in force, and does the rollouts of runs. Live requests degrade within
  * their deadline and say so; jobs never degrade: they wait for the position their run pinned, search exactly, or fail.
  */
-import { randomUUID } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { hostname } from "node:os"
 import { Clock, Config, Effect, Layer, Result, Schedule, Schema } from "effect"
 import { makeEntity } from "#shared/actor/entity"
@@ -34,6 +34,7 @@ import {
   FeedbackRequest,
   type MemoriesReply,
   MemoriesRequest,
+  type PingReply,
   type RetrieveReply,
   RetrieveRequest,
   type RolloutData,
@@ -162,7 +163,11 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       const { at, behind, evidence } = yield* retrieve(request)
       const { generation, principles } = yield* principlesOf(request)
       const shown = principlesFor(request.question, principles)
-      const answerId = randomUUID()
+      // The same question, asked for the same moment with the same evidence and guidance, is the same answer: asking again records nothing new.
+      const answerId = createHash("sha256")
+        .update(JSON.stringify([request.tenant, request.user, request.question, at, evidenceHash(evidence), generation]))
+        .digest("hex")
+        .slice(0, 32)
       const left = Math.max(request.deadlineMs - ((yield* Clock.currentTimeMillis) - started), 50)
       const reply = evidence.length === 0
         ? undefined
@@ -310,7 +315,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           )
       }).pipe(Effect.forkScoped)
     }
-    yield* serve("ping", Schema.Unknown, () => Effect.succeed({}))
+    yield* serve("ping", Schema.Unknown, () => Effect.sync(() => ({ through: projection.through() }) satisfies PingReply))
     yield* serve("retrieve", RetrieveRequest, (request) => Effect.map(retrieve(request), ({ behind, evidence, latencyMs }) => ({ behind, evidence, latencyMs })))
     yield* serve("ask", AskRequest, ask)
     yield* serve("memories", MemoriesRequest, listMemories)

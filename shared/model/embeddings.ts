@@ -51,7 +51,7 @@ const cachedVectorsMax = 20_000
 const readModelFile = (dir: string, name: string) =>
   Effect.tryPromise({
     try: () => readFile(join(dir, name)),
-    catch: () => new EmbeddingError({ reason: "ModelMissing", message: `no ${name} in ${dir}; run \`npm run setup\` or set METAMEM_EMBEDDING_DIR to a folder with model.onnx and tokenizer.json` })
+    catch: () => new EmbeddingError({ reason: "ModelMissing", message: `no ${name} in ${dir}; run \`npm run setup\` or set METAMEM_MINILM_DIR to a folder with model.onnx and tokenizer.json` })
   })
 
 /** The model is refused unless a text's vector is the same alone and beside a longer one. */

@@ -49,7 +49,7 @@ export const runRequest = (all: ReadonlyArray<Question>, changed: Partial<RunReq
   }
   return {
     ...presets.laptop, datasetHash: "d", seed: 3, steps: 2, batch: 8, samples: 3,
-    train: part(0, 16), validation: part(16, 40), guard: part(40, 52), test: part(52, 54),
+    train: part(0, 16), validation: part(16, 91), guard: part(91, 115), test: part(115, 117),
     ...changed
   }
 }
@@ -74,7 +74,7 @@ const reader = Effect.gen(function*() {
           tags: { run: job.run, step: job.step }
         })
         return {
-          callKey: reply.key, evidenceHash: "", evidenceIds: [], usage: reply.usage, reused: reply.reused, abstained: isAbstention(reply.text), latencyMs: 0,
+          user: question.user, callKey: reply.key, evidenceHash: "", evidenceIds: [], usage: reply.usage, reused: reply.reused, abstained: isAbstention(reply.text), latencyMs: 0,
           features: { evidenceCount: 0, conversations: 0, spanDays: 0, answerWords: 1 }
         } satisfies RolloutData
       }).pipe(Effect.mapError((error) => (error._tag === "JobFailed" ? error : new JobFailed({ message: error.message, final: false }))))
