@@ -172,6 +172,10 @@ export const MemoriesReply = Schema.Struct({
 })
 export type MemoriesReply = typeof MemoriesReply.Type
 
+/** What a retriever answers when it is asked whether it runs: the sequence up to which its index has folded the memory log. */
+export const PingReply = Schema.Struct({ through: Schema.Int })
+export type PingReply = typeof PingReply.Type
+
 /** Waits until the index has folded the memory log up to a position. */
 export const AwaitRequest = Schema.Struct({ position: Schema.String, deadlineMs: Schema.Int })
 

@@ -1,0 +1,169 @@
+/**
+ * `metamem status`: how far each turn has come — received, searchable by words and by vectors, its facts extracted or given up — read
+ * from the log, and how much work stands before each actor.
+ */
+import { Effect, Option, Result, Schema, Stream } from "effect"
+import { Command, Flag } from "effect/cli"
+import { request } from "#shared/actor/requests"
+import type { Commit } from "#shared/eventlog/envelope"
+import type { UnreadableEvent } from "#shared/eventlog/event"
+import { EventLog } from "#shared/eventlog/event-log"
+import { attempt, Nats } from "#shared/eventlog/nats"
+import { memoryFilter, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { compressorCodec } from "#services/compressor/protocol"
+import { embedderCodec } from "#services/embedder/protocol"
+import { ingestorCodec } from "#services/ingestor/protocol"
+import { PingReply } from "#services/retriever/protocol"
+import { homeFolder, logLayer } from "./home.ts"
+import { storedCheckpoint } from "./index-commands.ts"
+import { emit, root, table } from "./root.ts"
+
+export interface TurnStatus {
+  readonly id: string
+  readonly user: string
+  readonly conversation: string
+  readonly time: string
+  /** In the log, on disk: always true of a turn that is listed. */
+  readonly received: boolean
+  readonly words: boolean
+  readonly vectors: boolean
+  /** Its segment has ended and was extracted, with or without a fact. */
+  readonly extracted: boolean
+  readonly failed: boolean
+  /** Why extraction was given up. */
+  readonly error?: string
+}
+
+interface TurnFacts {
+  readonly id: string
+  readonly user: string
+  readonly conversation: string
+  readonly time: string
+  readonly sequence: number
+}
+
+/** Collects what commits of a memory log say of each turn, in any order of actors. */
+export const turnFold = () => {
+  const turns: Array<TurnFacts> = []
+  /** Sequence of the commit that holds the vector. */
+  const embedded = new Map<string, number>()
+  const segments = new Map<string, ReadonlyArray<string>>()
+  const extracted = new Set<string>()
+  const failures = new Map<string, string>()
+  const add = (commit: Commit): Result.Result<void, UnreadableEvent> => {
+    const { actor, conversation, tenant, user } = parseMemorySubject(commit.subject)
+    const key = (id: string) => `${tenant}\n${user}\n${id}`
+    for (const stored of commit.events) {
+      if (actor === "ingestor") {
+        const event = ingestorCodec.decode(stored)
+        if (Result.isFailure(event)) return Result.fail(event.failure)
+        if (event.success._tag === "TurnsReceived") for (const { id, time } of event.success.turns) turns.push({ id, user, conversation, time, sequence: commit.sequence })
+      } else if (actor === "embedder") {
+        const event = embedderCodec.decode(stored)
+        if (Result.isFailure(event)) return Result.fail(event.failure)
+        for (const id of event.success.ids) if (!embedded.has(key(id))) embedded.set(key(id), commit.sequence)
+      } else if (actor === "compressor") {
+        const event = compressorCodec.decode(stored)
+        if (Result.isFailure(event)) return Result.fail(event.failure)
+        switch (event.success._tag) {
+          case "SegmentClosed":
+            segments.set(`${commit.subject}\n${event.success.segment}`, event.success.turns)
+            break
+          case "MemoriesRecorded":
+            for (const segment of event.success.segments) for (const id of segments.get(`${commit.subject}\n${segment}`) ?? []) extracted.add(key(id))
+            break
+          case "ExtractionFailed":
+            for (const id of event.success.turns) failures.set(key(id), event.success.error)
+            break
+        }
+      }
+    }
+    return Result.succeed(undefined)
+  }
+  /** @param words sequence up to which an index has folded the log */
+  const statuses = (tenant: string, words: number): ReadonlyArray<TurnStatus> =>
+    turns.map(({ conversation, id, sequence, time, user }) => {
+      const key = `${tenant}\n${user}\n${id}`
+      const isExtracted = extracted.has(key)
+      const error = isExtracted ? undefined : failures.get(key)
+      return {
+        id,
+        user,
+        conversation,
+        time,
+        received: true,
+        words: sequence <= words,
+        vectors: sequence <= words && (embedded.get(key) ?? Infinity) <= words,
+        extracted: isExtracted,
+        failed: error !== undefined,
+        ...(error === undefined ? {} : { error })
+      }
+    })
+  return { add, statuses }
+}
+
+export const totalsOf = (turns: ReadonlyArray<TurnStatus>) => {
+  const count = (name: "received" | "words" | "vectors" | "extracted" | "failed") => turns.filter((turn) => turn[name]).length
+  return { received: count("received"), words: count("words"), vectors: count("vectors"), extracted: count("extracted"), failed: count("failed") }
+}
+
+/** How far the index of a running retriever has come, else the one kept in the home. */
+const indexedThrough = Effect.gen(function*() {
+  const home = yield* homeFolder
+  const asked = yield* request(requestSubject("retriever", "ping"), {}, 2_000).pipe(
+    Effect.flatMap(Schema.decodeUnknownEffect(PingReply)),
+    Effect.map(({ through }) => ({ through, running: true })),
+    Effect.option
+  )
+  return Option.isSome(asked) ? asked.value : { through: yield* storedCheckpoint(home), running: false }
+})
+
+/** Work that stands before each actor: signals and jobs not yet done, and how far the index is behind the log. */
+const lags = (through: number) =>
+  Effect.gen(function*() {
+    const { jsm } = yield* Nats
+    const log = yield* EventLog
+    const consumers = yield* Effect.forEach(["MEMORY", "WORK"] as const, (stream) => attempt(`list the consumers of ${stream}`, () => jsm.consumers.list(stream).next()))
+    const pending = consumers.flat().filter(({ config }) => config.durable_name !== undefined).map((info) => [info.name, info.num_pending + info.num_ack_pending] as const)
+    return { ...Object.fromEntries(pending), index: Math.max(0, (yield* log.head("MEMORY")) - through) } as Readonly<Record<string, number>>
+  })
+
+const mark = (is: boolean): string => (is ? "yes" : "-")
+
+export const status = Command.make(
+  "status",
+  {
+    user: Flag.String("user").pipe(Flag.withDescription("Only this user's turns; without it, everybody's and the work that stands before each actor"), Flag.optional),
+    conversation: Flag.String("conversation").pipe(Flag.withDescription("Only this conversation"), Flag.optional),
+    failed: Flag.Boolean("failed").pipe(Flag.withDescription("Only turns whose extraction was given up"), Flag.withDefault(false))
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const log = yield* EventLog
+      const { running, through } = yield* indexedThrough
+      const fold = turnFold()
+      const filter = memoryFilter({
+        tenant,
+        ...(Option.isSome(input.user) ? { user: input.user.value } : {}),
+        ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {})
+      })
+      yield* Stream.runForEach(log.read([filter]), (commit) => Effect.fromResult(fold.add(commit)))
+      const all = fold.statuses(tenant, through)
+      const turns = input.failed ? all.filter(({ failed }) => failed) : all
+      const result = { turns, totals: totalsOf(all), ...(Option.isSome(input.user) ? {} : { lags: yield* lags(through) }) }
+      yield* emit(result, ({ lags, totals, turns }) =>
+        [
+          ...(Option.isNone(input.user) && !input.failed ? [] : [
+            table([
+              ["turn", "conversation", "time", "words", "vectors", "facts", "failed"],
+              ...turns.slice(-200).map((turn) => [turn.id.slice(0, 12), turn.conversation, turn.time.slice(0, 16).replace("T", " "), mark(turn.words), mark(turn.vectors), mark(turn.extracted), turn.error?.slice(0, 80) ?? "-"])
+            ]),
+            ...(turns.length > 200 ? [`… and ${turns.length - 200} earlier ones; --json shows all`] : [])
+          ]),
+          `${totals.received} turns received, ${totals.words} searchable by words, ${totals.vectors} by vectors, ${totals.extracted} with facts extracted, ${totals.failed} failed`,
+          ...(lags === undefined ? [] : [`waiting: ${Object.entries(lags).map(([name, count]) => `${name} ${count}`).join(", ")}`]),
+          ...(running ? [] : ["no retriever runs: what the index on disk does not hold yet is searchable as soon as one starts"])
+        ].join("\n"))
+    }).pipe(Effect.provide(logLayer))
+).pipe(Command.withDescription("Say per turn what is received, searchable, extracted or failed, and what waits"))
