@@ -29,6 +29,8 @@ const rawOf = (message: StoredMsg | JsMsg, time: string): RawMessage => ({
 /** Passing failures are retried with the same message id this long; a leader change takes about 6 s. */
 const retryBudgetMs = 20_000
 const batchSize = 1_000
+/** Bytes under way to a reader at most; more than one message may have, and counted in bytes because commits differ a thousandfold. */
+const readAheadBytes = 2 * maxMessageBytes
 
 export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
   EventLog,
@@ -147,18 +149,17 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
             ),
             (consumer) => Effect.promise(() => consumer.delete().catch(() => false))
           )
-          if (!live) {
-            const pending = yield* attemptRead("read pending count", () => consumer.info())
-            if (pending.num_pending === 0) return Stream.empty
-          }
+          const there = live ? Infinity : (yield* attemptRead("read pending count", () => consumer.info())).num_pending
+          if (there === 0) return Stream.empty
           const messages = yield* Effect.acquireRelease(
-            attempt(`read ${filters.join(", ")}`, () => consumer.consume({ max_messages: 2_000 })),
+            attempt(`read ${filters.join(", ")}`, () => consumer.consume({ max_bytes: readAheadBytes })),
             (messages) => Effect.promise(() => messages.close().then(() => undefined, () => undefined))
           )
           const decoded = Stream.fromAsyncIterable(messages, (error) => new LogUnavailable({ operation: "read", message: String(error) })).pipe(
             Stream.map((message) => ({ raw: rawOf(message, message.time.toISOString()), pending: message.info.pending }))
           )
-          return (live ? decoded : Stream.takeUntil(decoded, ({ pending }) => pending === 0)).pipe(Stream.map(({ raw }) => raw))
+          // What others append or purge in the meantime neither keeps a read going nor makes it wait.
+          return (live ? decoded : decoded.pipe(Stream.take(there), Stream.takeUntil(({ pending }) => pending === 0))).pipe(Stream.map(({ raw }) => raw))
         })
       )
 
