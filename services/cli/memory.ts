@@ -1,15 +1,20 @@
-/** Commands about one user's memories: `ask`, `memories list|forget|restore`, `feedback`. */
+/** Commands about one user's memories: `ask`, `memories list|show|history|forget|restore`, `feedback`. */
 import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
+import { EventLog } from "#shared/eventlog/event-log"
+import { formatPosition } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { normaliseTime } from "#shared/domain/time"
 import { AskReply, MemoriesReply } from "#services/retriever/protocol"
 import { build } from "./build.ts"
 import { withActors } from "./home.ts"
+import { findMemory, history, show } from "./history.ts"
 import { ingest } from "./ingest.ts"
+import { reconcile } from "./reconcile.ts"
 import { replayRun } from "./runs.ts"
-import { CommandFailed, emit, orUndefined, root, table, WrongUsage } from "./root.ts"
+import { emit, root, table, WrongUsage } from "./root.ts"
+import { status } from "./status.ts"
 
 const user = Flag.String("user").pipe(Flag.withDescription("Whose memory"))
 const time = (name: string, what: string) => Flag.String(name).pipe(Flag.withDescription(what), Flag.optional)
@@ -78,13 +83,6 @@ const ask = Command.make(
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("Answer a question from a user's memories"))
 
-const listMemories = (tenant: string, of: { readonly user: string; readonly conversation?: string | undefined; readonly limit: number }) =>
-  request(
-    requestSubject("retriever", "memories"),
-    { tenant, user: of.user, limit: of.limit, ...(of.conversation === undefined ? {} : { conversation: of.conversation }) },
-    30_000
-  ).pipe(Effect.flatMap(decodeMemories))
-
 const list = Command.make(
   "list",
   {
@@ -96,8 +94,18 @@ const list = Command.make(
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
-      const { memories } = yield* listMemories(tenant, { user: input.user, conversation: orUndefined(input.conversation), limit: 100_000 })
-      const shown = memories.filter(({ kind }) => Option.isNone(input.kind) || kind === input.kind.value).slice(0, input.limit)
+      const { memories: shown } = yield* request(
+        requestSubject("retriever", "memories"),
+        {
+          tenant,
+          user: input.user,
+          limit: input.limit,
+          after: formatPosition({ log: "memory", sequence: yield* (yield* EventLog).head("MEMORY") }),
+          ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {}),
+          ...(Option.isSome(input.kind) ? { kinds: [input.kind.value] } : {})
+        },
+        30_000
+      ).pipe(Effect.flatMap(decodeMemories))
       yield* emit({ memories: shown }, () =>
         shown.length === 0
           ? `nothing is remembered of ${input.user}`
@@ -110,24 +118,27 @@ const change = (name: "forget" | "restore", tag: "Forget" | "Restore", descripti
   Command.make(name, { memory: Argument.String("memory").pipe(Argument.withDescription("Id of the memory, or how it begins")), user }, (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
-      const { memories } = yield* listMemories(tenant, { user: input.user, limit: 1_000_000 })
-      const found = memories.filter(({ id }) => id.startsWith(input.memory))
-      const [memory, another] = found
-      if (memory === undefined) return yield* new CommandFailed({ message: `no memory of ${input.user} begins with ${input.memory}; \`metamem memories list\` shows them` })
-      if (another !== undefined) return yield* new CommandFailed({ message: `${found.length} memories begin with ${input.memory}; give more of the id` })
-      const reply = yield* request(
-        requestSubject("compressor", "change"),
-        { tenant, user: input.user, conversation: memory.conversation, cause: `${name} ${memory.id} ${crypto.randomUUID()}`, command: { _tag: tag, memory: memory.id } },
-        10_000
-      )
-      yield* emit({ memory: memory.id, changed: (reply as { changed: boolean }).changed }, ({ changed }) =>
+      const { memory, replacer } = yield* findMemory(input.user, input.memory)
+      // A replacement stands in the conversation of what replaced it, and is taken back there.
+      let isChanged = false
+      for (const conversation of new Set([memory.conversation, ...(tag === "Restore" && replacer !== undefined ? [replacer.conversation] : [])])) {
+        const reply = yield* request(
+          requestSubject("compressor", "change"),
+          { tenant, user: input.user, conversation, cause: `${name} ${memory.id} ${crypto.randomUUID()}`, command: { _tag: tag, memory: memory.id } },
+          10_000
+        )
+        isChanged ||= (reply as { changed: boolean }).changed
+      }
+      yield* emit({ memory: memory.id, changed: isChanged }, ({ changed }) =>
         changed ? `${memory.id} is ${name === "forget" ? "left out of evidence from here on; `metamem memories restore` takes it back" : "back"}` : "nothing to change")
-    }).pipe(withActors(["retriever", "compressor"]))).pipe(Command.withDescription(description))
+    }).pipe(withActors(["compressor"]))).pipe(Command.withDescription(description))
 
 const memories = Command.make("memories").pipe(
-  Command.withDescription("List, forget and restore memories"),
+  Command.withDescription("List, show, forget and restore memories"),
   Command.withSubcommands([
     list,
+    show,
+    history,
     change("forget", "Forget", "Leave a memory out of evidence"),
     change("restore", "Restore", "Take a forgotten or superseded memory back")
   ])
@@ -149,4 +160,4 @@ const feedback = Command.make(
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("Say whether an answer was right"))
 
-export const memoryCommands = [ingest, build, ask, memories, feedback] as const
+export const memoryCommands = [ingest, build, ask, memories, feedback, status, reconcile] as const

@@ -4,7 +4,6 @@
  */
 import { createHash } from "node:crypto"
 import { Config, Effect, Layer, Result } from "effect"
-import { countTokens } from "gpt-tokenizer/encoding/o200k_base"
 import { type EntityError, makeEntity } from "#shared/actor/entity"
 import type { Leases } from "#shared/actor/lease"
 import { RequestRefused, respond } from "#shared/actor/requests"
@@ -15,11 +14,13 @@ import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
 import type { Models } from "#shared/model/models"
+import { tokensOf } from "#shared/model/tokens"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { behaviour } from "./behaviour.ts"
 import { extractorOf, settings as extractionSettings } from "./extraction.ts"
 import { flushSegmenter, initialSegmenter, pushTurn, type Segment, type SegmenterState } from "./construction/segmenter.ts"
-import { type CompressorEvent, decodeChangeRequest } from "./protocol.ts"
+import { type CompressorEvent, decodeChangeRequest, decodeReconcileRequest } from "./protocol.ts"
+import { makeReconciler } from "./reconcile.ts"
 
 export const settings = Config.all({
   /** Conversations worked on at once. */
@@ -49,6 +50,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const log = yield* EventLog
     const extract = yield* extractorOf(yield* extractionSettings)
     const conversations = yield* makeEntity(behaviour, 2_000)
+    const reconcile = yield* makeReconciler(conversations)
     const segmented = new Map<string, Segmented>()
 
     /** Segments that end between the cached place and the minimum, in order. */
@@ -62,7 +64,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           if (Result.isFailure(event)) return yield* event.failure
           const steps = event.success._tag === "TurnsReceived"
             ? event.success.turns.map((turn) => {
-              const step = pushTurn(state, { ...turn, tokens: countTokens(turn.text, { allowedSpecial: "all" }) })
+              const step = pushTurn(state, { ...turn, tokens: tokensOf(turn.text) })
               state = step.state
               return step
             })
@@ -144,6 +146,17 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           )
           return { changed: fresh, position: folded.sequence }
         })
+    }).pipe(Effect.forkScoped)
+
+    yield* respond<RequestRefused | LogUnavailable, never>({
+      subject: requestSubject("compressor", "reconcile"),
+      queue: "compressor",
+      concurrency: 2,
+      handle: (payload) =>
+        decodeReconcileRequest(payload).pipe(
+          Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: error.message })),
+          Effect.flatMap((request) => reconcile(request).pipe(Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: error.message }))))
+        )
     }).pipe(Effect.forkScoped)
   })
 )

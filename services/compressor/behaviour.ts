@@ -46,6 +46,15 @@ export const behaviour: Behaviour<CompressorState, CompressorCommand, Compressor
           return Result.fail(new UnknownMemory({ memory: command.memory, message: "a memory cannot replace itself" }))
         }
         return Result.succeed([{ _tag: "MemorySuperseded", memory: command.memory, by: command.by, reason: command.reason }])
+      case "Merge": {
+        const { call, extractor, memory, reason, replaces, template } = command
+        if (state.memories.has(memory.id)) return Result.succeed([])
+        if (replaces.includes(memory.id)) return Result.fail(new UnknownMemory({ memory: memory.id, message: "a memory cannot replace itself" }))
+        return Result.succeed([
+          { _tag: "MemoriesRecorded", segments: [`merged ${memory.id}`], memories: [memory], extractor, template, ...(call === undefined ? {} : { call }) },
+          ...replaces.map((replaced): CompressorEvent => ({ _tag: "MemorySuperseded", memory: replaced, by: memory.id, reason }))
+        ])
+      }
       case "Forget":
         return Result.succeed(state.forgotten.has(command.memory) ? [] : [{ _tag: "MemoryForgotten", memory: command.memory }])
       case "Restore":

@@ -64,6 +64,16 @@ export class UnknownMemory extends Schema.TaggedError<UnknownMemory>()("UnknownM
 export type CompressorCommand =
   | { readonly _tag: "RecordExtraction"; readonly events: ReadonlyArray<CompressorEvent> }
   | { readonly _tag: "Supersede"; readonly memory: string; readonly by: string; readonly reason: string }
+  /** One memory in place of several wordings of it; its text is new and gets a vector of its own. */
+  | {
+    readonly _tag: "Merge"
+    readonly memory: Memory
+    readonly replaces: ReadonlyArray<string>
+    readonly extractor: string
+    readonly template: string
+    readonly reason: string
+    readonly call: string | undefined
+  }
   | { readonly _tag: "Forget"; readonly memory: string }
   | { readonly _tag: "Restore"; readonly memory: string }
 
@@ -81,3 +91,43 @@ export const ChangeRequest = Schema.Struct({
   ])
 })
 export const decodeChangeRequest = Schema.decodeUnknownEffect(ChangeRequest)
+
+/** A fact of a user with the conversation it stands in, as one side of a pair. */
+export const PairedFact = Schema.Struct({ ...Memory.fields, conversation: Schema.NonEmptyString })
+export type PairedFact = typeof PairedFact.Type
+
+/** Two facts of one user that may be about the same thing. `earlier` is older by time, then by id. */
+export const FactPair = Schema.Struct({ earlier: PairedFact, later: PairedFact, cosine: Schema.Finite })
+export type FactPair = typeof FactPair.Type
+
+/** Pairs to be decided; all pairs about one earlier fact come in one request, so that the latest word about it wins. */
+export const ReconcileRequest = Schema.Struct({
+  tenant: Schema.NonEmptyString,
+  user: Schema.NonEmptyString,
+  pairs: Schema.Array(FactPair).check(Schema.isMaxLength(1_000)),
+  /** Decide and tell, record nothing. */
+  dryRun: Schema.Boolean
+})
+export type ReconcileRequest = typeof ReconcileRequest.Type
+export const decodeReconcileRequest = Schema.decodeUnknownEffect(ReconcileRequest)
+
+export const ReconcileReply = Schema.Struct({
+  /** Pairs as decided. `failed` = the model could not be asked or did not answer; such a pair stays as it is and may be asked again. */
+  counts: Schema.Struct({ keep: Schema.Int, supersede: Schema.Int, merge: Schema.Int, failed: Schema.Int }),
+  /** What was recorded, or would be. */
+  changes: Schema.Array(
+    Schema.Struct({
+      action: Schema.Literals(["supersede", "merge"]),
+      /** Facts left out of evidence from here on. */
+      replaced: Schema.Array(Schema.String),
+      /** The fact that stands for them. */
+      by: Schema.String,
+      text: Schema.String,
+      reason: Schema.String,
+      /** False when it had been recorded before, also if a person took it back since. */
+      fresh: Schema.Boolean
+    })
+  ),
+  errors: Schema.Array(Schema.String)
+})
+export type ReconcileReply = typeof ReconcileReply.Type

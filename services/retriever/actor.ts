@@ -25,12 +25,14 @@ import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
 import { answer, evidenceHash, settings as answerSettings } from "./answering.ts"
 import { behaviour } from "./behaviour.ts"
+import { candidatesOf } from "./candidates.ts"
 import { indexUser, runProjection } from "./projection.ts"
 import {
   answersConversation,
   type AskReply,
   AskRequest,
   AwaitRequest,
+  CandidatesRequest,
   FeedbackRequest,
   type MemoriesReply,
   MemoriesRequest,
@@ -320,6 +322,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     yield* serve("ask", AskRequest, ask)
     yield* serve("memories", MemoriesRequest, listMemories)
     yield* serve("rollout", RolloutRequest, rollout)
+    yield* serve("candidates", CandidatesRequest, ({ after, count, from, tenant, user }) =>
+      Effect.andThen(waitFor(after, 30_000), candidatesOf(index, indexUser(tenant, user), from, count)))
     yield* serve("await", AwaitRequest, ({ deadlineMs, position }) =>
       Effect.gen(function*() {
         const behind = yield* waitFor(position, deadlineMs)

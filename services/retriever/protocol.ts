@@ -6,6 +6,7 @@ import { MemoryKind } from "#shared/domain/memory"
 import { IsoTime } from "#shared/domain/turn"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 import { Usage } from "#shared/model/call"
+import { FactPair } from "#services/compressor/protocol"
 
 /** A live answer. It is never extracted from: recalled text must not become memory again. */
 export const AnswerGiven = defineEvent("AnswerGiven", {
@@ -178,6 +179,25 @@ export type PingReply = typeof PingReply.Type
 
 /** Waits until the index has folded the memory log up to a position. */
 export const AwaitRequest = Schema.Struct({ position: Schema.String, deadlineMs: Schema.Int })
+
+/** Pairs of one user's facts that may be about the same thing, for some of the facts as the later side: `count` of them from `from` on. */
+export const CandidatesRequest = Schema.Struct({
+  tenant: Schema.NonEmptyString,
+  user: Schema.NonEmptyString,
+  after: Schema.optionalKey(Schema.String),
+  from: Schema.Int,
+  count: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))
+})
+export const CandidatesReply = Schema.Struct({
+  pairs: Schema.Array(FactPair),
+  /** Facts that stand, over all pages. */
+  facts: Schema.Int,
+  /** Of this page, facts that have no vector yet and were left out. */
+  withoutVector: Schema.Int,
+  /** Where the next page begins; absent on the last. */
+  next: Schema.optionalKey(Schema.Int)
+})
+export type CandidatesReply = typeof CandidatesReply.Type
 
 /** A rollout asked for directly, by evaluation and inference; its reply is kept like a job's, so asking again costs nothing. */
 export const RolloutRequest = Schema.Struct({ tenant: Schema.NonEmptyString, run: Schema.String, step: Schema.Int, input: RolloutInput })

@@ -126,19 +126,21 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
         if (Result.isFailure(decision)) return yield* Effect.fail(decision.failure)
         const events = decision.success
         if (addsNothing) return { folded, events, fresh: false } satisfies Executed<State, Event>
+        // Every commit carries the water mark on, so that the last one alone tells how far the work for this entity has come.
+        const inputThrough = Math.max(folded.inputThrough, execution.inputThrough ?? 0)
         const outcome = yield* Effect.result(
-          log.append({ ...execution, subject, events: events.map((event) => behaviour.codec.encode(event)) }, folded.sequence, folded.checksum)
+          log.append({ ...execution, inputThrough, subject, events: events.map((event) => behaviour.codec.encode(event)) }, folded.sequence, folded.checksum)
         )
         if (Result.isSuccess(outcome)) {
           if (outcome.success.already) return { folded: yield* refresh(subject, outcome.success.sequence), events: [], fresh: false } satisfies Executed<State, Event>
-          const place = { id, sequence: outcome.success.sequence, cause: execution.cause, inputThrough: execution.inputThrough ?? 0, binary: execution.binary ?? new Uint8Array(0) }
+          const place = { id, sequence: outcome.success.sequence, cause: execution.cause, inputThrough, binary: execution.binary ?? new Uint8Array(0) }
           // Should evolve break, no half-folded state may stay behind.
           cache.delete(subject)
           const next = remember(subject, {
             state: events.reduce((state, event) => behaviour.evolve(state, event, place), folded.state),
             sequence: outcome.success.sequence,
             checksum: outcome.success.checksum,
-            inputThrough: Math.max(folded.inputThrough, execution.inputThrough ?? 0),
+            inputThrough,
             commitIds: (folded.commitIds as Set<string>).add(id)
           })
           return { folded: next, events, fresh: true } satisfies Executed<State, Event>

@@ -10,6 +10,8 @@ import { queryTerms, WordIndex } from "./word-index.ts"
 /** A memory with where in the memory log it came to stand. */
 export interface IndexedMemory extends StoredMemory {
   readonly sequence: number
+  /** Was replaced or forgotten once and taken back; known of memories asked for by id. */
+  readonly restored?: boolean
 }
 
 /** Which memories a search may find. All given conditions hold together; superseded memories are left out as of the same point. */
@@ -186,8 +188,10 @@ export class UserIndex {
 
   get(id: string): IndexedMemory | undefined {
     const memory = this.#memory(id)
+    const past = this.#superseded.get(id)
+    if (memory === undefined || past === undefined) return memory
     const by = this.supersededBy(id)
-    return memory === undefined || by === undefined ? memory : { ...memory, supersededBy: by }
+    return { ...memory, ...(by === undefined ? {} : { supersededBy: by }), ...(past.some(({ until }) => until !== Infinity) ? { restored: true } : {}) }
   }
 
   view(filter: Filter = {}): UserView {

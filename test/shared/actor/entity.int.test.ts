@@ -41,6 +41,13 @@ it("the same cause decided twice is one commit, in one process and in two", Effe
   assert.equal((yield* two.load(a)).state.numbers, [1, 2])
 }))
 
+it("a commit about something else carries the water mark on", Effect.gen(function*() {
+  const entity = yield* makeEntity(tally)
+  yield* entity.execute(a, collect(1), { cause: "1", inputThrough: 7 })
+  yield* entity.execute(a, collect(2), { cause: "2" })
+  assert.is((yield* (yield* EventLog).last(a))?.inputThrough, 7)
+}))
+
 it("a decision that covers no new input adds nothing", Effect.gen(function*() {
   const entity = yield* makeEntity(tally)
   yield* entity.execute(a, collect(1), { cause: "1", inputThrough: 5 })

@@ -1,6 +1,6 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { candidatePairs, candidatesPerMemory, isOlder, type PairMember, settlePairs } from "#services/compressor/construction/reconcile-pairs"
+import { candidatePairs, candidatesPerMemory, isOlder, type PairMember, settlePairs } from "#shared/domain/reconcile-pairs"
 import { featureNames, featuresOf, statementOf } from "#services/compressor/construction/reconcile-features"
 import { decideReconcile, type ReconcileAction } from "#services/compressor/construction/reconcile-rules"
 

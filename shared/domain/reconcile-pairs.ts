@@ -2,13 +2,14 @@
  * Which pairs of memories are worth a decision, and what becomes of several decisions about one memory. Order is strict (time, then id),
  * so that two near-duplicates can never each replace the other.
  */
-import type { ReconcileAction } from "./reconcile-rules.ts"
 
 export interface PairMember {
   readonly id: string
   readonly kind: "turn" | "fact"
   readonly time: string
   readonly supersededBy?: string
+  /** Was taken back after it had been replaced: a person's word, which is not decided over again. */
+  readonly restored?: boolean
 }
 
 /** A memory and its cosine to the one asked about. */
@@ -37,7 +38,7 @@ export const candidatePairs = <Member extends PairMember>(later: Member, neighbo
     ? []
     : neighbours
       .filter(({ memory, cosine }) =>
-        memory.kind === "fact" && memory.supersededBy === undefined && memory.id !== later.id && cosine >= candidateCosineMin && isOlder(memory, later))
+        memory.kind === "fact" && memory.supersededBy === undefined && memory.restored !== true && memory.id !== later.id && cosine >= candidateCosineMin && isOlder(memory, later))
       .toSorted((a, b) => b.cosine - a.cosine || (a.memory.id < b.memory.id ? -1 : 1))
       .slice(0, candidatesPerMemory)
       .map(({ memory, cosine }) => ({ earlier: memory, later, cosine }))
@@ -45,7 +46,7 @@ export const candidatePairs = <Member extends PairMember>(later: Member, neighbo
 export interface DecidedPair<Member extends PairMember> {
   readonly earlier: Member
   readonly later: Member
-  readonly action: ReconcileAction
+  readonly action: "keep" | "supersede" | "merge"
 }
 
 /**
