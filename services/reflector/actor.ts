@@ -76,23 +76,25 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const reflector: ReflectorKind = set.reflector === "auto" ? (isRemote("reflect") ? "model" : "rules") : set.reflector
 
     /** Holds the run's lease and drives it; ends when it is over, held elsewhere, or lost. */
-    const hold = (subject: string) =>
-      Effect.gen(function*() {
-        const address = runOf(subject)
-        const token = randomUUID()
-        const lease = yield* leases.acquire(leaseSubject("reflector", `${address.tenant}/${address.run}`), token)
-        if (lease === undefined) return
-        const own: Progress = { done: 0, expected: 0, failed: 0 }
-        progress.set(subject, own)
-        const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.as(false))
-        const finished = yield* drive(runs, address, own).pipe(
-          Effect.provideService(EventLog, log),
-          Effect.provideService(Nats, nats),
-          Effect.raceFirst(lost),
-          Effect.ensuring(Effect.andThen(Effect.sync(() => progress.delete(subject)), leases.release(lease)))
-        )
-        if (finished) over.add(subject)
-      }).pipe(Effect.catch((error) => Effect.logWarning(`the run ${subject} stands still: ${error.message}`)))
+    const hold = (subject: string) => {
+      const address = runOf(subject)
+      return Effect.acquireUseRelease(
+        leases.acquire(leaseSubject("reflector", `${address.tenant}/${address.run}`), randomUUID()),
+        (lease) =>
+          Effect.gen(function*() {
+            if (lease === undefined) return
+            const own: Progress = { done: 0, expected: 0, failed: 0 }
+            progress.set(subject, own)
+            const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.as(false))
+            const finished = yield* drive(runs, address, own).pipe(Effect.provideService(EventLog, log), Effect.provideService(Nats, nats), Effect.raceFirst(lost))
+            if (finished) over.add(subject)
+          }),
+        (lease) =>
+          lease === undefined
+            ? Effect.void
+            : Effect.andThen(Effect.sync(() => progress.delete(subject)), leases.release(lease))
+      ).pipe(Effect.catch((error) => Effect.logWarning(`the run ${subject} stands still: ${error.message}`)))
+    }
 
     const pickUp = (subject: string) =>
       Effect.gen(function*() {

@@ -218,6 +218,8 @@ export const attemptsOf = (state: RunState, step: number, question: string): Rea
 
 export interface CostRow {
   readonly step: number
+  /** `training` and `gate` answers and judgements, those of the `guard` test, or `learning` from them. */
+  readonly purpose: "training" | "gate" | "guard" | "learning"
   readonly kind: string
   /** Jobs settled, and of them failed. */
   readonly jobs: number
@@ -228,6 +230,9 @@ export interface CostRow {
   readonly promptTokens: number
   readonly completionTokens: number
 }
+
+const purposeOf = (kind: string, key: string): CostRow["purpose"] =>
+  kind !== "rollout" && kind !== "judgement" ? "learning" : key.startsWith(`${trainingArm}_`) ? "training" : /^g\d+_/.test(key) ? "guard" : "gate"
 
 const Spent = Schema.Struct({ promptTokens: Schema.Int, completionTokens: Schema.Int, reused: Schema.Int, calls: Schema.Array(Schema.String) })
 const decodeSpent = Schema.decodeUnknownOption(Spent)
@@ -241,10 +246,11 @@ export const makeCost = () => {
     add: (commit: Commit): void => {
       const read = readResult(commit)
       if (read === undefined) return
-      const { result: { data, kind, status }, step } = read
-      const key = `${step}/${kind}`
-      const row = rows.get(key) ?? { step, kind, jobs: 0, failed: 0, calls: 0, reused: 0, promptTokens: 0, completionTokens: 0 }
-      rows.set(key, row)
+      const { result: { data, key, kind, status }, step } = read
+      const purpose = purposeOf(kind, key)
+      const place = `${step}/${purpose}/${kind}`
+      const row = rows.get(place) ?? { step, purpose, kind, jobs: 0, failed: 0, calls: 0, reused: 0, promptTokens: 0, completionTokens: 0 }
+      rows.set(place, row)
       row.jobs += 1
       if (status === "failed") row.failed += 1
       const rollout = kind === "rollout" ? Option.getOrUndefined(decodeRollout(data)) : undefined
@@ -260,6 +266,6 @@ export const makeCost = () => {
         row.completionTokens += spent.completionTokens
       }
     },
-    rows: (): ReadonlyArray<CostRow> => [...rows.values()].sort((a, b) => a.step - b.step || (a.kind < b.kind ? -1 : 1))
+    rows: (): ReadonlyArray<CostRow> => [...rows.values()].sort((a, b) => a.step - b.step || (`${a.purpose}/${a.kind}` < `${b.purpose}/${b.kind}` ? -1 : 1))
   }
 }

@@ -96,7 +96,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
     const arrivals = yield* Stream.toQueue(log.follow([resultFilter(address), subject], { after: seen }), { capacity: waitingMax })
 
     // Whoever drove before may have published all of this; a number of its own passes the duplicate window.
-    let dispatch = Math.floor((yield* Clock.currentTimeMillis) / 1_000)
+    let dispatch = yield* Clock.currentTimeMillis
     let published = new Set<string>()
     let planned: ReadonlyArray<RunJob> = []
     let plannedFor: unknown
@@ -141,7 +141,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
     while (!(yield* advance())) {
       const arrived = yield* Queue.takeAll(arrivals).pipe(Effect.catchIf(Cause.isDone, () => ended), Effect.timeoutOption(waitMs))
       if (arrived._tag === "None") {
-        dispatch = Math.floor((yield* Clock.currentTimeMillis) / 1_000)
+        dispatch = yield* Clock.currentTimeMillis
         published = new Set()
         waitMs *= 2
         continue

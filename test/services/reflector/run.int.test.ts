@@ -1,12 +1,14 @@
-import { Effect, type Scope } from "effect"
+import { Effect, Fiber, Layer, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { makeEntity } from "#shared/actor/entity"
+import { Leases } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
-import type { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
-import { adoptedSubject, requestSubject } from "#shared/eventlog/subjects"
-import { EventLog as Log } from "#shared/eventlog/event-log"
-import { Layer } from "effect"
+import { adoptedSubject, leaseSubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { EventLog } from "#shared/eventlog/event-log"
+import { behaviour } from "#services/reflector/behaviour"
+import { drive } from "#services/reflector/driver"
 import { generationsOf, replayGeneration } from "#services/reflector/analysis"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
@@ -26,7 +28,7 @@ const it = (name: string, settings: Readonly<Record<string, string>>, body: () =
           yield* Layer.build(Layer.mergeAll(workers, reflector))
           yield* answering("evaluator")
           yield* answering("reflector")
-          yield* register(questions(54))
+          yield* register(questions(117))
           yield* body()
         }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
       }),
@@ -35,7 +37,8 @@ const it = (name: string, settings: Readonly<Record<string, string>>, body: () =
 
 it("rules and the lexical judge: a run is opened, driven to its end, replayed and verified without a model", { METAMEM_JUDGE: "lexical", METAMEM_REFLECTOR: "rules" }, () =>
   Effect.gen(function*() {
-    const opened = yield* openRun("a", runRequest(questions(54)))
+    const small = runRequest(questions(117), { validation: part(16, 40) })
+    const opened = yield* openRun("a", small)
     assert.is((opened as { judge: string }).judge, "lexical")
     yield* finished("a")
     const state = yield* stateOf("a")
@@ -44,7 +47,7 @@ it("rules and the lexical judge: a run is opened, driven to its end, replayed an
     const verified = yield* verification("a")
     assert.equal({ differing: verified.differing, missing: verified.missing, extra: verified.extra }, { differing: [], missing: [], extra: [] })
     assert.ok(verified.decisions >= 5)
-    const refused = yield* Effect.flip(openRun("a", runRequest(questions(54), { seed: 4 })))
+    const refused = yield* Effect.flip(openRun("a", { ...small, seed: 4 }))
     assert.match(String(refused), /seed/)
     const status = yield* request(requestSubject("reflector", "status"), { tenant: "t", run: "a" }, 2_000)
     assert.is((status as { stage: string }).stage, "finished")
@@ -52,7 +55,7 @@ it("rules and the lexical judge: a run is opened, driven to its end, replayed an
 
 it("model judge and model reflector: generations are sealed with lineage, one is adopted", {}, () =>
   Effect.gen(function*() {
-    yield* openRun("b", runRequest(questions(54), { steps: 3 }))
+    yield* openRun("b", runRequest(questions(117), { steps: 3 }))
     yield* finished("b")
     const state = yield* stateOf("b")
     const { generations } = generationsOf(state)
@@ -63,11 +66,105 @@ it("model judge and model reflector: generations are sealed with lineage, one is
     const n = generations.length - 1
     yield* request(requestSubject("reflector", "adopt"), { tenant: "t", run: "b", generation: n }, 2_000)
     yield* request(requestSubject("reflector", "adopt"), { tenant: "t", run: "b", generation: n }, 2_000)
-    const log = yield* Log
+    const log = yield* EventLog
     assert.is((yield* log.load(adoptedSubject("t"))).length, 1)
     const refused = yield* Effect.flip(request(requestSubject("reflector", "adopt"), { tenant: "t", run: "b", generation: 77 }, 2_000))
     assert.match(String(refused), /no 77/)
-    console.log(state.operations.map(({ decision, scope, after, sources }) => [decision, scope, after?.text, sources.length]))
+    const accepted = state.operations.filter(({ decision }) => decision === "accepted")
+    assert.ok(accepted.length > 0 && accepted.every(({ sources }) => sources.length > 0), "every operation names the questions it came from")
   }))
+
+const part = (from: number, to: number) => {
+  const [first, ...more] = questions(117).slice(from, to).map(({ id, user }) => ({ id, user }))
+  if (first === undefined) throw new RangeError("a part needs a question")
+  return [first, ...more] as const
+}
+
+/** Hashes of a run's generations. */
+const hashes = (run: string) => Effect.map(stateOf(run), ({ generations }) => generations.map(({ hash }) => hash))
+
+/** A server, the scripted model and the workers, without a reflector. */
+const stage = <A, E>(body: (url: string) => Effect.Effect<A, E, EventLog | Nats | Leases | Scope.Scope>, settings: Readonly<Record<string, string>> = {}) =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel({ gold })
+    return yield* Effect.gen(function*() {
+      yield* Layer.build(workers)
+      yield* answering("evaluator")
+      yield* register(questions(117))
+      return yield* body(url)
+    }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
+  })
+
+/** A reflector with a connection of its own, as a process has: what it pulled and did not finish ends with it. */
+const process = (url: string) => Layer.launch(Layer.fresh(reflector).pipe(Layer.provide(connection(url))))
+
+const opened = (run: string, wanted = runRequest(questions(117))) =>
+  Effect.scoped(
+    Effect.gen(function*() {
+      yield* Layer.build(reflector)
+      yield* answering("reflector")
+      yield* openRun(run, wanted)
+    })
+  )
+
+effect(
+  test as never,
+  "a run whose reflector is killed again and again has the hashes of one that ran through",
+  () =>
+    Effect.gen(function*() {
+      const running = yield* stage(() =>
+        Effect.gen(function*() {
+          yield* opened("k")
+          const whole = yield* Layer.launch(reflector).pipe(Effect.forkScoped)
+          yield* finished("k")
+          yield* Fiber.interrupt(whole)
+          return yield* hashes("k")
+        })).pipe(Effect.forkScoped)
+      const killed = yield* stage((url) =>
+        Effect.gen(function*() {
+          yield* opened("k")
+          const isOver = yield* finished("k").pipe(Effect.forkScoped)
+          let kills = 0
+          while (isOver.pollUnsafe() === undefined) {
+            const driver = yield* process(url).pipe(Effect.forkScoped)
+            yield* Effect.sleep(400 + ((kills * 397) % 1_200)).pipe(Effect.raceFirst(Fiber.join(isOver)))
+            yield* Fiber.interrupt(driver)
+            kills += 1
+          }
+          assert.ok(kills > 3, `killed ${kills} times`)
+          const verified = yield* verification("k")
+          assert.equal(verified.differing, [])
+          assert.equal(verified.missing, [])
+          return yield* hashes("k")
+        }))
+      const straight = yield* Fiber.join(running)
+      assert.ok(straight.length >= 2)
+      assert.equal(killed, straight)
+    }),
+  180_000
+)
+
+effect(
+  test as never,
+  "two drivers at once without a lease make one run",
+  () =>
+    stage(() =>
+      Effect.gen(function*() {
+        yield* opened("d", runRequest(questions(117), { validation: part(16, 40), steps: 2 }))
+        // Reflections and proposals still need a worker; its own driver is kept away by a lease in another's name.
+        const leases = yield* Leases
+        yield* leases.acquire(leaseSubject("reflector", "t/d"), "somebody else")
+        const drivers = [yield* makeEntity(behaviour), yield* makeEntity(behaviour)].map((runs) => drive(runs, { tenant: "t", run: "d" }, { done: 0, expected: 0, failed: 0 }))
+        yield* Layer.launch(reflector).pipe(Effect.forkScoped)
+        assert.equal(yield* Effect.all(drivers, { concurrency: 2 }), [true, true])
+        const log = yield* EventLog
+        const causes = (yield* log.load(runSubject({ tenant: "t", run: "d" }))).map(({ cause }) => cause)
+        assert.is(new Set(causes).size, causes.length)
+        const verified = yield* verification("d")
+        assert.equal(verified.differing, [])
+      })),
+  120_000
+)
 
 test.run()

@@ -1,0 +1,4 @@
+/** The evaluator as a process of its own. */
+import { runActor } from "#services/process"
+
+runActor("evaluator")

@@ -1,0 +1,4 @@
+/** The reflector as a process of its own. */
+import { runActor } from "#services/process"
+
+runActor("reflector")

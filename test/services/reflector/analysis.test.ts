@@ -1,0 +1,117 @@
+import { Effect } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { jobCodec } from "#shared/actor/jobs"
+import type { Commit } from "#shared/eventlog/envelope"
+import { resultSubject, runSubject } from "#shared/eventlog/subjects"
+import { principleEffects } from "#shared/metamemory/effect"
+import { curveOf, droppedRollouts, makeCost, makeVerifier } from "#services/reflector/analysis"
+import { stageStep } from "#services/reflector/driver"
+import { expectedJobs, resultKey } from "#services/reflector/stages"
+import { behaviour } from "#services/reflector/behaviour"
+import { emptyFold, foldCommits } from "#shared/actor/entity"
+import { statusOf } from "#services/reflector/status"
+import { address, parameters, type Simulated, simulate } from "./simulation.ts"
+
+const test = suite("what the log says of a run")
+
+const resultCommit = (step: number, kind: string, key: string, run: Simulated): Commit => {
+  const result = run.results.get(step)?.get(resultKey(kind, key))
+  if (result === undefined) throw new Error(`no result ${kind} ${key}`)
+  return {
+    id: "", subject: resultSubject({ ...address, step, kind, key }), sequence: 0, time: "", cause: "settled", correlation: "", inputThrough: 0, checksum: result.checksum, previousChecksum: "",
+    events: [jobCodec.encode({ _tag: "JobSettled", status: result.status, data: result.data, error: "", attempts: 1, worker: "w" })], binary: new Uint8Array(0)
+  }
+}
+
+/** The commits of a run with its results, in the order of the log. */
+const inOrder = (run: Simulated): ReadonlyArray<Commit> => {
+  const all: Array<Commit> = []
+  let folded = emptyFold(behaviour.initial())
+  const written = new Set<string>()
+  for (const commit of run.commits) {
+    if (folded.sequence > 0) {
+      const step = stageStep(folded.state)
+      for (const { key, kind } of expectedJobs(folded.state, address, run.results.get(step) ?? new Map())) {
+        if (written.has(`${step}/${kind}/${key}`)) continue
+        written.add(`${step}/${kind}/${key}`)
+        all.push(resultCommit(step, kind, key, run))
+      }
+    }
+    all.push({ ...commit, subject: runSubject(address) })
+    folded = Effect.runSync(foldCommits(behaviour, folded, [commit]))
+  }
+  return all
+}
+
+const verified = (commits: ReadonlyArray<Commit>) => {
+  const verifier = makeVerifier(address)
+  for (const commit of commits) Effect.runSync(verifier.next(commit))
+  return verifier.end()
+}
+
+test("every decision of a run follows from its results", () => {
+  const run = simulate(parameters())
+  const found = verified(inOrder(run))
+  assert.equal({ differing: found.differing, missing: found.missing, extra: found.extra }, { differing: [], missing: [], extra: [] })
+  assert.is(found.decisions, run.commits.length - 1)
+  assert.ok(found.generations.length >= 2)
+  for (const { replayed, sealed } of found.generations) assert.is(replayed, sealed)
+})
+
+test("a result that is gone is reported as missing, and one too many as extra", () => {
+  const commits = inOrder(simulate(parameters({ steps: 1 })))
+  const at = commits.findIndex(({ subject }) => subject.includes(".judgement."))
+  assert.is(verified(commits.filter((_, i) => i !== at)).missing.length, 1)
+  const judgement = commits[at]
+  if (judgement === undefined) return
+  const more = { ...judgement, subject: resultSubject({ ...address, step: 1, kind: "judgement", key: "r_1_stranger_0" }) }
+  assert.equal(verified([...commits.slice(0, at), more, ...commits.slice(at)]).extra, ["1/judgement/r_1_stranger_0"])
+})
+
+test("a changed verdict makes the decision differ that it went into", () => {
+  const commits = inOrder(simulate(parameters({ steps: 1 })))
+  const changed = commits.map((commit) => {
+    const [event] = commit.events
+    const settled = event?.data as { readonly data?: { readonly verdict?: string } }
+    return commit.subject.includes(".judgement.") && settled.data?.verdict === "incorrect" && event !== undefined
+      ? { ...commit, events: [{ ...event, data: { ...settled, data: { verdict: "correct" } } }] }
+      : commit
+  })
+  assert.ok(verified(changed).differing.length > 0)
+})
+
+test("a generation whose sealed principles were changed does not replay to its hash", () => {
+  const run = simulate(parameters())
+  const commits = run.commits.map((commit) => ({
+    ...commit,
+    events: commit.events.map((event) =>
+      event.type === "GateDecided" && (event.data as { decision: string }).decision === "accepted"
+        ? { ...event, data: { ...(event.data as object), after: { ...(event.data as { after: object }).after, text: "Guess." } } }
+        : event)
+  }))
+  const folded = Effect.runSync(foldCommits(behaviour, emptyFold(behaviour.initial()), commits))
+  const verifier = verified(inOrder(run).map((commit) => commits.find(({ cause, sequence }) => cause === commit.cause && sequence === commit.sequence && commit.subject === runSubject(address)) ?? commit).map((commit) => (commit.subject === "s" ? { ...commit, subject: runSubject(address) } : commit)))
+  assert.ok(folded.state.generations.length >= 2)
+  assert.ok(verifier.generations.some(({ replayed, sealed }) => replayed !== sealed))
+})
+
+test("curve, effects, cost and status come from the log alone", () => {
+  const run = simulate(parameters({ steps: 3, dropShare: 0.5 }))
+  const curve = curveOf(run.state)
+  assert.is(curve.length, 3)
+  assert.is(curve.reduce((sum, { correct, errors, incorrect }) => sum + correct + incorrect + errors, 0), 36)
+  const rollouts = droppedRollouts(run.state)
+  assert.is(rollouts.length, 36)
+  assert.ok(rollouts.some(({ shown }) => shown.length > 0))
+  assert.ok(Array.isArray(principleEffects(rollouts)))
+  const cost = makeCost()
+  for (const commit of inOrder(run)) cost.add(commit)
+  const rows = cost.rows()
+  assert.is(rows.find(({ kind, purpose, step }) => kind === "judgement" && purpose === "training" && step === 1)?.jobs, 12)
+  assert.ok(rows.some(({ purpose }) => purpose === "gate") && rows.some(({ purpose }) => purpose === "guard"))
+  assert.ok(rows.some(({ kind, promptTokens }) => kind === "reflection" && promptTokens > 0))
+  assert.is(statusOf(run.state, address, undefined).stage, "finished")
+})
+
+test.run()
