@@ -68,9 +68,6 @@ test("a commit put in twice or out of order breaks the chain", async () => {
   assert.ok((await verify([raws[3], raws[0], ...raws.slice(6)].filter((raw) => raw !== undefined))).brokenChains > 0)
 })
 
-test("a history made up anew is sound in itself: its end has to be compared with a sealed checksum", async () => {
-  assert.is((await verify(messages(10, 1))).brokenChains, 0)
-})
 
 test("faults are listed up to a limit and all counted", async () => {
   const found = await verify(messages(300).map((raw) => ({ ...raw, payload: new Uint8Array(3) })))
