@@ -1,6 +1,6 @@
 /** What commands stand on: the home folder, its server or the one named, the log, and the actors when nobody runs them yet. */
 import { resolve } from "node:path"
-import { Config, Effect, Layer, Option, Schedule } from "effect"
+import { type Config, Effect, Layer, Option, Schedule } from "effect"
 import { Leases } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
 import type { EventLog } from "#shared/eventlog/event-log"
@@ -9,21 +9,11 @@ import * as NatsConnection from "#shared/eventlog/nats"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { type ActorName, requestSubject } from "#shared/eventlog/subjects"
 import { findServerBinary, homeServer, type ServerUnavailable } from "#shared/home/server"
+import { settings } from "#shared/home/settings"
 import { CommandFailed, root } from "./root.ts"
 
 /** Where set-up puts things when no home is named. */
 const checkoutHome = resolve(import.meta.dirname, "../../.metamem")
-
-export const settings = Config.all({
-  /** Folder with everything metamem keeps. */
-  home: Config.String("METAMEM_HOME").pipe(Config.withDefault(".metamem")),
-  /** A running nats-server; unset = the home's own, started when needed. */
-  natsUrl: Config.String("METAMEM_NATS_URL").pipe(Config.option),
-  /** Path of the nats-server binary; unset = the home's own, then the PATH. */
-  natsServer: Config.String("METAMEM_NATS_SERVER").pipe(Config.option),
-  /** Copies of each stream: 1 on a single server, 3 on a cluster. */
-  natsReplicas: Config.Int("METAMEM_NATS_REPLICAS").pipe(Config.withDefault(1))
-})
 
 /** The home folder in force, absolute. */
 export const homeFolder = Effect.gen(function*() {

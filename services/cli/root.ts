@@ -34,7 +34,7 @@ export const emit = <A>(value: A, human: (value: A) => string) =>
 /** One line of talk on stderr; never part of the data. */
 export const say = (line: string): Effect.Effect<void> => Effect.sync(() => void process.stderr.write(`${line}\n`))
 
-/** A line that replaces itself on a terminal, and is printed at most every 2 s elsewhere. */
+/** A line that replaces itself on a terminal, and is printed at most every 10 s elsewhere. */
 export const progressLine = () => {
   let last = 0
   const terminal = process.stderr.isTTY
@@ -42,7 +42,7 @@ export const progressLine = () => {
     update: (line: string): void => {
       const now = performance.now()
       if (terminal) process.stderr.write(`\r\u001b[2K${line}`)
-      else if (now - last > 2_000) {
+      else if (now - last > 10_000) {
         last = now
         process.stderr.write(`${line}\n`)
       }

@@ -1,0 +1,4 @@
+/** The embedder as a process of its own. */
+import { runActor } from "#services/process"
+
+runActor("embedder")

@@ -1,0 +1,4 @@
+/** The ingestor as a process of its own. */
+import { runActor } from "#services/process"
+
+runActor("ingestor")

@@ -1,0 +1,23 @@
+/** One actor as a process of its own: connects to the server that METAMEM_NATS_URL names, or the home's, and runs until it is told to end. */
+import { NodeRuntime } from "@effect/platform-node"
+import { Effect, Layer, Logger, Option } from "effect"
+import { resolve } from "node:path"
+import { Leases } from "#shared/actor/lease"
+import * as JetStreamLog from "#shared/eventlog/jetstream-log"
+import * as NatsConnection from "#shared/eventlog/nats"
+import type { ActorName } from "#shared/eventlog/subjects"
+import { findServerBinary, homeServer } from "#shared/home/server"
+import { settings } from "#shared/home/settings"
+import { actorsLayer } from "./all.ts"
+
+/** Never returns: the process ends with code 0 on SIGTERM or SIGINT, and with 1 when it cannot start. */
+export const runActor = (name: ActorName): void =>
+  Effect.gen(function*() {
+    const { home: given, natsReplicas, natsServer, natsUrl } = yield* settings
+    const home = resolve(given)
+    const url = Option.isSome(natsUrl) ? natsUrl.value : (yield* homeServer({ home, binary: findServerBinary(home, Option.getOrUndefined(natsServer)) })).url
+    const base = Layer.mergeAll(JetStreamLog.layer, Leases.layer).pipe(Layer.provideMerge(NatsConnection.layer({ url, replicas: natsReplicas })))
+    yield* Layer.build(actorsLayer(home, [name]).pipe(Layer.provide(base)))
+    yield* Effect.logInfo(`${name} running on ${url}`)
+    return yield* Effect.never
+  }).pipe(Effect.scoped, Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])), NodeRuntime.runMain)

@@ -1,0 +1,4 @@
+/** The retriever as a process of its own. */
+import { runActor } from "#services/process"
+
+runActor("retriever")
