@@ -18,10 +18,11 @@ const headersOf = (headers: MsgHdrs | undefined): Record<string, string> => {
   return record
 }
 
-const rawOf = (message: StoredMsg | JsMsg, time: string): RawMessage => ({
+const rawOf = (message: StoredMsg | JsMsg): RawMessage => ({
   subject: message.subject,
   sequence: message.seq,
-  time,
+  // In milliseconds however it was read; a load would tell nanoseconds.
+  time: message.time.toISOString(),
   headers: headersOf("header" in message ? message.header : message.headers),
   payload: message.data
 })
@@ -60,7 +61,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
                 callback: (end, message) => {
                   if (end !== null) done(end.err)
                   else {
-                    page.push(rawOf(message, message.timestamp))
+                    page.push(rawOf(message))
                     pending = message.pending
                   }
                 }
@@ -82,7 +83,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
           if (apiCode(error) === 10037) return null
           throw error
         })
-        return message === null ? undefined : rawOf(message, message.timestamp)
+        return message === null ? undefined : rawOf(message)
       })
 
     const load = Effect.fnUntraced(function*(
@@ -156,7 +157,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
             (messages) => Effect.promise(() => messages.close().then(() => undefined, () => undefined))
           )
           const decoded = Stream.fromAsyncIterable(messages, (error) => new LogUnavailable({ operation: "read", message: String(error) })).pipe(
-            Stream.map((message) => ({ raw: rawOf(message, message.time.toISOString()), pending: message.info.pending }))
+            Stream.map((message) => ({ raw: rawOf(message), pending: message.info.pending }))
           )
           // What others append or purge in the meantime neither keeps a read going nor makes it wait.
           return (live ? decoded : decoded.pipe(Stream.take(there), Stream.takeUntil(({ pending }) => pending === 0))).pipe(Stream.map(({ raw }) => raw))
