@@ -16,7 +16,8 @@ const stopWords = new Set(
 )
 
 const cjk = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/u
-const runs = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}ー]+|[\p{L}\p{N}]+/gu
+// Bounded, because the engine's stack grows with the length of a run and a text may be one run of millions.
+const runs = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}ー]{1,10000}|[\p{L}\p{N}]{1,10000}/gu
 const ascii = /^[a-z0-9]*$/
 
 /** Longer runs are no words; a hash or a key is cut so that it cannot fill the index. */

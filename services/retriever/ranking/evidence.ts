@@ -4,10 +4,11 @@
  */
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
+import { tokensOf } from "#shared/model/tokens"
 import { excerpt } from "./excerpt.ts"
 import type { QuestionPlan } from "./plan.ts"
 import { type RankedMemory, rankMemories } from "./rank.ts"
-import { memoryTokens, tokensOf } from "./tokens.ts"
+import { memoryTokens } from "./tokens.ts"
 
 /** Tokens an item costs besides its text: date, speaker, line. */
 const itemTokens = 12

@@ -34,4 +34,9 @@ test("a run without spaces is cut, so that a hash cannot fill the index", () => 
   assert.is(words("x".repeat(5_000))[0]?.length, 40)
 })
 
+test("millions of characters without a space are read", () => {
+  assert.ok(words("我喜欢在北京的公园散步".repeat(400_000)).length > 4_000_000)
+  assert.ok(words("𝐀".repeat(2_000_000)).length > 0)
+})
+
 test.run()
