@@ -17,7 +17,7 @@ export const settings = Config.all({
   /** Who decides: `rules` without a token, or the `model` of the role reconcile. */
   reconciler: Config.Literals(["rules", "model"], "METAMEM_RECONCILER").pipe(Config.withDefault("rules" as const)),
   /** Pairs put to the model at once. */
-  concurrency: Config.Int("METAMEM_RECONCILE_CONCURRENCY").pipe(Config.withDefault(4))
+  concurrency: Config.Int("METAMEM_RECONCILER_CONCURRENCY").pipe(Config.withDefault(4))
 })
 
 /** Version of the prompt below, recorded with every call. */
@@ -164,7 +164,7 @@ export const makeReconciler = (conversations: Entity<CompressorState, Compressor
         request.dryRun
           ? Effect.succeed({ ...change, fresh: true })
           : Effect.map(
-            conversations.execute(memorySubject({ tenant: request.tenant, user: request.user, conversation }, "compressor"), command, { cause }),
+            conversations.execute(memorySubject({ tenant: request.tenant, user: request.user, conversation }, "compressor"), command, { cause, seen: request.seen }),
             ({ fresh }) => ({ ...change, fresh })
           ))
       const count = (action: ReconcileAction) => decided.filter((one) => one.action === action).length
