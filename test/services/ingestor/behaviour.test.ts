@@ -1,0 +1,42 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import type { Turn } from "#shared/domain/turn"
+import { behaviour } from "#services/ingestor/behaviour"
+import { ingestorCodec, type IngestorEvent } from "#services/ingestor/protocol"
+import { spec } from "#test/support/behaviour"
+import { goldenEvents } from "#test/support/golden-events"
+
+const { given, survivesRestart } = spec(behaviour)
+const turn = (id: string): Turn => ({ id, speaker: "user", text: `text of ${id}`, time: "2026-03-02T18:04:00.000Z" })
+const received = (first: string, ...rest: ReadonlyArray<string>): IngestorEvent => ({ _tag: "TurnsReceived", turns: [turn(first), ...rest.map(turn)] })
+const receive = (...ids: ReadonlyArray<string>) => ({ _tag: "ReceiveTurns" as const, turns: ids.map(turn) })
+const closed: IngestorEvent = { _tag: "ConversationClosed" }
+const close = { _tag: "CloseConversation" } as const
+
+test("turns are recorded in the order sent", () => given().when(receive("b", "a")).then(received("b", "a")))
+test("turns sent before are left out, new ones among them are taken", () => given(received("a", "b")).when(receive("b", "c", "a")).then(received("c")))
+test("a turn twice in one request is one", () => given().when(receive("a", "a")).then(received("a")))
+test("no turns are nothing", () => given().when(receive()).then())
+
+test("an open conversation is closed once", () => given(received("a")).when(close).then(closed))
+test("a conversation without turns cannot be closed", () => given().when(close).then())
+test("a turn after the end opens the conversation again", () => given(received("a"), closed, received("b")).when(close).then(closed))
+test("an idle conversation can still be closed", () => given(received("a"), { _tag: "ConversationIdle", throughTurn: "a" }).when(close).then(closed))
+
+test("silence after the last turn is noted once", () =>
+  given(received("a")).when({ _tag: "NoteIdle", throughTurn: "a" }).then({ _tag: "ConversationIdle", throughTurn: "a" }))
+test("silence after a turn that is no longer the last is not noted", () => given(received("a", "b")).when({ _tag: "NoteIdle", throughTurn: "a" }).then())
+test("silence after the close is not noted", () => given(received("a"), closed).when({ _tag: "NoteIdle", throughTurn: "a" }).then())
+
+test("a restart changes nothing", () => {
+  const events = survivesRestart(receive("a", "b"), receive("a"), { _tag: "NoteIdle", throughTurn: "b" }, receive("c"), close, close)
+  assert.equal(events.map(({ _tag }) => _tag), ["TurnsReceived", "ConversationIdle", "TurnsReceived", "ConversationClosed"])
+})
+
+goldenEvents(test, "services/ingestor", ingestorCodec, [
+  { _tag: "TurnsReceived", turns: [turn("a"), { id: "c:7", speaker: "Zoë 🎈", text: "Line one.\nשלום 猫 'quoted'; DROP TABLE", time: "1999-12-31T23:59:59.999Z" }] },
+  closed,
+  { _tag: "ConversationIdle", throughTurn: "a" }
+])
+
+test.run()
