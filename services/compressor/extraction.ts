@@ -8,6 +8,7 @@ import { Models } from "#shared/model/models"
 import { type ExtractionPass, extractionMessages, extractionTemplate, parseExtraction, passesOf } from "./construction/extraction-prompts.ts"
 import { extractFacts } from "./construction/extraction-rules.ts"
 import { numberBatch } from "./construction/numbering.ts"
+import type { PreCompressor } from "./pre-compression.ts"
 
 export const settings = Config.all({
   /** Who extracts facts: `rules` without a token, or the `model` of the role extract. */
@@ -31,7 +32,7 @@ export type Extraction =
 export type Extractor = (of: ConversationAddress, turns: ReadonlyArray<Turn>) => Effect.Effect<Extraction>
 
 /** The extractor in force. One segment is one batch, so a failed call never takes another segment's facts with it. */
-export const extractorOf = ({ attempts, extractor, mode }: ExtractionSettings): Effect.Effect<Extractor, never, Models> =>
+export const extractorOf = ({ attempts, extractor, mode }: ExtractionSettings, shorten: PreCompressor = Effect.succeed): Effect.Effect<Extractor, never, Models> =>
   Effect.map(Models, (models) => {
     if (extractor === "rules") {
       return (_, turns) => Effect.sync(() => ({ _tag: "Done", facts: extractFacts(turns), extractor: "rules", template: rulesTemplate, call: undefined }))
@@ -39,7 +40,8 @@ export const extractorOf = ({ attempts, extractor, mode }: ExtractionSettings): 
     const small = models.casting("extract")?.isLocal === true
     const pass = (of: ConversationAddress, turns: ReadonlyArray<Turn>, which: ExtractionPass) =>
       Effect.gen(function*() {
-        const batch = numberBatch([turns], 1)
+        const shortened = yield* Effect.forEach(turns, (turn) => Effect.map(shorten(turn.text), (text) => ({ ...turn, text })))
+        const batch = numberBatch([shortened], 1)
         const reply = yield* models.call({
           role: "extract",
           messages: extractionMessages(batch, which, small ? "small" : "large"),
