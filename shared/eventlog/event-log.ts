@@ -12,14 +12,22 @@ export class SequenceConflict extends Schema.TaggedError<SequenceConflict>()("Se
   subject: Schema.String,
   expected: Schema.Int,
   actual: Schema.Int
-}) {}
+}) {
+  override get message(): string {
+    return `${this.subject} was expected to end at ${this.expected} and ends at ${this.actual}: load it again and decide anew.`
+  }
+}
 
 /** A commit is larger than one message may be; split the decision. */
 export class CommitTooLarge extends Schema.TaggedError<CommitTooLarge>()("CommitTooLarge", {
   subject: Schema.String,
   bytes: Schema.Int,
   limitBytes: Schema.Int
-}) {}
+}) {
+  override get message(): string {
+    return `a commit of ${this.bytes} bytes for ${this.subject} is more than one message may have (${this.limitBytes}): split the decision.`
+  }
+}
 
 /** This log can only be read. */
 export class ReadOnlyLog extends Schema.TaggedError<ReadOnlyLog>()("ReadOnlyLog", { message: Schema.String }) {}

@@ -37,6 +37,7 @@ export const eventLogConformance = (test: Test, layer: Layer.Layer<EventLog, unk
     const first = yield* log.append(draft(subject("b"), "1"), 0, "")
     const conflict = yield* Effect.flip(log.append(draft(subject("b"), "2"), 0, ""))
     assert.is(conflict._tag, "SequenceConflict")
+    assert.match(conflict.message, /decide anew/)
     assert.is((conflict as { actual: number }).actual, first.sequence)
     assert.is((yield* log.load(subject("b"))).length, 1)
   }))
@@ -104,6 +105,7 @@ export const eventLogConformance = (test: Test, layer: Layer.Layer<EventLog, unk
     const log = yield* EventLog
     const refused = yield* Effect.flip(log.append({ ...draft(subject("i"), "1"), binary: new Uint8Array(9_000_000) }, 0, ""))
     assert.is(refused._tag, "CommitTooLarge")
+    assert.match(refused.message, /9\d{6} bytes.*split/)
     assert.is((yield* log.load(subject("i"))).length, 0)
   }))
 
