@@ -10,7 +10,7 @@ import type { Turn } from "#shared/domain/turn"
 import type { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
-import { memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { encodeToken, memorySubject, requestSubject } from "#shared/eventlog/subjects"
 import { behaviour } from "./behaviour.ts"
 import { normaliseRequest } from "./normalise/turn.ts"
 import { IngestReply, IngestRequest } from "./protocol.ts"
@@ -24,18 +24,24 @@ export const settings = Config.all({
 
 const decodeRequest = Schema.decodeUnknownEffect(IngestRequest)
 
-/** Largest text one commit may hold; longer requests become several commits. */
-const commitLimitBytes = 6_000_000
+/** Bytes of turns in one commit, below the limit of a message; longer requests become several commits. */
+const commitLimitBytes = 7_500_000
 
-/** A client's own id is unique in its conversation at best; a memory's must be in all of a user's. */
-const memoryId = (conversation: string, { id, ownId }: { readonly id: string; readonly ownId: boolean }): string =>
-  ownId && !id.startsWith(`${conversation}:`) ? `${conversation}:${id}` : id
+/**
+ * A client's own id is unique in its conversation at best; a memory's must be in all of a user's. An id that begins with its conversation
+ * stays as it is where the conversation's name is plain; the mark after the name keeps `a:b` of one conversation apart from `b` of it.
+ */
+const memoryId = (conversation: string, { id, ownId }: { readonly id: string; readonly ownId: boolean }): string => {
+  if (!ownId) return id
+  const own = `${conversation}:`
+  return id.startsWith(own) ? `${encodeToken(conversation)}:${id.slice(own.length)}` : `${encodeToken(conversation)}/${id}`
+}
 
 const chunksOf = (turns: ReadonlyArray<Turn>): ReadonlyArray<ReadonlyArray<Turn>> => {
   const chunks: Array<Array<Turn>> = [[]]
   let bytes = 0
   for (const turn of turns) {
-    const size = Buffer.byteLength(turn.text) * 1.2 + 500
+    const size = Buffer.byteLength(JSON.stringify(turn)) + 1
     if (bytes + size > commitLimitBytes && (chunks.at(-1)?.length ?? 0) > 0) {
       chunks.push([])
       bytes = 0

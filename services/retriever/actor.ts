@@ -10,6 +10,7 @@ import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { Principle } from "#shared/domain/principle"
+import { normaliseTime } from "#shared/domain/time"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { parsePosition } from "#shared/eventlog/position"
@@ -66,8 +67,10 @@ const asOfFilter = (asOf: string | undefined): Result.Result<Filter, RequestRefu
   if (position !== undefined) {
     return position.log === "memory" ? Result.succeed({ asOfSequence: position.sequence }) : Result.fail(bad(`${asOf} is a position of the metamem log; memories are folded by positions of the memory log`))
   }
-  const time = Date.parse(asOf)
-  return Number.isNaN(time) ? Result.fail(bad(`"${asOf}" is neither a position nor a time such as 2026-04-20T10:00:00Z`)) : Result.succeed({ asOfTime: new Date(time).toISOString() })
+  return Result.mapBoth(normaliseTime(asOf), {
+    onSuccess: (asOfTime) => ({ asOfTime }),
+    onFailure: ({ message }) => bad(`"${asOf}" is neither a position nor a time: ${message}`)
+  })
 }
 
 export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | MemoryIndex | Embeddings | Models> = Layer.effectDiscard(
@@ -114,7 +117,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const waitFor = Effect.fnUntraced(function*(after: string | undefined, deadlineMs: number) {
       if (after === undefined) return []
       const position = parsePosition(after)
-      if (position === undefined) return yield* bad(`"${after}" is not a position`)
+      if (position === undefined || position.log !== "memory") return yield* bad(`"${after}" is not a position of the memory log`)
       return (yield* projection.awaitSequence(position.sequence, deadlineMs)) ? [] : ["words"]
     })
 
@@ -188,9 +191,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           }).pipe(Effect.provideService(Models, models), Effect.timeout(left))
         )
       // Without evidence there is nothing to ask the reader about; without a reader the evidence itself is the answer.
+      const best = evidence.reduce<EvidenceItem | undefined>((first, item) => (first === undefined || item.score > first.score ? item : first), undefined)
       const text = reply === undefined
         ? "I do not know: nothing that was said bears on this."
-        : Result.isSuccess(reply) ? reply.success.text.trim() : `(no reader: ${"message" in reply.failure ? reply.failure.message : "it is too slow"}) The best evidence: ${evidence.at(0)?.text ?? ""}`
+        : Result.isSuccess(reply) ? reply.success.text.trim() : `(no reader: ${"message" in reply.failure ? reply.failure.message : "it is too slow"}) The best evidence: ${best?.text ?? ""}`
       const late = reply !== undefined && Result.isFailure(reply) ? ["reader"] : []
       const usage = reply !== undefined && Result.isSuccess(reply) ? reply.success.usage : { promptTokens: 0, completionTokens: 0, estimated: false }
       const latencyMs = (yield* Clock.currentTimeMillis) - started
