@@ -26,7 +26,7 @@ const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").repla
 const literal = (value: Json): string => quoted(JSON.stringify(value))
 
 const common = `character ::= [^"\\\\\\x00-\\x1F\\x7F] | "\\\\" (["\\\\/bfnrt] | "u" [0-9a-fA-F]{4})
-natural ::= "0" | [1-9] [0-9]{0,14}
+natural ::= "0" | [1-9] [0-9]{0,8}
 fraction ::= "." [0-9]{1,8}
 anyvalue ::= anyobject | anyarray | anytext | "-"? natural fraction? | "true" | "false" | "null"
 anytext ::= "\\"" character{0,${textLimit}} "\\""

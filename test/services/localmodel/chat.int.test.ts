@@ -22,10 +22,10 @@ const textOf = (reply: OpenAI.ChatCompletion) => reply.choices[0]?.message.conte
 const cachedOf = (reply: OpenAI.ChatCompletion) => reply.usage?.prompt_tokens_details?.cached_tokens ?? -1
 const post = (body: string, path = "/v1/chat/completions") => fetch(`${base}${path}`, { method: "POST", body })
 const health = async () => (await (await fetch(`${base}/health`)).json()) as { status: string; model: string; busy: number; waiting: number }
-const until = async (holds: () => Promise<boolean>) => {
-  const end = performance.now() + 5_000
+const until = async (holds: () => Promise<boolean>, limitMs = 20_000) => {
+  const end = performance.now() + limitMs
   while (!(await holds())) {
-    assert.ok(performance.now() < end, "not within 5 s")
+    assert.ok(performance.now() < end, `not within ${limitMs} ms`)
     await new Promise((done) => setTimeout(done, 20))
   }
 }
@@ -188,13 +188,14 @@ test("another seed gives another text, and no seed a new one each time", async (
 })
 
 test("further samples of a prompt need only their reply", async () => {
-  const prompt = `${notes(12)}\nHow many apples?`
+  // A beginning no other test has.
+  const prompt = `Of the harvest.\n${notes(12)}\nHow many apples?`
   const replies = await Promise.all([1, 2, 3].map((seed) => ask(prompt, { temperature: 0.7, seed, max_tokens: 8 })))
   const sizes = replies.map((reply) => reply.usage?.prompt_tokens ?? 0)
   assert.ok((sizes[0] ?? 0) > 300, String(sizes[0]))
   const cached = replies.map(cachedOf).sort((a, b) => a - b)
   assert.equal(cached.slice(1), [(sizes[0] ?? 0) - 1, (sizes[0] ?? 0) - 1])
-  assert.ok((cached[0] ?? 0) < 128)
+  assert.ok((cached[0] ?? 0) < 64, String(cached[0]))
 })
 
 test("an unknown model is 404, and the names are listed", async () => {
@@ -257,7 +258,8 @@ test("other paths are 404 in the same shape", async () => {
 })
 
 test("who leaves, streaming or not, frees the lane at once", async () => {
-  const slow = { temperature: 1.5, seed: 3, max_tokens: 700 }
+  // Three replies that fill the context on two lanes: left alone they take more than twice the limit below on quiet processors.
+  const slow = { seed: 3, max_tokens: 700, response_format: { type: "json_schema", json_schema: { name: "numbers", schema: endless } } } as const
   for (const stream of [false, true]) {
     const leaving = [1, 2, 3].map(() => new AbortController())
     const asked = leaving.map(({ signal }, i) =>
@@ -269,12 +271,10 @@ test("who leaves, streaming or not, frees the lane at once", async () => {
         .catch(() => {}))
     await until(async () => (await health()).busy === 2 && (await health()).waiting === 1)
     leaving.forEach((one) => one.abort())
-    const began = performance.now()
     await until(async () => {
       const { busy, waiting } = await health()
       return busy === 0 && waiting === 0
-    })
-    assert.ok(performance.now() - began < 2_000)
+    }, 6_000)
     await Promise.all(asked)
   }
   assert.match(textOf(await ask("What is 2+2?")), /4/)

@@ -2,7 +2,7 @@
 import { spawn as spawnProcess } from "node:child_process"
 import { copyFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
-import { tmpdir } from "node:os"
+import { getPriority, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { createInterface } from "node:readline"
 import { Effect, Exit, Schedule, Scope } from "effect"
@@ -38,6 +38,7 @@ effect(test, "it serves from another process, at lower priority, and ends with i
     const { model, url } = yield* spawn(options).pipe(Scope.provide(scope))
     const pid = yield* pidOf(url)
     assert.is.not(pid, process.pid)
+    assert.ok(getPriority(pid) > getPriority())
     assert.match(model, /smollm2/)
     yield* Scope.close(scope, Exit.void)
     assert.not.ok(isAlive(pid))
