@@ -32,6 +32,8 @@ const retryBudgetMs = 20_000
 const batchSize = 1_000
 /** Bytes under way to a reader at most; more than one message may have, and counted in bytes because commits differ a thousandfold. */
 const readAheadBytes = 2 * maxMessageBytes
+/** The server's sign of life to a reader; two missed make the reader begin anew where it was. By default a reader noticed a restart after 45 s. */
+const heartbeatMs = 1_500
 
 export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
   EventLog,
@@ -153,7 +155,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
           const there = live ? Infinity : (yield* attemptRead("read pending count", () => consumer.info())).num_pending
           if (there === 0) return Stream.empty
           const messages = yield* Effect.acquireRelease(
-            attempt(`read ${filters.join(", ")}`, () => consumer.consume({ max_bytes: readAheadBytes })),
+            attempt(`read ${filters.join(", ")}`, () => consumer.consume({ max_bytes: readAheadBytes, expires: 10_000, idle_heartbeat: heartbeatMs })),
             (messages) => Effect.promise(() => messages.close().then(() => undefined, () => undefined))
           )
           const decoded = Stream.fromAsyncIterable(messages, (error) => new LogUnavailable({ operation: "read", message: String(error) })).pipe(
