@@ -28,6 +28,9 @@ export const incumbentSamples = 9
 /** Answers a step may spend, per validation question: 450 at 120 questions. What a step leaves is kept for the next one. */
 export const answersPerQuestion = 3.75
 
+/** Validation questions below which the allowance counts candidates' answers alone. */
+export const fewQuestions = 40
+
 /** Fewest validation questions of a class; below, its operations are tried on all questions, as scope `all`. */
 export const fewestQuestions = 3
 

@@ -16,7 +16,7 @@ import { likeness, nearlySame } from "./ledger.ts"
 import { type AppliedOperation, applyOperations, operationId, type Refusal } from "./operations.ts"
 import { routedClasses } from "./router.ts"
 import {
-  added, answersPerQuestion, type Ask, asked, fewestQuestions, fingerprint, incumbentSamples, looks, questionsOf, reopenings, textOf, type Trial, type TrialsState, voidsMax
+  added, answersPerQuestion, type Ask, asked, fewestQuestions, fewQuestions, fingerprint, incumbentSamples, looks, questionsOf, reopenings, textOf, type Trial, type TrialsState, voidsMax
 } from "./trial.ts"
 
 /** One operation on its way to the gate. */
@@ -125,6 +125,13 @@ const roundOf = (state: TrialsState, trial: Trial): Round => {
   }
 }
 
+/**
+ * What a round takes from the allowance. On few validation questions the incumbent's samples are free: charged, they alone would use up
+ * a step, and only one operation would ever be tried.
+ */
+const chargeOf = (state: TrialsState, round: Round): number =>
+  state.questions.length < fewQuestions ? roundCost({ ...round, incumbent: [] }) : roundCost(round)
+
 /** Answers a round costs. */
 export const roundCost = (round: Round): number => [...round.incumbent, ...round.candidate].reduce((sum, { from, to }) => sum + to - from, 0)
 
@@ -146,7 +153,7 @@ export const nextRounds = (state: TrialsState): ReadonlyArray<Round> => {
     if (left <= 0 || taken.has("all") || taken.has(trial.scope) || (wide && taken.size > 0)) continue
     const round = roundOf(state, trial)
     rounds.push(round)
-    left -= roundCost(round)
+    left -= chargeOf(state, round)
     taken.add(wide ? "all" : trial.scope)
   }
   return rounds
@@ -185,7 +192,7 @@ export const settleRounds = (state: TrialsState, rounds: ReadonlyArray<Round>, r
     const trial = current.trials.find(({ id, scope, state: at }) => id === round.trial && scope === round.scope && at === "open")
     const result = results.find(({ trial: id }) => id === round.trial)
     if (trial === undefined || result === undefined) continue
-    current = { ...current, incumbent: added(current.incumbent, result.incumbent), allowance: current.allowance - roundCost(round) }
+    current = { ...current, incumbent: added(current.incumbent, result.incumbent), allowance: current.allowance - chargeOf(current, round) }
     const looked: Trial = {
       ...trial,
       base: fingerprint(current.principles, trial.scope),
