@@ -236,7 +236,7 @@ const purposeOf = (kind: string, key: string): CostRow["purpose"] =>
 
 const Spent = Schema.Struct({ promptTokens: Schema.Int, completionTokens: Schema.Int, reused: Schema.Int, calls: Schema.Array(Schema.String) })
 const decodeSpent = Schema.decodeUnknownOption(Spent)
-const decodeRollout = Schema.decodeUnknownOption(RolloutData)
+const decodeRollout = Schema.decodeUnknownOption(Schema.Struct({ callKey: RolloutData.fields.callKey, usage: RolloutData.fields.usage, reused: RolloutData.fields.reused }))
 const decodeJudgement = Schema.decodeUnknownOption(JudgementData)
 
 /** Adds up what a run's results say they cost; give it the commits of `resultFilter` in any order. Tokens are of the calls paid for. */

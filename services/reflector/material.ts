@@ -36,7 +36,9 @@ export const excerpt = (text: string, about: string, length = excerptLength): st
   return kept.sort((a, b) => a.at - b.at).map(({ sentence }) => sentence).join(" ")
 }
 
-const decodeRollout = Schema.decodeUnknownOption(RolloutData)
+/** The part of a rollout's result that is read here. */
+const Answered = Schema.Struct({ callKey: RolloutData.fields.callKey, evidenceIds: RolloutData.fields.evidenceIds })
+const decodeRollout = Schema.decodeUnknownOption(Answered)
 
 export interface Attempted extends JudgedAttempt {
   readonly question: Question

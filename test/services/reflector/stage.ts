@@ -60,7 +60,7 @@ const reader = Effect.gen(function*() {
   const known = yield* makeQuestions
   const decode = Schema.decodeUnknownEffect(RolloutInput)
   yield* runJobs({
-    actor: "retriever", kind: "rollout", concurrency: 16, maxAttempts: 3, worker: "reader",
+    actor: "retriever", kind: "rollout", concurrency: models.casting("answer")?.concurrency ?? 16, maxAttempts: 3, worker: "reader",
     run: (job) =>
       Effect.gen(function*() {
         const input = yield* decode(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: true })))
