@@ -8,7 +8,6 @@ import type { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { type ActorName, actors } from "#shared/eventlog/subjects"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
-import * as LanceIndex from "#shared/memoryindex/lancedb-layer"
 import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
 import { Models, type ModelsOptions } from "#shared/model/models"
@@ -21,6 +20,7 @@ import { spawn } from "#services/localmodel/child"
 import { settings as localSettings } from "#services/localmodel/server"
 import * as Reflector from "#services/reflector/actor"
 import * as Retriever from "#services/retriever/actor"
+import { homeIndex } from "#services/retriever/home-index"
 
 export const settings = Config.all({
   /** Folder with `model.onnx` and `tokenizer.json`; unset = what set-up fetched. */
@@ -66,9 +66,6 @@ export const embeddingsLayer = (home: string) =>
     })
   )
 
-const indexLayer = (home: string) =>
-  Layer.unwrap(Effect.map(EmbeddingModel.Embeddings, ({ dimensions, modelHash }) => LanceIndex.layer({ folder: join(home, "index"), dimensions, model: modelHash })))
-
 type ActorLayer = Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore | EmbeddingModel.Embeddings | MemoryIndex>
 
 const actorLayers: Readonly<Record<ActorName, ActorLayer>> = {
@@ -86,7 +83,7 @@ export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = acto
   const of = (...group: ReadonlyArray<ActorName>): ActorLayer =>
     group.reduce<ActorLayer>((all, name) => (wanted.has(name) ? Layer.merge(all, actorLayers[name]) : all), Layer.empty)
   // What a single actor does not use is not started: an ingestor needs no model in memory, an evaluator no embeddings.
-  const withVectors = Layer.merge(of("embedder"), of("retriever").pipe(Layer.provide(indexLayer(home)))).pipe(Layer.provide(embeddingsLayer(home)))
+  const withVectors = Layer.merge(of("embedder"), of("retriever").pipe(Layer.provide(homeIndex(home)))).pipe(Layer.provide(embeddingsLayer(home)))
   const others = of("ingestor", "compressor", "evaluator", "reflector") as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
   const all = wanted.has("embedder") || wanted.has("retriever") ? Layer.merge(withVectors, others) : others
   return all.pipe(Layer.provide(modelsLayer(home)), Layer.provide(CallStore.layerJetStream)) as Layer.Layer<

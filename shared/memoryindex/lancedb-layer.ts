@@ -5,9 +5,10 @@
  */
 import { connect, Index, type Table } from "@lancedb/lancedb"
 import { Effect, Layer, Semaphore } from "effect"
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { keyedLock } from "../eventlog/nats.ts"
 import { ofUser, readChanges, readCheckpoint, schemaOf, type StoredChange, tableOf } from "./lancedb-rows.ts"
 import { badVector, type IndexChange, MemoryIndex, MemoryIndexError, userOf } from "./memory-index.ts"
 import { applyTo, getFrom, searchView } from "./memory-layer.ts"
@@ -18,6 +19,8 @@ export interface LanceIndexSettings {
   readonly dimensions: number
   /** Hash of the embedding model; an index made with another one is filled anew. */
   readonly model: string
+  /** The log that is folded and its last sequence; an index of another log, or ahead of this one, is filled anew. */
+  readonly log: { readonly id: string; readonly head: number }
 }
 
 /** Changes added to the table at once, at most and after how long. */
@@ -36,14 +39,24 @@ const reasonOf = (error: unknown): string => (error instanceof Error ? error.mes
 const damaged = (folder: string, error: unknown) =>
   new MemoryIndexError({ reason: "Damaged", message: `the index in ${folder} cannot be used: ${reasonOf(error).slice(0, 300)}; it is put aside, go on from checkpoint 0 to fill it from the log` })
 
+interface Slot {
+  readonly slot: string
+  /** False when somebody deleted the lock's file: another process may have taken the slot since. */
+  readonly isOwn: () => boolean
+  readonly release: () => void
+}
+
 /** Takes the first numbered folder no other process holds; the lock goes with this process however it ends. */
-const takeSlot = (folder: string): { readonly slot: string; readonly release: () => void } => {
+const takeSlot = (folder: string): Slot => {
   mkdirSync(folder, { recursive: true })
+  const fileOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino
   for (let n = 0; n < slotsMax; n++) {
-    const lock = new DatabaseSync(join(folder, `${n}.lock`))
+    const path = join(folder, `${n}.lock`)
+    const lock = new DatabaseSync(path)
     try {
       lock.exec("PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE")
-      return { slot: join(folder, String(n)), release: () => lock.close() }
+      const own = fileOf(path)
+      return { slot: join(folder, String(n)), isOwn: () => own !== undefined && fileOf(path) === own, release: () => lock.close() }
     } catch {
       lock.close()
     }
@@ -51,19 +64,20 @@ const takeSlot = (folder: string): { readonly slot: string; readonly release: ()
   throw new Error(`all ${slotsMax} slots are taken by other processes`)
 }
 
-const openTable = async (slot: string, { dimensions, model }: LanceIndexSettings): Promise<{ readonly table: Table; readonly checkpoint: number; readonly place: number; readonly why: string | undefined }> => {
+const openTable = async (slot: string, { dimensions, log, model }: LanceIndexSettings): Promise<{ readonly table: Table; readonly checkpoint: number; readonly place: number; readonly why: string | undefined }> => {
   // LanceDB writes a line for every query otherwise.
   process.env["LANCEDB_LOG"] ??= "error"
   const about = join(slot, "about.json")
-  const wanted = JSON.stringify({ formatVersion, model, dimensions })
+  const wanted = JSON.stringify({ formatVersion, model, dimensions, log: log.id })
   let why: string | undefined
   try {
     const found = readFileSync(about, "utf8")
     if (found === wanted) {
       const table = await (await connect(slot)).openTable("changes")
-      return { table, ...(await readCheckpoint(table)), why }
-    }
-    why = "it was made with another model or format"
+      const reached = await readCheckpoint(table)
+      if (reached.checkpoint <= log.head) return { table, ...reached, why }
+      why = `it has folded up to ${reached.checkpoint}, and the log ends at ${log.head}`
+    } else why = "it was made of another log, or with another model or format"
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") why = reasonOf(error).slice(0, 300)
   }
@@ -86,12 +100,10 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
     Effect.gen(function*() {
       const { dimensions, folder } = settings
       const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: (error) => damaged(folder, error) })
-      const { slot } = yield* Effect.acquireRelease(
-        Effect.try({ try: () => takeSlot(folder), catch: (error) => damaged(folder, error) }),
-        ({ release }) => Effect.sync(release)
-      )
-      let opened = yield* attempt(() => openTable(slot, settings))
-      if (opened.why !== undefined) yield* Effect.logWarning(`the memory index in ${slot} is filled again from the log: ${opened.why}`)
+      let own = yield* Effect.try({ try: () => takeSlot(folder), catch: (error) => damaged(folder, error) })
+      yield* Effect.addFinalizer(() => Effect.sync(() => own.release()))
+      let opened = yield* attempt(() => openTable(own.slot, settings))
+      if (opened.why !== undefined) yield* Effect.logWarning(`the memory index in ${own.slot} is filled again from the log: ${opened.why}`)
 
       let through = opened.checkpoint
       let place = opened.place
@@ -99,23 +111,34 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       /** Not yet in the table, in order; `writing` is on its way there. */
       let pending: Array<StoredChange> = []
       let writing: ReadonlyArray<StoredChange> = []
+      /** Set when the folder was begun anew, until the checkpoint is asked for: what comes before it would be missing. */
+      let begunAnew: MemoryIndexError | undefined
       const held = new Map<string, UserIndex>()
       /** Users being loaded, with the changes that came meanwhile. */
       const loading = new Map<string, Array<IndexChange>>()
       const removed = new Map<string, number>()
       const table = yield* Semaphore.make(1)
       const loads = yield* Semaphore.make(2)
+      // Two loads of one user would each miss the changes that came to the other.
+      const oneLoad = keyedLock()
 
       /** After damage: everything is dropped and the folder begun anew, so that the log can fill it. */
       const beginAnew = (error: MemoryIndexError) =>
         attempt(async () => {
-          rmSync(slot, { recursive: true, force: true })
-          opened = await openTable(slot, settings)
+          begunAnew = error
+          if (own.isOwn()) rmSync(own.slot, { recursive: true, force: true })
+          else {
+            const lost = own
+            own = takeSlot(folder)
+            lost.release()
+          }
+          opened = await openTable(own.slot, settings)
+          additions = 0
           pending = []
           writing = []
           held.clear()
-          through = 0
-          place = 0
+          through = opened.checkpoint
+          place = opened.place
         }).pipe(Effect.tap(() => Effect.logWarning(error.message)), Effect.andThen(Effect.fail(error)))
 
       const write = Effect.gen(function*() {
@@ -146,22 +169,25 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
         for (let tries = 0; tries < 3; tries++) {
           const index = new UserIndex(dimensions)
           const before = removed.get(user) ?? 0
+          const { table: read } = opened
           const meanwhile = [...writing, ...pending].map(({ change }) => change).filter((change) => userOf(change) === user)
           loading.set(user, meanwhile)
-          yield* attempt(() => readChanges(opened.table, user, dimensions, (change) => applyTo(index, change))).pipe(
-            Effect.catchTag("MemoryIndexError", (error) => table.withPermits(1)(beginAnew(error))),
+          yield* attempt(() => readChanges(read, user, dimensions, (change) => applyTo(index, change))).pipe(
+            // Somebody else may have found the damage first and begun anew already.
+            Effect.catchTag("MemoryIndexError", (error) => table.withPermits(1)(Effect.suspend(() => (opened.table === read ? beginAnew(error) : Effect.fail(error))))),
             Effect.ensuring(Effect.sync(() => loading.delete(user)))
           )
-          if ((removed.get(user) ?? 0) !== before) continue
+          if ((removed.get(user) ?? 0) !== before || opened.table !== read) continue
           for (const change of meanwhile) applyTo(index, change)
           held.set(user, index)
           evict()
           return index
         }
-        return yield* new MemoryIndexError({ reason: "Damaged", message: `user ${user} was removed three times while being loaded; ask again` })
+        return yield* new MemoryIndexError({ reason: "Damaged", message: `user ${user} was removed, or the index begun anew, three times while being loaded; ask again` })
       })
 
       const of = Effect.fnUntraced(function*(user: string): Effect.fn.Return<UserIndex, MemoryIndexError> {
+        if (begunAnew !== undefined) return yield* begunAnew
         const known = held.get(user)
         if (known !== undefined) {
           // The last asked for stands last.
@@ -169,10 +195,10 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
           held.set(user, known)
           return known
         }
-        return yield* loads.withPermits(1)(Effect.suspend(() => {
+        return yield* oneLoad(user, loads.withPermits(1)(Effect.suspend(() => {
           const loaded = held.get(user)
           return loaded === undefined ? load(user) : Effect.succeed(loaded)
-        }))
+        })))
       })
 
       yield* Effect.sleep(flushMillis).pipe(Effect.andThen(flush), Effect.catchTag("MemoryIndexError", (error) => Effect.logError(error.message)), Effect.forever, Effect.forkScoped)
@@ -183,6 +209,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
         apply: Effect.fnUntraced(function*(changes, upTo) {
           const bad = badVector(changes, dimensions)
           if (bad !== undefined) return yield* bad
+          if (begunAnew !== undefined) return yield* begunAnew
           for (const change of changes) {
             const user = userOf(change)
             place += 1
@@ -195,7 +222,10 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
           evict()
           if (pending.length >= flushChanges) yield* flush
         }),
-        checkpoint: Effect.sync(() => through),
+        checkpoint: Effect.sync(() => {
+          begunAnew = undefined
+          return through
+        }),
         removeUser: (user) =>
           table.withPermits(1)(
             Effect.gen(function*() {
@@ -205,7 +235,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
               yield* attempt(() => opened.table.delete(ofUser(user)))
               // Old versions of the table still hold what was deleted.
               yield* attempt(() => opened.table.optimize({ cleanupOlderThan: new Date() }))
-            })
+            }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
           ),
         view: (user, filter) => Effect.map(of(user), (index) => index.view(filter)),
         search: (user, query) => Effect.map(of(user), (index) => searchView(index.view(query.filter), query)),

@@ -6,7 +6,6 @@ import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
 import { memorySubject } from "#shared/eventlog/subjects"
-import * as LanceIndex from "#shared/memoryindex/lancedb-layer"
 import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
 import { Models } from "#shared/model/models"
@@ -14,6 +13,7 @@ import * as Compressor from "#services/compressor/actor"
 import * as Embedder from "#services/embedder/actor"
 import * as Ingestor from "#services/ingestor/actor"
 import * as Retriever from "#services/retriever/actor"
+import { homeIndex } from "#services/retriever/home-index"
 import { setUpHome } from "./nats.ts"
 
 /** Connection, log and leases. */
@@ -22,8 +22,7 @@ export const logOn = (url: string) => Layer.mergeAll(JetStreamLog.layer, Leases.
 /** @param environment settings of the actors; nothing else is read */
 export const memoryActors = (url: string, home: string, environment: Record<string, string> = {}) => {
   const embeddings = EmbeddingModel.layer({ dir: join(setUpHome, "models/minilm"), threads: 1 })
-  const index = Layer.unwrap(Effect.map(EmbeddingModel.Embeddings, ({ dimensions, modelHash }) => LanceIndex.layer({ folder: join(home, "index"), dimensions, model: modelHash })))
-  return Layer.mergeAll(Ingestor.layer, Compressor.layer, Embedder.layer, Retriever.layer.pipe(Layer.provide(index))).pipe(
+  return Layer.mergeAll(Ingestor.layer, Compressor.layer, Embedder.layer, Retriever.layer.pipe(Layer.provide(homeIndex(home)))).pipe(
     Layer.provide(embeddings),
     Layer.provide(Models.layer({})),
     Layer.provideMerge(CallStore.layerJetStream),

@@ -13,7 +13,7 @@ const root = mkdtempSync(join(tmpdir(), "metamem-index-"))
 test.after(() => rmSync(root, { recursive: true, force: true }))
 let folders = 0
 const fresh = (): string => join(root, String(++folders))
-const open = (folder: string, model = "m") => layer({ folder, dimensions: 8, model })
+const open = (folder: string, model = "m", log = { id: "log", head: 1_000_000 }) => layer({ folder, dimensions: 8, model, log })
 
 memoryIndexConformance(test, () => open(fresh()))
 
@@ -106,6 +106,54 @@ effect(test, "an index of another model is not read", () =>
     const folder = fresh()
     yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1)], 7)).pipe(Effect.provide(open(folder, "old")))
     assert.is(yield* Effect.flatMap(MemoryIndex, (index) => index.checkpoint).pipe(Effect.provide(open(folder, "new"))), 0)
+  }), 60_000)
+
+effect(test, "an index of another log, or ahead of its log, is not read", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    const checkpoint = Effect.flatMap(MemoryIndex, (index) => index.checkpoint)
+    const apply = Effect.flatMap(MemoryIndex, (index) => index.apply([put(1)], 7))
+    yield* apply.pipe(Effect.provide(open(folder, "m", { id: "old", head: 7 })))
+    assert.is(yield* checkpoint.pipe(Effect.provide(open(folder, "m", { id: "old", head: 7 }))), 7)
+    assert.is(yield* checkpoint.pipe(Effect.provide(open(folder, "m", { id: "old", head: 6 }))), 0)
+    yield* apply.pipe(Effect.provide(open(folder, "m", { id: "old", head: 7 })))
+    assert.is(yield* checkpoint.pipe(Effect.provide(open(folder, "m", { id: "new", head: 100 }))), 0)
+  }), 60_000)
+
+effect(test, "an index begun anew takes and shows nothing until its checkpoint is asked for", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1), put(2, "v")], 7)).pipe(Effect.provide(open(folder)))
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      rmSync(join(folder, "0", "changes.lance", "data"), { recursive: true })
+      yield* Effect.flip(count("u"))
+      assert.is((yield* Effect.flip(count("v"))).reason, "Damaged")
+      assert.is((yield* Effect.flip(index.apply([put(3)], 8))).reason, "Damaged")
+      assert.is(yield* index.checkpoint, 0)
+      yield* index.apply([put(1), put(2, "v"), put(3)], 8)
+      assert.equal([yield* count("u"), yield* count("v")], [2, 1])
+    }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+effect(test, "who begins anew after the whole folder was deleted takes no slot another took since", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1)], 7)).pipe(Effect.provide(open(folder)))
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      rmSync(folder, { recursive: true })
+      yield* Effect.gen(function*() {
+        const other = yield* MemoryIndex
+        yield* other.apply([put(1), put(2)], 8)
+        yield* Effect.flip(count("u").pipe(Effect.provideService(MemoryIndex, index)))
+        assert.is(yield* index.checkpoint, 0)
+        yield* index.apply([put(1)], 7)
+        assert.is(yield* count("u").pipe(Effect.provideService(MemoryIndex, index)), 1)
+        assert.is(yield* count("u"), 2)
+        assert.equal(readdirSync(folder).filter((name) => /^\d+$/.test(name)).sort(), ["0", "1"])
+      }).pipe(Effect.provide(open(folder), { local: true }))
+    }).pipe(Effect.provide(open(folder)))
   }), 60_000)
 
 effect(test, "two owners of one folder get a slot each", () =>
