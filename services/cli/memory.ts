@@ -15,6 +15,7 @@ import { reconcile } from "./reconcile.ts"
 import { replayRun } from "./runs.ts"
 import { emit, root, table, WrongUsage } from "./root.ts"
 import { status } from "./status.ts"
+import { usersCommand } from "./users.ts"
 
 const user = Flag.String("user").pipe(Flag.withDescription("Whose memory"))
 const time = (name: string, what: string) => Flag.String(name).pipe(Flag.withDescription(what), Flag.optional)
@@ -160,4 +161,4 @@ const feedback = Command.make(
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("Say whether an answer was right"))
 
-export const memoryCommands = [ingest, build, ask, memories, feedback, status, reconcile] as const
+export const memoryCommands = [ingest, build, ask, memories, feedback, status, reconcile, usersCommand] as const

@@ -40,6 +40,7 @@ const candidates = (tenant: string, user: string, after: string) =>
     let from: number | undefined = 0
     let facts = 0
     let withoutVector = 0
+    let seen = 0
     // Bounded by the user's facts: each page begins where the one before it ended.
     while (from !== undefined) {
       const page: CandidatesReply = yield* request(requestSubject("retriever", "candidates"), { tenant, user, after, from, count: pageFacts }, 120_000).pipe(Effect.flatMap(decodeCandidates))
@@ -47,8 +48,10 @@ const candidates = (tenant: string, user: string, after: string) =>
       facts = page.facts
       withoutVector += page.withoutVector
       from = page.next
+      // The first page is the oldest.
+      seen ||= page.seen
     }
-    return { facts, pairs, withoutVector }
+    return { facts, pairs, seen, withoutVector }
   })
 
 interface UserReport {
@@ -63,13 +66,13 @@ interface UserReport {
 
 const reconcileUser = (tenant: string, user: string, after: string, dryRun: boolean) =>
   Effect.gen(function*() {
-    const { facts, pairs, withoutVector } = yield* candidates(tenant, user, after)
+    const { facts, pairs, seen, withoutVector } = yield* candidates(tenant, user, after)
     const decisions = { keep: 0, supersede: 0, merge: 0, failed: 0 }
     const changes: Array<ReconcileReply["changes"][number]> = []
     const errors: Array<string> = []
     for (const batch of batchesOf(pairs)) {
       // A model may need long for each pair; rules need none of it.
-      const message: ReconcileRequest = { tenant, user, pairs: batch, dryRun }
+      const message: ReconcileRequest = { tenant, user, pairs: batch, dryRun, seen }
       const reply = yield* request(requestSubject("compressor", "reconcile"), message, 3_600_000).pipe(Effect.flatMap(decodeReply))
       for (const name of ["keep", "supersede", "merge", "failed"] as const) decisions[name] += reply.counts[name]
       changes.push(...reply.changes)

@@ -17,6 +17,7 @@ import type { Models } from "#shared/model/models"
 import { tokensOf } from "#shared/model/tokens"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { behaviour } from "./behaviour.ts"
+import { preCompressor, settings as compressionSettings } from "./pre-compression.ts"
 import { extractorOf, settings as extractionSettings } from "./extraction.ts"
 import { flushSegmenter, initialSegmenter, pushTurn, type Segment, type SegmenterState } from "./construction/segmenter.ts"
 import { type CompressorEvent, decodeChangeRequest, decodeReconcileRequest } from "./protocol.ts"
@@ -33,6 +34,8 @@ interface Segmented {
   readonly state: SegmenterState
   /** Sequence of the ingestor's last commit that went in. */
   readonly through: number
+  /** Erasure epoch of the conversation: turns from before it must not come back. */
+  readonly epoch: number
 }
 
 /** Id of a segment: its turns decide it, so segmenting again finds the same. */
@@ -48,14 +51,15 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
   Effect.gen(function*() {
     const { commitSize, concurrency } = yield* settings
     const log = yield* EventLog
-    const extract = yield* extractorOf(yield* extractionSettings)
+    const extract = yield* extractorOf(yield* extractionSettings, yield* preCompressor(yield* compressionSettings))
     const conversations = yield* makeEntity(behaviour, 2_000)
     const reconcile = yield* makeReconciler(conversations)
     const segmented = new Map<string, Segmented>()
 
     /** Segments that end between the cached place and the minimum, in order. */
-    const endedSegments = Effect.fnUntraced(function*(target: string, minimum: number) {
-      const from = segmented.get(target) ?? { state: initialSegmenter, through: 0 }
+    const endedSegments = Effect.fnUntraced(function*(target: string, minimum: number, epoch: number) {
+      const known = segmented.get(target)
+      const from = known?.epoch === epoch ? known : { state: initialSegmenter, through: 0 }
       const ended: Array<Segment> = []
       let { state, through } = from
       for (const commit of yield* log.load(memorySubject(parseMemorySubject(target), "ingestor"), { after: through, minimum })) {
@@ -76,13 +80,13 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
         }
         through = commit.sequence
       }
-      return { ended, next: { state, through } }
+      return { ended, next: { state, through, epoch } }
     })
 
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError> {
       const folded = yield* conversations.load(target)
       if (folded.inputThrough >= minimum) return folded.inputThrough
-      const { ended, next } = yield* endedSegments(target, minimum)
+      const { ended, next } = yield* endedSegments(target, minimum, folded.epoch)
       const due = ended.filter(({ turns }) => !folded.state.settledSegments.has(segmentId(turns)))
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
@@ -110,6 +114,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           { _tag: "RecordExtraction", events },
           {
             cause: isLast ? `through ${minimum} ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}` : `segments ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}`,
+            seen: folded.epoch,
             ...(isLast ? { inputThrough: minimum } : {})
           }
         ).pipe(Effect.catchTag("UnknownMemory", (error) => Effect.die(error)))

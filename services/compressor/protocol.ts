@@ -106,7 +106,9 @@ export const ReconcileRequest = Schema.Struct({
   user: Schema.NonEmptyString,
   pairs: Schema.Array(FactPair).check(Schema.isMaxLength(1_000)),
   /** Decide and tell, record nothing. */
-  dryRun: Schema.Boolean
+  dryRun: Schema.Boolean,
+  /** Sequence of the memory log that the pairs were read at: an erasure after it refuses them. */
+  seen: Schema.Int
 })
 export type ReconcileRequest = typeof ReconcileRequest.Type
 export const decodeReconcileRequest = Schema.decodeUnknownEffect(ReconcileRequest)

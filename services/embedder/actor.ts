@@ -51,7 +51,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const conversations = yield* makeEntity(behaviour, 2_000)
 
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch, EventLog> {
-      const { inputThrough, state } = yield* conversations.load(target)
+      const { epoch, inputThrough, state } = yield* conversations.load(target)
       if (inputThrough >= minimum) return inputThrough
       const due = (yield* pendingTexts(target, inputThrough, minimum)).filter(({ id }) => state.models.get(id) !== embeddings.modelHash)
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
@@ -65,6 +65,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           { _tag: "RecordVectors", model: embeddings.modelHash, dimensions: embeddings.dimensions, ids, bytes: binary.length },
           {
             cause: createHash("sha256").update([embeddings.modelHash, isLast ? minimum : "", ...ids].join("\n")).digest("base64url"),
+            seen: epoch,
             ...(binary.length === 0 ? {} : { binary }),
             // Complete up to the minimum and perhaps beyond; what is beyond is found done by the next signal.
             ...(isLast ? { inputThrough: minimum } : {})

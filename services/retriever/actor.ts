@@ -33,6 +33,7 @@ import {
   type AskReply,
   AskRequest,
   AwaitRequest,
+  type CandidatesReply,
   CandidatesRequest,
   FeedbackRequest,
   type MemoriesReply,
@@ -165,6 +166,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
 
     const ask = Effect.fnUntraced(function*(request: AskRequest) {
       const started = yield* Clock.currentTimeMillis
+      // What the index shows is of this place in the log or later: an answer from before an erasure is not recorded.
+      const seen = projection.through()
       const { at, behind, evidence } = yield* retrieve(request)
       const { generation, principles } = yield* principlesOf(request)
       const shown = principlesFor(request.question, principles)
@@ -217,7 +220,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
             behind: [...behind, ...late]
           }
         },
-        { cause: answerId }
+        { cause: answerId, seen }
       )
       return { answerId, answer: text, evidence, generation, latencyMs, usage, behind: [...behind, ...late] } satisfies AskReply
     })
@@ -327,7 +330,11 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     yield* serve("memories", MemoriesRequest, listMemories)
     yield* serve("rollout", RolloutRequest, rollout)
     yield* serve("candidates", CandidatesRequest, ({ after, count, from, tenant, user }) =>
-      Effect.andThen(waitFor(after, 30_000), candidatesOf(index, indexUser(tenant, user), from, count)))
+      Effect.gen(function*() {
+        yield* waitFor(after, 30_000)
+        const seen = projection.through()
+        return { ...(yield* candidatesOf(index, indexUser(tenant, user), from, count)), seen } satisfies CandidatesReply
+      }))
     yield* serve("await", AwaitRequest, ({ deadlineMs, position }) =>
       Effect.gen(function*() {
         const behind = yield* waitFor(position, deadlineMs)

@@ -3,12 +3,13 @@
  * or unknown stops it, because an index that silently misses something is worse than one that is late.
  */
 import { Cause, Clock, Effect, Result, Schedule, Stream } from "effect"
-import { type IndexChange, MemoryIndex, type MemoryIndexError } from "#shared/memoryindex/memory-index"
-import type { Commit, CorruptCommit } from "#shared/eventlog/envelope"
+import { type IndexChange, MemoryIndex, type MemoryIndexError, userOf } from "#shared/memoryindex/memory-index"
+import { type Commit, type CorruptCommit, isErasureMark } from "#shared/eventlog/envelope"
+import { erasuresIn, type UserErased } from "#shared/eventlog/erasure"
 import type { UnreadableEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable } from "#shared/eventlog/nats"
-import { encodeToken, memoryFilter, parseMemorySubject } from "#shared/eventlog/subjects"
+import { decodeToken, encodeToken, erasedFilter, isErasedSubject, memoryFilter, parseMemorySubject, userHash } from "#shared/eventlog/subjects"
 import { compressorCodec } from "#services/compressor/protocol"
 import { embedderCodec, unpackVectors } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
@@ -71,7 +72,7 @@ export interface Projection {
 }
 
 /** Everything, also what changes nothing here: the index is complete up to a position only when it has seen all commits before it. */
-const filters = [memoryFilter({})]
+const filters = [memoryFilter({}), erasedFilter()]
 
 export type ProjectionError = LogUnavailable | CorruptCommit | UnreadableEvent | MemoryIndexError
 
@@ -81,20 +82,63 @@ export const runProjection = Effect.gen(function*() {
   const index = yield* MemoryIndex
   let through = yield* index.checkpoint
 
+  /**
+   * Puts back what came of an erased user between the erasure's marks and its end: it was dropped with the rest, and stands in the log.
+   * The user's name is in no event, only in the subjects of what stands.
+   */
+  const refill = (tenant: string, { firstMark, user }: UserErased, end: number) =>
+    log.read([memoryFilter({ tenant })], { after: firstMark - 1 }).pipe(
+      Stream.takeWhile(({ sequence }) => sequence < end),
+      Stream.filter((commit) => userHash(tenant, parseMemorySubject(commit.subject).user) === user),
+      Stream.runForEach((commit) =>
+        Effect.gen(function*() {
+          const own = changesOf(commit)
+          if (Result.isFailure(own)) return yield* own.failure
+          yield* index.apply(own.success, through)
+        })
+      )
+    )
+
   const applyBatch = (commits: ReadonlyArray<Commit>): Effect.Effect<void, ProjectionError> =>
     Effect.gen(function*() {
-      const changes: Array<IndexChange> = []
+      let changes: Array<IndexChange> = []
+      /** Users whose marks came since changes were applied last. */
+      const dropped = new Set<string>()
+      const settle = (upTo: number) =>
+        Effect.gen(function*() {
+          for (const user of dropped) yield* index.removeUser(user)
+          dropped.clear()
+          yield* index.apply(changes, upTo)
+          changes = []
+          through = upTo
+        })
       for (const commit of commits) {
-        const own = changesOf(commit)
-        if (Result.isFailure(own)) return yield* own.failure
-        changes.push(...own.success)
+        if (isErasedSubject(commit.subject)) {
+          // The place itself is passed only when all is put back.
+          yield* settle(commit.sequence - 1)
+          const tenant = decodeToken(commit.subject.split(".")[1] ?? "")
+          for (const event of yield* erasuresIn(commit.events)) yield* refill(tenant, event, commit.sequence)
+        } else if (isErasureMark(commit)) {
+          const of = parseMemorySubject(commit.subject)
+          const user = indexUser(of.tenant, of.user)
+          changes = changes.filter((change) => userOf(change) !== user)
+          dropped.add(user)
+        } else {
+          const own = changesOf(commit)
+          if (Result.isFailure(own)) return yield* own.failure
+          changes.push(...own.success)
+        }
       }
-      const last = commits.at(-1)?.sequence ?? through
-      yield* index.apply(changes, last)
-      through = last
+      yield* settle(commits.at(-1)?.sequence ?? through)
     })
 
-  yield* Stream.suspend(() => log.follow(filters, { after: through })).pipe(
+  yield* Stream.unwrap(
+    Effect.map(index.checkpoint, (checkpoint) => {
+      // Behind what was seen where the index was damaged and begun anew.
+      through = checkpoint
+      return log.follow(filters, { after: checkpoint })
+    })
+  ).pipe(
     Stream.groupedWithin(1_000, "20 millis"),
     Stream.runForEach(applyBatch),
     Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("the index cannot follow the log", cause))),

@@ -194,6 +194,8 @@ export const CandidatesReply = Schema.Struct({
   facts: Schema.Int,
   /** Of this page, facts that have no vector yet and were left out. */
   withoutVector: Schema.Int,
+  /** Sequence of the memory log that the index had folded when it was looked at. */
+  seen: Schema.Int,
   /** Where the next page begins; absent on the last. */
   next: Schema.optionalKey(Schema.Int)
 })

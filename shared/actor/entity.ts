@@ -2,8 +2,8 @@
  * Entities: load by folding, decide, commit with the expected sequence, and on a conflict load and decide again. One subject is one
  * entity; a small cache keeps folded states warm, and the expected sequence makes a stale one harmless.
  */
-import { Effect, Result, Schema } from "effect"
-import { commitId, type Commit, type CorruptCommit } from "../eventlog/envelope.ts"
+import { Clock, Effect, Result, Schema } from "effect"
+import { commitId, type Commit, type CorruptCommit, isErasureMark } from "../eventlog/envelope.ts"
 import type { UnreadableEvent } from "../eventlog/event.ts"
 import { type CommitTooLarge, EventLog, type ReadOnlyLog } from "../eventlog/event-log.ts"
 import { keyedLock, type LogUnavailable } from "../eventlog/nats.ts"
@@ -19,7 +19,14 @@ export class TooManyConflicts extends Schema.TaggedError<TooManyConflicts>()("To
   }
 }
 
-export type EntityError = LogUnavailable | CorruptCommit | UnreadableEvent | TooManyConflicts | CommitTooLarge | ReadOnlyLog
+/** The entity's data was erased after what led to this command had been read. Nothing was recorded; what stands now may be read and decided on. */
+export class ErasedMeanwhile extends Schema.TaggedError<ErasedMeanwhile>()("ErasedMeanwhile", { subject: Schema.String }) {
+  override get message(): string {
+    return `the data of ${this.subject} was erased while this was worked on; nothing was recorded`
+  }
+}
+
+export type EntityError = LogUnavailable | CorruptCommit | UnreadableEvent | TooManyConflicts | CommitTooLarge | ReadOnlyLog | ErasedMeanwhile
 
 /** An entity's state with the place it is folded up to. */
 export interface Folded<State> {
@@ -30,6 +37,8 @@ export interface Folded<State> {
   /** Highest `inputThrough` of its commits: the water mark of the actor's work for this entity. */
   readonly inputThrough: number
   readonly commitIds: ReadonlySet<string>
+  /** Sequence of the last erasure mark; 0 = its data was never erased. */
+  readonly epoch: number
 }
 
 export interface Execution {
@@ -39,6 +48,11 @@ export interface Execution {
   /** Input position this decision covers; a decision that covers nothing new is skipped. */
   readonly inputThrough?: number
   readonly binary?: Uint8Array
+  /**
+   * For commands that hold what was read from the log: the sequence up to which it had been read, or the entity's epoch at that time.
+   * An erasure after it refuses the command.
+   */
+  readonly seen?: number
 }
 
 export interface Executed<State, Event> {
@@ -55,6 +69,8 @@ export interface Entity<State, Command, Event extends { readonly _tag: string },
 }
 
 const maxTries = 16
+/** Folds in the cache are begun anew after this long; well below the time for which erasure marks stand. */
+const foldAgeMs = 20 * 60_000
 
 /** Folds commits onto a state; fails on an event the codec cannot read. */
 export const foldCommits = <State, Command, Event extends { readonly _tag: string }, Refusal>(
@@ -64,10 +80,15 @@ export const foldCommits = <State, Command, Event extends { readonly _tag: strin
 ): Effect.Effect<Folded<State>, UnreadableEvent> =>
   Effect.gen(function*() {
     let state = from.state
-    let { checksum, inputThrough, sequence } = from
-    const commitIds = from.commitIds as Set<string>
+    let { checksum, epoch, inputThrough, sequence } = from
+    let commitIds = from.commitIds as Set<string>
     for (const commit of commits) {
       if (commit.sequence <= sequence) continue
+      if (isErasureMark(commit)) {
+        state = behaviour.initial()
+        commitIds = new Set()
+        epoch = commit.sequence
+      }
       for (const stored of commit.events) {
         const event = behaviour.codec.decode(stored)
         if (Result.isFailure(event)) return yield* event.failure
@@ -78,10 +99,10 @@ export const foldCommits = <State, Command, Event extends { readonly _tag: strin
       inputThrough = Math.max(inputThrough, commit.inputThrough)
       commitIds.add(commit.id)
     }
-    return { state, sequence, checksum, inputThrough, commitIds }
+    return { state, sequence, checksum, inputThrough, commitIds, epoch }
   })
 
-export const emptyFold = <State>(state: State): Folded<State> => ({ state, sequence: 0, checksum: "", inputThrough: 0, commitIds: new Set() })
+export const emptyFold = <State>(state: State): Folded<State> => ({ state, sequence: 0, checksum: "", inputThrough: 0, commitIds: new Set(), epoch: 0 })
 
 /** @param cacheSize entities kept folded in this process, least recently used leave first */
 export const makeEntity = <State, Command, Event extends { readonly _tag: string }, Refusal>(
@@ -91,6 +112,8 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
   Effect.gen(function*() {
     const log = yield* EventLog
     const cache = new Map<string, Folded<State>>()
+    /** When an entity in the cache was last folded from its first commit. */
+    const begun = new Map<string, number>()
     const lock = keyedLock()
 
     const remember = (subject: string, folded: Folded<State>): Folded<State> => {
@@ -98,6 +121,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
       cache.set(subject, folded)
       if (cache.size > cacheSize) for (const oldest of cache.keys()) {
         cache.delete(oldest)
+        begun.delete(oldest)
         break
       }
       return folded
@@ -105,7 +129,11 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
 
     const refresh = (subject: string, minimum?: number): Effect.Effect<Folded<State>, EntityError> =>
       Effect.gen(function*() {
-        const from = cache.get(subject) ?? emptyFold(behaviour.initial())
+        const now = yield* Clock.currentTimeMillis
+        // Erasure marks do not stay for ever: a fold older than they last might be of data that is gone without a trace.
+        const isOld = now - (begun.get(subject) ?? 0) > foldAgeMs
+        const from = (isOld ? undefined : cache.get(subject)) ?? emptyFold(behaviour.initial())
+        if (from.sequence === 0) begun.set(subject, now)
         // The fold may change the state in place: until it is whole again, nobody else may find it.
         cache.delete(subject)
         const commits = yield* log.load(subject, minimum === undefined ? { after: from.sequence } : { after: from.sequence, minimum })
@@ -113,14 +141,19 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
       })
 
     const execute = Effect.fnUntraced(function*(subject: string, command: Command, execution: Execution) {
-      const id = commitId(subject, execution.cause)
+      const { seen, ...about } = execution
       for (let tries = 0; tries < maxTries; tries++) {
         const cached = tries === 0 ? cache.get(subject) : undefined
         const folded = cached ?? (yield* refresh(subject, cache.get(subject)?.sequence))
+        if (seen !== undefined && folded.epoch > seen) return yield* new ErasedMeanwhile({ subject })
+        const id = commitId(subject, execution.cause, folded.epoch)
         const covered = execution.inputThrough !== undefined && execution.inputThrough <= folded.inputThrough
-        if (folded.commitIds.has(id) || covered) return { folded, events: [], fresh: false } satisfies Executed<State, Event>
-        const decision = behaviour.decide(folded.state, command)
         // An outdated cache may refuse, or find nothing to do, where the log says otherwise: only a fresh fold has the last word.
+        if (folded.commitIds.has(id) || covered) {
+          if (cached !== undefined) continue
+          return { folded, events: [], fresh: false } satisfies Executed<State, Event>
+        }
+        const decision = behaviour.decide(folded.state, command)
         const addsNothing = Result.isSuccess(decision) && decision.success.length === 0 && execution.inputThrough === undefined
         if (cached !== undefined && (Result.isFailure(decision) || addsNothing)) continue
         if (Result.isFailure(decision)) return yield* Effect.fail(decision.failure)
@@ -129,7 +162,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
         // Every commit carries the water mark on, so that the last one alone tells how far the work for this entity has come.
         const inputThrough = Math.max(folded.inputThrough, execution.inputThrough ?? 0)
         const outcome = yield* Effect.result(
-          log.append({ ...execution, inputThrough, subject, events: events.map((event) => behaviour.codec.encode(event)) }, folded.sequence, folded.checksum)
+          log.append({ ...about, inputThrough, epoch: folded.epoch, subject, events: events.map((event) => behaviour.codec.encode(event)) }, folded.sequence, folded.checksum)
         )
         if (Result.isSuccess(outcome)) {
           if (outcome.success.already) return { folded: yield* refresh(subject, outcome.success.sequence), events: [], fresh: false } satisfies Executed<State, Event>
@@ -141,11 +174,14 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
             sequence: outcome.success.sequence,
             checksum: outcome.success.checksum,
             inputThrough,
-            commitIds: (folded.commitIds as Set<string>).add(id)
+            commitIds: (folded.commitIds as Set<string>).add(id),
+            epoch: folded.epoch
           })
           return { folded: next, events, fresh: true } satisfies Executed<State, Event>
         }
         if (outcome.failure._tag !== "SequenceConflict") return yield* outcome.failure
+        // The log ends before what was folded: it was erased and nothing came after.
+        if (outcome.failure.actual < folded.sequence) cache.delete(subject)
         if (tries > 2) yield* Effect.sleep(Math.min(2 ** tries, 100))
       }
       return yield* new TooManyConflicts({ subject, tries: maxTries })

@@ -15,6 +15,8 @@ export interface CommitDraft {
   readonly correlation?: string
   /** Position in the input's stream up to which the actor has done its work for this entity. */
   readonly inputThrough?: number
+  /** Erasure epoch of the subject as it was read before deciding: the sequence of its erasure mark, 0 = never erased. Part of the commit id. */
+  readonly epoch?: number
   readonly events: ReadonlyArray<StoredEvent>
   /** Packed after the JSON; events refer to it by offset. */
   readonly binary?: Uint8Array
@@ -72,6 +74,17 @@ export const header = {
 export const commitId = (subject: string, cause: string, epoch = 0): string =>
   createHash("sha256").update(`${subject}\n${cause}\n${epoch}`).digest("base64url").slice(0, 32)
 
+const markCause = /^erased [0-9a-f-]{36}$/
+
+/** Cause of the mark that an erasure leaves on each subject it emptied. @param erasure a UUID, one an erasure */
+export const eraseCause = (erasure: string): string => `erased ${erasure}`
+
+/**
+ * True for an erasure mark: everything before it on its subject is gone, and whatever was decided on that is refused, since the subject
+ * does not end where it was expected to. A fold begins anew behind it.
+ */
+export const isErasureMark = ({ cause, events }: Pick<Commit, "cause" | "events">): boolean => events.length === 0 && markCause.test(cause)
+
 const checksumOf = (previous: string, subject: string, id: string, cause: string, inputThrough: number, payload: Uint8Array): string =>
   createHash("sha256").update(`${previous}\n${subject}\n${id}\n${cause}\n${inputThrough}\n`).update(payload).digest("base64url")
 
@@ -89,8 +102,8 @@ export interface EncodedCommit {
 }
 
 /** @param previousChecksum of the subject's last commit, "" for its first */
-export const encodeCommit = (draft: CommitDraft, previousChecksum: string, epoch = 0): EncodedCommit => {
-  const id = commitId(draft.subject, draft.cause, epoch)
+export const encodeCommit = (draft: CommitDraft, previousChecksum: string): EncodedCommit => {
+  const id = commitId(draft.subject, draft.cause, draft.epoch)
   const json = encodeText.encode(JSON.stringify({ events: draft.events }))
   const binary = draft.binary ?? new Uint8Array(0)
   const payload = binary.length === 0 ? json : Buffer.concat([json, binary])

@@ -1,12 +1,234 @@
-/** Who has data in the log, and how all data of one user is removed from it. */
-import { Effect } from "effect"
-import { attempt, type LogUnavailable, Nats } from "./nats.ts"
-import { encodeToken, parseMemorySubject } from "./subjects.ts"
+/**
+ * Who has data in the log, and how all data of one user is removed from it: every subject of the user is emptied and ends in an erasure
+ * mark, so that nothing decided on what is gone can be appended behind it (the expected sequence does not fit, and a fold begins anew at
+ * the mark, whose sequence is the epoch in every later commit id). `UserErased`, last, says that it was done, by hash and counts.
+ */
+import { randomUUID } from "node:crypto"
+import type { StoredMsg } from "@nats-io/jetstream"
+import { Clock, Effect, Result, Schema, Stream } from "effect"
+import { type CorruptCommit, eraseCause, isErasureMark } from "./envelope.ts"
+import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "./event.ts"
+import { type AppendError, EventLog } from "./event-log.ts"
+import { apiCode, attempt, LogUnavailable, Nats } from "./nats.ts"
+import { type ActorName, callsFilter, encodeToken, erasedSubject, memoryFilter, memorySubject, parseMemorySubject, userHash } from "./subjects.ts"
 
-/** Users of a tenant with anything in the memory log, sorted. */
-export const usersOf = (tenant: string): Effect.Effect<ReadonlyArray<string>, LogUnavailable, Nats> =>
+/** All data of one user was removed. Stands last: whatever of the user comes after `firstMark` and is not before a mark is new. */
+export const UserErased = defineEvent("UserErased", {
+  version: 1,
+  payload: Schema.Struct({
+    user: Schema.NonEmptyString,
+    /** Sequence of the first erasure mark of this erasure. */
+    firstMark: Schema.Int,
+    /** Messages removed, by stream. */
+    removed: Schema.Record(Schema.String, Schema.Int)
+  })
+})
+export const erasureCodec = eventCodec([UserErased])
+export type UserErased = EventOf<typeof UserErased>
+
+export interface ErasureReport {
+  /** Hash of tenant and user; the name is nowhere kept. */
+  readonly userHash: string
+  /** False when there was nothing (more) to remove. */
+  readonly erased: boolean
+  /** Every stream: how many messages were removed, and what of the user stays for how long. */
+  readonly streams: ReadonlyArray<{ readonly stream: string; readonly removed: number; readonly note: string }>
+  /** Erasure marks that still name the user's subjects; erasing again after {@link markHours} takes them away. */
+  readonly marks: number
+  /** Sequence of the memory log from which on a projection shows nothing of what was erased. */
+  readonly sequence: number
+}
+
+/** How long marks stand before they can be taken away: longer than any work begun before the erasure may last, and any fold is cached. */
+export const markHours = 1
+
+/** Conversations and actors in the order of the flow: what is derived is emptied after what it derives from. */
+const phases: ReadonlyArray<ReadonlyArray<ActorName>> = [["ingestor"], ["compressor"], ["embedder"], ["retriever", "evaluator", "reflector"]]
+/** Of these every conversation in which anything was said gets a mark, whether or not they had written anything: they may be about to. */
+const deriving: ReadonlySet<ActorName> = new Set(["ingestor", "compressor", "embedder"])
+
+const noMessage = 10037
+
+/** Rounds against somebody who keeps appending between emptying and marking. */
+const markTries = 20
+
+const subjectsOf = (filter: string) =>
+  Effect.flatMap(Nats, ({ jsm }) =>
+    attempt("list subjects of the memory log", () => jsm.streams.info("MEMORY", { subjects_filter: filter })).pipe(
+      Effect.map(({ state }) => new Map(Object.entries(state.subjects ?? {})))
+    ))
+
+/** Users of a tenant with anything in the memory log but erasure marks, sorted. */
+export const usersOf = (tenant: string): Effect.Effect<ReadonlyArray<string>, LogUnavailable | CorruptCommit, Nats | EventLog> =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const subjects = yield* subjectsOf(`memory.${encodeToken(tenant)}.*.*.*`)
+    const byUser = Map.groupBy(subjects.keys(), (subject) => parseMemorySubject(subject).user)
+    const present = yield* Effect.forEach(byUser, ([user, own]) =>
+      Effect.gen(function*() {
+        if (own.some((subject) => (subjects.get(subject) ?? 0) > 1)) return [user]
+        for (const subject of own) {
+          const last = yield* log.last(subject)
+          if (last !== undefined && !isErasureMark(last)) return [user]
+        }
+        return []
+      }), { concurrency: 16 })
+    return present.flat().sort()
+  })
+
+/** True when the user's data was erased and nothing stands of what came before: a reference that leads nowhere is then no damage. */
+export const wasErased = (tenant: string, user: string): Effect.Effect<boolean, LogUnavailable | CorruptCommit, EventLog> =>
+  Effect.flatMap(EventLog, (log) => Effect.map(log.last(erasedSubject(tenant, userHash(tenant, user))), (last) => last !== undefined))
+
+const purge = (stream: "MEMORY", filter: string) =>
+  Effect.flatMap(Nats, ({ jsm }) => attempt(`empty ${filter}`, () => jsm.streams.purge(stream, { filter })))
+
+/**
+ * Removes messages and overwrites them on disk; a purge alone would leave their bytes in the server's files until these are compacted.
+ * Gives their number.
+ *
+ * @param only subjects to remove; absent = all that match
+ */
+const wipe = (stream: "MEMORY" | "CALLS", filter: string, only?: ReadonlySet<string>) =>
   Effect.gen(function*() {
     const { jsm } = yield* Nats
-    const { state } = yield* attempt("list the users of the memory log", () => jsm.streams.info("MEMORY", { subjects_filter: `memory.${encodeToken(tenant)}.>` }))
-    return [...new Set(Object.keys(state.subjects ?? {}).map((subject) => parseMemorySubject(subject).user))].sort()
+    const log = yield* EventLog
+    const sequences = yield* log.readRaw([filter]).pipe(Stream.filter(({ subject }) => only?.has(subject) ?? true), Stream.map(({ sequence }) => sequence), Stream.runCollect)
+    yield* Effect.forEach(sequences, (sequence) =>
+      attempt(`remove message ${sequence} of ${stream}`, () =>
+        jsm.streams.deleteMessage(stream, sequence, true).catch((error: unknown) => {
+          // Gone by itself or by another erasure.
+          if (apiCode(error) !== noMessage) throw error
+        })), { concurrency: 16, discard: true })
+    return sequences.length
   })
+
+/** Deletes the messages of a small stream that are about the user; a stream with gaps is read past them. */
+const deleteWhere = (stream: "WORK" | "DEAD", isAbout: (message: StoredMsg) => boolean) =>
+  Effect.flatMap(Nats, ({ jsm }) =>
+    attempt(`look through ${stream}`, async () => {
+      const { state } = await jsm.streams.info(stream)
+      let removed = 0
+      for (let next = state.first_seq; next <= state.last_seq && state.messages > 0;) {
+        const message = await jsm.direct.getMessage(stream, { seq: next, next_by_subj: ">" }).catch((error: unknown) => {
+          if (apiCode(error) === noMessage) return null
+          throw error
+        })
+        if (message === null) break
+        if (isAbout(message)) {
+          await jsm.streams.deleteMessage(stream, message.seq)
+          removed += 1
+        }
+        next = message.seq + 1
+      }
+      return removed
+    }))
+
+const fieldsOf = (value: unknown): Record<string, unknown> => (typeof value === "object" && value !== null ? value as Record<string, unknown> : {})
+const jsonOf = (message: StoredMsg): unknown => {
+  try {
+    return message.json()
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Removes all data of one user. Twice is once; what is sent for the user while this runs may be removed too. Fails in the middle without
+ * harm: doing it again goes on.
+ */
+export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureReport, AppendError, Nats | EventLog> =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const hash = userHash(tenant, user)
+    const all = `memory.${encodeToken(tenant)}.${encodeToken(user)}.*.*`
+    const before = yield* subjectsOf(all)
+    const now = yield* Clock.currentTimeMillis
+
+    // What is marked and empty already stays as it is, or goes when its time has passed.
+    let marks = 0
+    let old = 0
+    const due = new Set<string>()
+    for (const [subject, count] of before) {
+      const last = count === 1 ? yield* log.last(subject) : undefined
+      if (last === undefined || !isErasureMark(last)) due.add(subject)
+      else if (now - Date.parse(last.time) > markHours * 3_600_000) {
+        yield* purge("MEMORY", subject)
+        old += 1
+      } else marks += 1
+    }
+    const conversations = new Set([...due].map((subject) => parseMemorySubject(subject).conversation))
+    const spoken = new Set([...before.keys()].map(parseMemorySubject).filter(({ actor }) => deriving.has(actor)).map(({ conversation }) => conversation))
+    const cause = eraseCause(randomUUID())
+    const memory = [...due].reduce((sum, subject) => sum + (before.get(subject) ?? 0), 0)
+    let firstMark = 0
+    for (const [phase, own] of phases.entries()) {
+      const subjects = new Set([...conversations].flatMap((conversation) =>
+        own.flatMap((actor) => {
+          const subject = memorySubject({ tenant, user, conversation }, actor)
+          return due.has(subject) || (deriving.has(actor) && spoken.has(conversation)) ? [subject] : []
+        })
+      ))
+      // Answers are given from what is remembered, so there may be a first one on its way.
+      if (due.size > 0 && own.includes("retriever")) subjects.add(memorySubject({ tenant, user, conversation: "answers" }, "retriever"))
+      // Whoever read the sources before they were emptied finds them so after the reach of a replica that lags.
+      if (phase > 0 && subjects.size > 0) yield* Effect.sleep("200 millis")
+      for (const actor of own) if (subjects.size > 0) yield* wipe("MEMORY", memoryFilter({ tenant, user, actor }), subjects)
+      yield* Effect.forEach(
+        subjects,
+        (subject) =>
+          Effect.gen(function*() {
+            for (let tries = 0; tries < markTries; tries++) {
+              if (tries > 0) yield* wipe("MEMORY", subject)
+              yield* purge("MEMORY", subject)
+              const head = yield* log.head("MEMORY")
+              const marked = yield* Effect.result(log.append({ subject, cause, inputThrough: head, epoch: head, events: [] }, 0, ""))
+              if (Result.isSuccess(marked)) {
+                firstMark = firstMark === 0 ? marked.success.sequence : Math.min(firstMark, marked.success.sequence)
+                marks += 1
+                return
+              }
+              if (marked.failure._tag !== "SequenceConflict") return yield* marked.failure
+            }
+            return yield* new LogUnavailable({ operation: "erase", message: `others kept appending to ${subject}; erase the user again` })
+          }),
+        { concurrency: 8, discard: true }
+      )
+    }
+    let calls = yield* wipe("CALLS", callsFilter(tenant, user))
+    const work = yield* deleteWhere("WORK", (message) => {
+      const job = fieldsOf(jsonOf(message))
+      return job["tenant"] === tenant && fieldsOf(fieldsOf(job["input"])["question"])["user"] === user
+    })
+    const own = `memory.${encodeToken(tenant)}.${encodeToken(user)}.`
+    const dead = yield* deleteWhere("DEAD", (message) => message.string().includes(own))
+    const removed = { MEMORY: memory, CALLS: calls, WORK: work, DEAD: dead }
+    const erased = memory + calls + work + dead > 0
+    let sequence = yield* log.head("MEMORY")
+    if (erased) {
+      const subject = erasedSubject(tenant, hash)
+      const last = yield* log.last(subject)
+      const event = erasureCodec.encode({ _tag: "UserErased", user: hash, firstMark: firstMark === 0 ? sequence + 1 : firstMark, removed })
+      sequence = (yield* log.append({ subject, cause, events: [event] }, last?.sequence ?? 0, last?.checksum ?? "")).sequence
+      // A reply kept since then; one that comes after this finds the event and is taken back.
+      calls += yield* wipe("CALLS", callsFilter(tenant, user))
+    }
+    return {
+      userHash: hash,
+      erased,
+      streams: [
+        { stream: "MEMORY", removed: memory + old, note: "turns, memories, vectors, questions, answers" },
+        { stream: "CALLS", removed: calls, note: "model replies with the user's text" },
+        { stream: "WORK", removed: work, note: "jobs that name the user" },
+        { stream: "DEAD", removed: dead, note: "dead letters that name the user's conversations" },
+        { stream: "LEASE", removed: 0, note: "names of conversations in work; gone by themselves within two minutes" },
+        { stream: "METAMEM", removed: 0, note: "kept: runs hold no text of a user, only ids and principles" }
+      ],
+      marks,
+      sequence
+    }
+  })
+
+/** What a commit of an erasure subject says. */
+export const erasuresIn = (events: ReadonlyArray<Parameters<typeof erasureCodec.decode>[0]>): Effect.Effect<ReadonlyArray<UserErased>, UnreadableEvent> =>
+  Effect.forEach(events, (stored) => Effect.fromResult(erasureCodec.decode(stored)))

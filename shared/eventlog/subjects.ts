@@ -2,6 +2,7 @@
  * The one place that builds and parses subjects. Tokens that come from people are encoded, so that no `.`, `*`, `>`, space or
  * control character can enter a subject, whatever an id looks like.
  */
+import { createHash } from "node:crypto"
 
 export const actors = ["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"] as const
 export type ActorName = (typeof actors)[number]
@@ -66,6 +67,16 @@ export const parseMemorySubject = (subject: string): MemoryAddress => {
   const [, tenant = "", user = "", conversation = "", actor = ""] = tokens.map(decodeToken)
   return { tenant, user, conversation, actor: actor as ActorName }
 }
+
+/** A user's name as it may stand where the user's data may not: a hash that nobody who does not know the name can read. */
+export const userHash = (tenant: string, user: string): string => createHash("sha256").update(`${tenant}\n${user}`).digest("hex").slice(0, 32)
+
+/** Where it stands that all data of a user was erased; of the memory log, so that it is in order with what it is about. */
+export const erasedSubject = (tenant: string, hash: string): string => join("memory", tenant, hash, "erased")
+/** Filter for the erasures of a tenant or of everyone; disjoint from every {@link memoryFilter}. */
+export const erasedFilter = (tenant?: string): string => `memory.${tenant === undefined ? "*" : encodeToken(tenant)}.*.erased`
+/** True for a subject of {@link erasedSubject}. */
+export const isErasedSubject = (subject: string): boolean => subject.endsWith(".erased") && subject.split(".").length === 4
 
 export interface RunAddress {
   readonly tenant: string

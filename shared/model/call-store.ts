@@ -3,10 +3,13 @@
  * gets the first one's.
  */
 import { DeliverPolicy } from "@nats-io/jetstream"
-import { Context, Effect, Layer, Option, Result, Schema, type Scope } from "effect"
+import { Clock, Context, Effect, Layer, Option, Result, Schema, type Scope } from "effect"
 import { apiCode, attempt, isPassing, LogUnavailable, maxMessageBytes, Nats } from "#shared/eventlog/nats"
-import { callsFilter, callsSubject } from "#shared/eventlog/subjects"
+import { callsFilter, callsSubject, erasedSubject, userHash } from "#shared/eventlog/subjects"
 import { StoredCall } from "./call.ts"
+
+/** How far the clocks of this process and the server may be apart. */
+const clockSkewMs = 5_000
 
 /** What stands under a key is not a call this version can read. */
 export class CorruptCall extends Schema.TaggedError<CorruptCall>()("CorruptCall", { subject: Schema.String, message: Schema.String }) {}
@@ -63,16 +66,23 @@ export class CallStore extends Context.Service<CallStore, {
         if (payload.length > maxMessageBytes - 4_096) {
           return yield* new LogUnavailable({ operation: "keep a call", message: `the reply of ${payload.length} bytes is larger than a message may be; lower the role's MAX_TOKENS setting` })
         }
-        const isFirst = yield* retried("keep a call", () =>
+        const kept = yield* retried("keep a call", () =>
           js.publish(subject, payload, { expect: { lastSubjectSequence: 0 }, timeout: 5_000 }).then(
-            () => true,
+            ({ seq }) => seq,
             (error) => {
-              if (apiCode(error) === 10071) return false
+              if (apiCode(error) === 10071) return undefined
               throw error
             }
           )
         )
-        if (isFirst) return remember(tenant, scope, key, call)
+        if (kept !== undefined) {
+          // A user erased while the model was asked: the reply must not outlive what it was made of.
+          const erased = yield* retried("look for an erasure", () => jsm.direct.getMessage("MEMORY", { last_by_subj: erasedSubject(tenant, userHash(tenant, scope)) }))
+          const startedAt = (yield* Clock.currentTimeMillis) - call.latencyMs - clockSkewMs
+          if (erased === null || erased.time.getTime() < startedAt) return remember(tenant, scope, key, call)
+          yield* retried("take a call back", () => jsm.streams.deleteMessage("CALLS", kept))
+          return yield* new LogUnavailable({ operation: "keep a call", message: `${scope} was erased while the model was asked; nothing was kept` })
+        }
         // Somebody was first, perhaps this call itself before a lost acknowledgement. The leader knows what is kept.
         const message = yield* retried("read the call kept first", () => jsm.streams.getMessage("CALLS", { last_by_subj: subject }))
         if (message === null) return yield* new LogUnavailable({ operation: "keep a call", message: `${subject} was erased while the call was kept; ask again` })

@@ -64,7 +64,7 @@ const reconcileOnce = (request: { readonly dryRun: boolean; readonly pairs?: Rea
   Effect.gen(function*() {
     const conversations = yield* makeEntity(behaviour)
     const reconcile = yield* makeReconciler(conversations)
-    const ask = reconcile({ tenant: "local", user: "mira", pairs: request.pairs ?? [pair], dryRun: request.dryRun })
+    const ask = reconcile({ tenant: "local", user: "mira", pairs: request.pairs ?? [pair], dryRun: request.dryRun, seen: 0 })
     const [first, second] = [yield* ask, yield* ask]
     const log = yield* EventLog
     return { first, second, commits: yield* log.load(memorySubject({ tenant: "local", user: "mira", conversation: "c3" }, "compressor")) }

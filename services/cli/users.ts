@@ -1,0 +1,61 @@
+/** `metamem users list|export|erase`: who has data here, all of one user's data in one file, and its removal. */
+import { existsSync } from "node:fs"
+import { resolve } from "node:path"
+import { Effect } from "effect"
+import { Command, Flag } from "effect/cli"
+import { request } from "#shared/actor/requests"
+import { writeBundle } from "#shared/eventlog/bundle"
+import { eraseUser, usersOf } from "#shared/eventlog/erasure"
+import { formatPosition } from "#shared/eventlog/position"
+import { callsFilter, memoryFilter, requestSubject } from "#shared/eventlog/subjects"
+import { logLayer, withActors } from "./home.ts"
+import { CommandFailed, emit, root, table } from "./root.ts"
+
+const user = Flag.String("user").pipe(Flag.withDescription("Whose data"))
+
+const list = Command.make("list", {}, () =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const users = yield* usersOf(tenant)
+    yield* emit({ users }, () => (users.length === 0 ? `nobody has data in tenant ${tenant}` : users.join("\n")))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Users with anything in the memory log"))
+
+const exportUser = Command.make(
+  "export",
+  {
+    user,
+    out: Flag.String("out").pipe(Flag.withDescription("File to write, e.g. mira.bundle.gz")),
+    force: Flag.Boolean("force").pipe(Flag.withDescription("Replace a file that stands there"), Flag.withDefault(false))
+  },
+  (input) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const out = resolve(input.out)
+      if (existsSync(out) && !input.force) return yield* new CommandFailed({ message: `${out} is there already; give another name, or --force to replace it` })
+      if (!(yield* usersOf(tenant)).includes(input.user)) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
+      const { digest, messages, streams } = yield* writeBundle(out, [memoryFilter({ tenant, user: input.user }), callsFilter(tenant, input.user)], `user ${input.user} of ${tenant}`)
+      yield* emit({ user: input.user, file: out, messages, streams, digest }, () =>
+        `${messages} messages of ${input.user} are in ${out}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}`)
+    }).pipe(Effect.provide(logLayer))
+).pipe(Command.withDescription("Write all commits and kept calls of a user into one bundle"))
+
+const erase = Command.make("erase", { user }, (input) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const report = yield* eraseUser(tenant, input.user)
+    // The retriever asked is one of perhaps several; each drops the user as soon as it has read so far.
+    yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: report.sequence }), deadlineMs: 60_000 }, 65_000)
+    const streams = [...report.streams, { stream: "index", removed: 0, note: "dropped here; other retrievers drop it as they read on" }]
+    yield* emit({ ...report, streams }, ({ erased, marks, streams, userHash }) =>
+      [
+        erased ? `erased; in the log this user is from now on ${userHash}` : "there was nothing more to erase",
+        table(streams.map(({ note, removed, stream }) => [`  ${stream}`, String(removed), note])),
+        ...(marks === 0 ? [] : [`${marks} empty marks with the user's name guard against work still in flight; erase again after an hour to take them away`]),
+        "copies made before (exports, backups of the server's files) are not touched"
+      ].join("\n"))
+  }).pipe(withActors(["retriever"]))).pipe(Command.withDescription("Remove all data of a user for good; export it first if it may be needed: nothing brings it back"))
+
+export const usersCommand = Command.make("users").pipe(
+  Command.withDescription("List users, export all of one user's data, erase it"),
+  Command.withSubcommands([list, exportUser, erase])
+)
