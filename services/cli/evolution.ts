@@ -1,8 +1,9 @@
-/** Commands about evolution: `split`, `train`, `eval`, `infer`, `adopt`, `generations`, `replay`, `verify`. */
+/** Commands about evolution: making runs, reading them, and taking them elsewhere. */
 import { Effect, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
+import { analysisCommands } from "./analysis.ts"
 import { evaluate, infer } from "./evaluate.ts"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
@@ -69,4 +70,4 @@ const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }
     yield* emit(reply, () => `live answers of ${tenant} are guided by generation ${generation} of ${run} from here on`)
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
-export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, verify] as const
+export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, verify] as const

@@ -1,4 +1,4 @@
-/** A plot of accuracy by generation as SVG: points with 95 % intervals, readable in print and on screen. */
+/** A plot of accuracy by generation or step as SVG: points with 95 % intervals, readable in print and on screen. */
 
 export interface PlotPoint {
   readonly n: number
@@ -12,8 +12,8 @@ const margin = { left: 56, right: 20, top: 40, bottom: 44 }
 
 const escape = (text: string): string => text.replace(/[<>&"]/g, (character) => ({ "<": "&lt;", ">": "&gt;", "&": "&amp;", "\"": "&quot;" })[character] ?? character)
 
-/** @param points in the order of generations; accuracy and interval are shares in [0, 1] */
-export const accuracyPlot = (points: ReadonlyArray<PlotPoint>, title: string): string => {
+/** @param points in the order of their numbers; accuracy and interval are shares in [0, 1] @param axis what the numbers count */
+export const accuracyPlot = (points: ReadonlyArray<PlotPoint>, title: string, axis = "generation"): string => {
   const x = (index: number): number => margin.left + ((index + 0.5) * (width - margin.left - margin.right)) / Math.max(points.length, 1)
   const y = (share: number): number => margin.top + (1 - share) * (height - margin.top - margin.bottom)
   const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
@@ -26,7 +26,7 @@ export const accuracyPlot = (points: ReadonlyArray<PlotPoint>, title: string): s
     ...(points.length > 1 ? [`<polyline fill="none" stroke="#8aa" points="${points.map((point, index) => `${x(index)},${y(point.accuracy)}`).join(" ")}"/>`] : []),
     ...points.map((point, index) =>
       `<line x1="${x(index)}" x2="${x(index)}" y1="${y(point.interval[0])}" y2="${y(point.interval[1])}" stroke="#256" stroke-width="2"/><circle cx="${x(index)}" cy="${y(point.accuracy)}" r="5" fill="#256"/><text x="${x(index)}" y="${height - margin.bottom + 18}" text-anchor="middle">${point.n}</text>`),
-    `<text x="${(width + margin.left) / 2}" y="${height - 8}" text-anchor="middle">generation</text>`,
+    `<text x="${(width + margin.left) / 2}" y="${height - 8}" text-anchor="middle">${escape(axis)}</text>`,
     "</svg>",
     ""
   ].join("\n")

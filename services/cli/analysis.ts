@@ -1,0 +1,390 @@
+/** What the log alone says of a run: `diff`, `blame`, `history`, `effect`, `cost`, `curve`. No model and no actor is asked. */
+import { writeFileSync } from "node:fs"
+import { Effect, Option, Stream } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import type { Principle } from "#shared/domain/principle"
+import type { QuestionClass } from "#shared/domain/scope"
+import { EventLog } from "#shared/eventlog/event-log"
+import { resultFilter } from "#shared/eventlog/subjects"
+import { effectsByClass, type PrincipleEffect, principleEffects, retirements } from "#shared/metamemory/effect"
+import { blame, type DecidedOperation, diffGenerations, history, type HistoryEntry } from "#shared/metamemory/generation"
+import { inScope } from "#shared/metamemory/router"
+import { clusterBootstrap } from "#shared/metamemory/statistics"
+import { attemptsOf, type CostRow, curveOf, droppedRollouts, makeCost } from "#services/reflector/analysis"
+import { logLayer } from "./home.ts"
+import { accuracyPlot, type PlotPoint } from "./plot.ts"
+import { CommandFailed, emit, root, table } from "./root.ts"
+import { foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
+
+const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
+const principleArgument = Argument.String("principle").pipe(Argument.withDescription("Id of the principle, as `generations` shows it"))
+
+const points = (share: number | null): string => (share === null ? "?" : `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`)
+const percent = (share: number): string => (share * 100).toFixed(1)
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
+const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])
+
+// diff ----------------------------------------------------------------------------------------------------------------------------------
+
+const diff = Command.make(
+  "diff",
+  { run: runFlag, from: Argument.Int("from").pipe(Argument.withDescription("Generation to start from")), to: Argument.Int("to").pipe(Argument.withDescription("Generation to get to")) },
+  ({ from, run, to }) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const [old, now] = [yield* replayRun(tenant, run, from), yield* replayRun(tenant, run, to)]
+      yield* emit({ run, from, to, ...diffGenerations(old.principles, now.principles), modelCalls: 0 }, ({ added, changed, kept, removed }) =>
+        [
+          `generation ${from} → ${to} of ${run}: ${added.length} added, ${removed.length} removed, ${changed.length} changed, ${kept} kept`,
+          ...removed.map(({ id, scope, text }) => `- ${id} [${scope}] ${text}`),
+          ...added.map(({ id, scope, text }) => `+ ${id} [${scope}] ${text}`),
+          ...changed.map(({ after, before, id }) => `~ ${id} [${after.scope}] ${before.text}\n  → ${after.text}`)
+        ].join("\n"))
+    }).pipe(Effect.provide(logLayer))
+).pipe(Command.withDescription("What two generations of a run differ in; no model is asked"))
+
+// blame and history ---------------------------------------------------------------------------------------------------------------------
+
+/** Operations under the ids that principles name as parents: one that spread to further classes has an id of its own in each. */
+const operationsOf = (state: RunState): ReadonlyArray<DecidedOperation> =>
+  state.operations.map((operation) => ({ ...operation, id: operation.operation === "delete" ? operation.id : (operation.after?.parents.at(-1) ?? operation.id) }))
+
+export interface BlamedAttempt {
+  /** Under which its rollout, judgement and reflection stand in the step's results. */
+  readonly key: string
+  readonly verdict: "correct" | "incorrect" | "error"
+  /** Calls of the answer, the judge and the reflector. */
+  readonly calls: ReadonlyArray<string>
+}
+
+export interface BlamedOperation extends Pick<DecidedOperation, "id" | "step" | "operation" | "scope" | "decision" | "before" | "after"> {
+  /** Mean difference to the incumbent as a share, over questions; selection, not evidence. The arms may differ in samples. */
+  readonly gate: { readonly difference: number | null; readonly questions: number; readonly reason: string } | null
+  readonly questions: ReadonlyArray<{ readonly id: string; readonly type: string; readonly attempts: ReadonlyArray<BlamedAttempt> }>
+}
+
+export interface BlameReport {
+  readonly principle: Principle
+  readonly generation: number
+  readonly operations: ReadonlyArray<BlamedOperation>
+  /** Operations in its lineage that the run does not hold. */
+  readonly unknown: ReadonlyArray<string>
+  readonly counts: { readonly operations: number; readonly questions: number; readonly rollouts: number; readonly judgements: number; readonly reflections: number }
+}
+
+const verdicts = { c: "correct", i: "incorrect", e: "error" } as const
+
+const callsOf = ({ data }: RunResult["settled"]): ReadonlyArray<string> => {
+  const { callKey, calls } = (data ?? {}) as { readonly callKey?: unknown; readonly calls?: unknown }
+  return [callKey, ...(Array.isArray(calls) ? calls : [])].filter((key) => typeof key === "string")
+}
+
+/** Where a principle came from, down to the attempts. Undefined when no generation, or not this one, holds it. @param generation absent = the last that holds it */
+export const blameReport = (state: RunState, results: ReadonlyArray<RunResult>, id: string, generation?: number): BlameReport | undefined => {
+  const holding = state.generations.filter(({ number, principles }) => principles.some((principle) => principle.id === id) && (generation === undefined || number === generation))
+  const last = holding.at(-1)
+  const found = last === undefined ? undefined : blame(last, operationsOf(state), id)
+  if (last === undefined || found === undefined) return undefined
+  const byKey = Map.groupBy(results, ({ address }) => `${address.step}/${address.key}`)
+  const kinds = { rollout: 0, judgement: 0, reflection: 0 }
+  const decisions = state.generations.flatMap((one) => one.decisions)
+  const operations = found.operations.map(({ after, before, decision, id: operation, operation: kind, scope, sources, step }): BlamedOperation => {
+    const gate = decisions.find((one) => one.step === step && one.kind === kind && one.scope === scope && (one.after?.parents.at(-1) ?? one.operation) === operation)
+    return {
+      id: operation, step, operation: kind, scope, decision,
+      ...(before === undefined ? {} : { before }),
+      ...(after === undefined ? {} : { after }),
+      gate: gate === undefined ? null : { difference: gate.figures.mean, questions: gate.counts.questions, reason: gate.reason },
+      questions: sources.map((question) => {
+        const letters = state.steps.find((one) => one.step === step)?.attempts.find((one) => one.question === question)?.verdicts ?? ""
+        return {
+          id: question,
+          type: state.questions.get(question)?.type ?? "",
+          attempts: attemptsOf(state, step, question).map((key, sample): BlamedAttempt => {
+            const own = byKey.get(`${step}/${key}`) ?? []
+            for (const { address } of own) if (address.kind in kinds) kinds[address.kind as keyof typeof kinds] += 1
+            return { key, verdict: verdicts[letters[sample] as keyof typeof verdicts] ?? "error", calls: own.flatMap(({ settled }) => callsOf(settled)) }
+          })
+        }
+      })
+    }
+  })
+  return {
+    principle: found.principle,
+    generation: last.number,
+    operations,
+    unknown: found.unknown,
+    counts: {
+      operations: operations.length,
+      questions: new Set(operations.flatMap(({ questions }) => questions.map((question) => question.id))).size,
+      rollouts: kinds.rollout, judgements: kinds.judgement, reflections: kinds.reflection
+    }
+  }
+}
+
+const noPrinciple = (run: string, id: string, generation?: number) =>
+  new CommandFailed({ message: `${generation === undefined ? "no generation" : `generation ${generation}`} of ${run} holds a principle ${id}; \`metamem generations --run ${run}\` lists them` })
+
+const blameCommand = Command.make(
+  "blame",
+  { run: runFlag, principle: principleArgument, generation: Flag.Int("generation").pipe(Flag.withDescription("As it stands in this generation (default: the last that holds it)"), Flag.optional) },
+  ({ generation, principle, run }) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const at = Option.getOrUndefined(generation)
+      const report = blameReport(yield* foldRun(tenant, run), yield* runResults(tenant, run), principle, at)
+      if (report === undefined) return yield* noPrinciple(run, principle, at)
+      yield* emit({ run, ...report, modelCalls: 0 }, ({ counts, generation, operations, principle: { id, scope, text }, unknown }) =>
+        [
+          `${id} [${scope}] ${text}`,
+          `as of generation ${generation}: ${counts.operations} operations, from ${counts.questions} questions with ${counts.rollouts} rollouts, ${counts.judgements} judgements, ${counts.reflections} reflections`,
+          ...operations.flatMap(({ after, gate, id, operation, questions, step }) => [
+            `step ${step}: ${operation} ${id}${after === undefined ? "" : `: ${after.text}`}${gate === null ? "" : ` (gate: ${points(gate.difference)} points on ${gate.questions} questions; selection, not evidence)`}`,
+            ...questions.map(({ attempts, id, type }) => `  ${id} (${type}): ${attempts.map(({ verdict }) => verdict).join(", ")}`)
+          ]),
+          ...(unknown.length === 0 ? [] : [`not in this run: ${unknown.join(", ")}`])
+        ].join("\n"))
+    }).pipe(Effect.provide(logLayer))
+).pipe(Command.withDescription("Which operations, questions and attempts led to a principle; no model is asked"))
+
+export interface PrincipleHistory {
+  readonly entries: ReadonlyArray<HistoryEntry & { readonly reason: string }>
+  readonly generations: ReadonlyArray<number>
+}
+
+/** What became of a principle, in order. Undefined when the run never heard of it. */
+export const historyReport = (state: RunState, id: string): PrincipleHistory | undefined => {
+  const { entries, generations } = history(state.generations, operationsOf(state), id)
+  if (entries.length === 0 && generations.length === 0) return undefined
+  const reasons = new Map(state.generations.flatMap(({ decisions }) => decisions.map((one) => [one.after?.parents.at(-1) ?? one.operation, one.reason] as const)))
+  return { entries: entries.map((entry) => ({ ...entry, reason: reasons.get(entry.operation) ?? "" })), generations }
+}
+
+const historyCommand = Command.make("history", { run: runFlag, principle: principleArgument }, ({ principle, run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const found = historyReport(yield* foldRun(tenant, run), principle)
+    if (found === undefined) return yield* noPrinciple(run, principle)
+    yield* emit({ run, principle, ...found, modelCalls: 0 }, ({ entries, generations }) =>
+      [
+        ...entries.map(({ decision, operation, reason, step, text, what }) => `step ${step}: ${what} by ${operation} (${decision}${reason === "" ? "" : `, ${reason}`}): ${text}`),
+        generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`
+      ].join("\n"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))
+
+// effect --------------------------------------------------------------------------------------------------------------------------------
+
+interface Estimate {
+  /** Shares; null where too few clusters say anything. */
+  readonly effect: number
+  readonly standardError: number | null
+  readonly low: number | null
+  readonly high: number | null
+  readonly rollouts: number
+  readonly steps: number
+}
+
+export interface EffectReport {
+  readonly rollouts: number
+  readonly dropShare: number
+  readonly effects: ReadonlyArray<Estimate & {
+    readonly id: string
+    readonly text: string
+    readonly scope: string
+    readonly inForce: boolean
+    readonly byClass: Readonly<Partial<Record<QuestionClass, Estimate>>>
+    readonly retire: boolean
+  }>
+  /** In force, and 90 % sure to bring less than a point after at least seven steps. Only the gate can retire them. */
+  readonly retirements: ReadonlyArray<string>
+}
+
+const estimate = ({ effect, high, low, rollouts, standardError, steps }: PrincipleEffect): Estimate => ({
+  effect, standardError: finite(standardError), low: finite(low), high: finite(high), rollouts, steps
+})
+
+/** Effects of principles from training attempts that went without some of them by lot. */
+export const effectReport = (state: RunState): EffectReport => {
+  const rollouts = droppedRollouts(state)
+  const all = principleEffects(rollouts)
+  const byClass = [...effectsByClass(rollouts)]
+  const inForce = new Set(state.generations.at(-1)?.principles.map(({ id }) => id))
+  const known = new Map(state.generations.flatMap(({ principles }) => principles.map((principle) => [principle.id, principle] as const)))
+  const retire = retirements(all).filter((id) => inForce.has(id))
+  return {
+    rollouts: rollouts.length,
+    dropShare: state.parameters?.dropShare ?? 0,
+    effects: all.map((one) => ({
+      id: one.id,
+      text: known.get(one.id)?.text ?? "",
+      scope: known.get(one.id)?.scope ?? "",
+      inForce: inForce.has(one.id),
+      ...estimate(one),
+      byClass: Object.fromEntries(byClass.flatMap(([questionClass, effects]) => {
+        const own = effects.find(({ id }) => id === one.id)
+        return own === undefined ? [] : [[questionClass, estimate(own)]]
+      })),
+      retire: retire.includes(one.id)
+    })),
+    retirements: retire
+  }
+}
+
+const effectCommand = Command.make("effect", { run: runFlag, principle: principleArgument.pipe(Argument.optional) }, ({ principle, run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const state = yield* foldRun(tenant, run)
+    const report = effectReport(state)
+    const wanted = Option.getOrUndefined(principle)
+    if (wanted !== undefined && historyReport(state, wanted) === undefined) return yield* noPrinciple(run, wanted)
+    const effects = wanted === undefined ? report.effects : report.effects.filter(({ id }) => id === wanted)
+    yield* emit({ run, ...report, effects, undersized: state.undersized, modelCalls: 0 }, ({ dropShare, retirements, rollouts }) =>
+      [
+        `effects in points, from ${rollouts} training attempts of which each went without a principle with probability ${dropShare}; 90 % intervals`,
+        effects.length === 0
+          ? "no attempts at one question differed in what they were shown, so nothing can be told"
+          : table([
+            ["principle", "effect", "90 %", "steps", "attempts", "", "text"],
+            ...effects.flatMap((one) => [
+              [one.id, points(one.effect), `${points(one.low)} to ${points(one.high)}`, String(one.steps), String(one.rollouts), one.inForce ? "" : "gone", `[${one.scope}] ${one.text}`],
+              ...(Object.keys(one.byClass).length < 2 ? [] : Object.entries(one.byClass).map(([questionClass, own]) => [`  ${questionClass}`, points(own.effect), `${points(own.low)} to ${points(own.high)}`, String(own.steps), String(own.rollouts), "", ""]))
+            ])
+          ]),
+        ...retirements.map((id) => `to be retired, if the gate agrees: ${id}`),
+        ...smallSample(state)
+      ].join("\n"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What each principle does, from attempts that went without it by lot; no model is asked"))
+
+// cost ----------------------------------------------------------------------------------------------------------------------------------
+
+type Spent = Pick<CostRow, "jobs" | "failed" | "calls" | "reused" | "promptTokens" | "completionTokens">
+
+const summed = (rows: ReadonlyArray<Spent>): Spent => ({
+  jobs: rows.reduce((sum, row) => sum + row.jobs, 0),
+  failed: rows.reduce((sum, row) => sum + row.failed, 0),
+  calls: rows.reduce((sum, row) => sum + row.calls, 0),
+  reused: rows.reduce((sum, row) => sum + row.reused, 0),
+  promptTokens: rows.reduce((sum, row) => sum + row.promptTokens, 0),
+  completionTokens: rows.reduce((sum, row) => sum + row.completionTokens, 0)
+})
+
+const roles: Readonly<Record<string, string>> = { rollout: "answer", judgement: "judge", reflection: "reflect", proposal: "propose", consolidation: "consolidate" }
+
+export interface PrincipleCost {
+  readonly id: string
+  readonly text: string
+  readonly scope: string
+  /** o200k tokens it takes in a prompt that shows it. */
+  readonly tokens: number
+  /** Share of the run's training and validation questions that are shown it. */
+  readonly share: number
+  /** Prompt tokens a question more, on average over questions. */
+  readonly tokensPerAnswer: number
+}
+
+/** What the principles of the last generation add to each answer. @param tokensOf counts o200k tokens */
+export const principleCosts = (state: RunState, tokensOf: (text: string) => number): ReadonlyArray<PrincipleCost> => {
+  const asked = [...(state.parameters?.train ?? []), ...(state.parameters?.validation ?? [])]
+  return (state.generations.at(-1)?.principles ?? []).map((principle) => {
+    const tokens = tokensOf(`[${principle.id}] ${principle.text}\n`)
+    const share = asked.length === 0 ? 1 : asked.filter(({ questionClass }) => inScope(principle, questionClass)).length / asked.length
+    return { id: principle.id, text: principle.text, scope: principle.scope, tokens, share, tokensPerAnswer: tokens * share }
+  })
+}
+
+const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const state = yield* foldRun(tenant, run)
+    const log = yield* EventLog
+    const counted = makeCost()
+    yield* log.read([resultFilter({ tenant, run })]).pipe(Stream.runForEachArray((commits) => Effect.sync(() => commits.forEach(counted.add))))
+    const rows = counted.rows()
+    // Loaded only here: the tokenizer's vocabulary takes most of a second.
+    const { tokensOf } = yield* Effect.promise(() => import("#shared/model/tokens"))
+    const grouped = (by: (row: CostRow) => string) => [...Map.groupBy(rows, by)].map(([name, own]) => ({ name, ...summed(own) }))
+    const result = {
+      run,
+      total: summed(rows),
+      byRole: grouped(({ kind, purpose }) => `${roles[kind] ?? kind}${purpose === "learning" ? "" : `, ${purpose}`}`).map(({ name, ...spent }) => ({ role: name, ...spent })),
+      bySteps: grouped(({ step }) => String(step)).map(({ name, ...spent }) => ({ step: Number(name), guard: Number(name) > (state.parameters?.steps ?? 0), ...spent })),
+      rows,
+      principles: principleCosts(state, tokensOf),
+      modelCalls: 0
+    }
+    const line = (name: string, { calls, completionTokens, failed, jobs, promptTokens, reused }: Spent) => [name, ...[jobs, calls, reused, promptTokens, completionTokens, failed].map(String)]
+    yield* emit(result, ({ byRole, bySteps, principles, total }) =>
+      [
+        table([
+          ["", "jobs", "calls paid", "from the log", "prompt tokens", "completion tokens", "failed"],
+          ...byRole.map((row) => line(row.role, row)),
+          ...bySteps.map((row) => line(row.guard ? "guard test" : `step ${row.step}`, row)),
+          line("all", total)
+        ]),
+        principles.length === 0
+          ? "no principle adds anything to an answer"
+          : table([["principle", "tokens", "questions", "per answer", "text"], ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])])
+      ].join("\n"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What a run cost by role and step, and what its principles add to each answer; no model is asked"))
+
+// curve ---------------------------------------------------------------------------------------------------------------------------------
+
+export interface CurveStep {
+  readonly step: number
+  /** Generation that guided the step's attempts, and the one it sealed. */
+  readonly generation: number
+  readonly sealed: number | null
+  readonly correct: number
+  readonly incorrect: number
+  readonly errors: number
+  readonly mixed: number
+  /** Of the attempts judged; null when none was. */
+  readonly accuracy: number | null
+  /** 95 %, clustered. */
+  readonly interval: readonly [number, number]
+}
+
+/** Training accuracy step by step. Batches differ and hard questions are repeated: something to watch, no evidence. */
+export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
+  curveOf(state).map((point) => {
+    const attempts = state.steps.find(({ step }) => step === point.step)?.attempts ?? []
+    const values = attempts.flatMap(({ question, verdicts }) =>
+      [...verdicts].flatMap((letter) => (letter === "e" ? [] : [{ cluster: state.questions.get(question)?.cluster ?? question, value: letter === "c" ? 1 : 0 }])))
+    const { high, low } = clusterBootstrap(values, `curve ${point.step}`)
+    const judged = point.correct + point.incorrect
+    return {
+      ...point,
+      sealed: state.generations.find(({ step }) => step === point.step)?.number ?? null,
+      accuracy: judged === 0 ? null : point.correct / judged,
+      interval: [low, high]
+    }
+  })
+
+const curve = Command.make("curve", { run: runFlag, plot: Flag.String("plot").pipe(Flag.withDescription("Write a plot to this .svg file"), Flag.optional) }, ({ plot, run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const state = yield* foldRun(tenant, run)
+    const steps = curveReport(state)
+    const generations = (yield* replayAll(tenant, run)).map(({ generation, hash, principles, step }) => ({ n: generation, step, hash, principles: principles.length }))
+    if (Option.isSome(plot)) {
+      const shown = steps.flatMap(({ accuracy, interval, step }): ReadonlyArray<PlotPoint> => (accuracy === null ? [] : [{ n: step, accuracy, interval }]))
+      yield* Effect.try({
+        try: () => writeFileSync(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, "step")),
+        catch: (error) => new CommandFailed({ message: `${plot.value} cannot be written: ${(error as Error).message}` })
+      })
+    }
+    yield* emit({ run, judge: state.parameters?.judge ?? null, steps, generations, undersized: state.undersized, modelCalls: 0 }, () =>
+      [
+        table([
+          ["step", "generation", "correct", "incorrect", "errors", "accuracy", "95 %", "both ways", "sealed"],
+          ...steps.map((one) => [
+            String(one.step), String(one.generation), String(one.correct), String(one.incorrect), String(one.errors),
+            one.accuracy === null ? "?" : percent(one.accuracy), `${percent(one.interval[0])}–${percent(one.interval[1])}`, String(one.mixed), one.sealed === null ? "" : String(one.sealed)
+          ])
+        ]),
+        "training accuracy: batches differ and hard questions are repeated, so this is something to watch and no evidence",
+        ...smallSample(state)
+      ].join("\n"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Training accuracy step by step; no model is asked"))
+
+export const analysisCommands = [diff, blameCommand, historyCommand, effectCommand, cost, curve] as const
