@@ -15,8 +15,8 @@ import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { parsePosition } from "#shared/eventlog/position"
 import { adoptedSubject, memorySubject, requestSubject } from "#shared/eventlog/subjects"
-import { MemoryIndex } from "#shared/memoryindex/memory-index"
-import type { Filter } from "#shared/memoryindex/user-index"
+import type { MemoryIndex } from "#shared/memoryindex/memory-index"
+import type { Filter, UserView } from "#shared/memoryindex/user-index"
 import { adoptionCodec, type GenerationAdopted } from "#shared/metamemory/events"
 import { isAbstention } from "#shared/metamemory/lexical"
 import { makeQuestions } from "#shared/metamemory/questions"
@@ -59,6 +59,11 @@ export const settings = Config.all({
   maxAttempts: Config.Int("METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3))
 })
 
+/** Turns looked at to say whether vectors are behind. */
+const vectorsLookedAt = 64
+/** Longest wait for a live question's vector, milliseconds. */
+const embedMsMax = 3_000
+
 const bad = (message: string) => new RequestRefused({ tag: "BadRequest", message })
 
 /** What a position or time in `asOf` filters by. */
@@ -79,7 +84,6 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const { evidenceTokens, localEvidenceTokens, maxAttempts, requests } = yield* settings
     const { prompts } = yield* answerSettings
     const log = yield* EventLog
-    const index = yield* MemoryIndex
     const embeddings = yield* Embeddings
     const models = yield* Models
     const projection = yield* runProjection
@@ -104,22 +108,34 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       return adopted.get(tenant)?.event
     })
 
-    const find = Effect.fnUntraced(function*(user: string, question: string, at: string | undefined, filter: Filter, tokens: number, mustHaveVectors: boolean) {
-      const speakers = (yield* index.view(user, filter)).speakers
+    /** False while any of the last memories said up to a sequence has no vector yet. */
+    const haveVectors = (user: string, { memories }: UserView["turns"], upTo = Number.POSITIVE_INFINITY) => {
+      const ids: Array<string> = []
+      for (let row = memories.length - 1; row >= 0 && ids.length < vectorsLookedAt; row--) {
+        const memory = memories[row]
+        if (memory !== undefined && memory.sequence <= upTo) ids.push(memory.id)
+      }
+      return Effect.map(projection.get(user, ids), (found) => found.every(({ vector }) => vector !== undefined))
+    }
+
+    /** @param embedMs time for the question's vector, after which words alone decide; undefined = evidence without vectors is a failure */
+    const find = Effect.fnUntraced(function*(user: string, question: string, at: string | undefined, filter: Filter, tokens: number, embedMs: number | undefined) {
+      const speakers = (yield* projection.view(user, filter)).speakers
       const plan = planQuestion(question, speakers, at)
-      const embedded = yield* Effect.result(embeddings.embed(plan.vectorQueries, { interactive: true }).pipe(mustHaveVectors ? (self) => self : Effect.timeout("3 seconds")))
-      if (Result.isFailure(embedded) && mustHaveVectors) return yield* new RequestRefused({ tag: "EmbeddingError", message: embedded.failure.message })
+      const embedded = yield* Effect.result(embeddings.embed(plan.vectorQueries, { interactive: true }).pipe(embedMs === undefined ? (self) => self : Effect.timeout(embedMs)))
+      if (Result.isFailure(embedded) && embedMs === undefined) return yield* new RequestRefused({ tag: "EmbeddingError", message: embedded.failure.message })
       // Taken after the wait: a view is valid only until the next change.
-      const view = yield* index.view(user, filter)
+      const view = yield* projection.view(user, filter)
+      const through = projection.through()
       const evidence: ReadonlyArray<EvidenceItem> = selectEvidence({ view, plan, vectors: Result.isSuccess(embedded) ? embedded.success : [], question, tokens })
-      return { evidence, behind: Result.isSuccess(embedded) ? [] : ["vectors"] }
+      return { evidence, behind: Result.isSuccess(embedded) && (yield* haveVectors(user, view.turns)) ? [] : ["vectors"], through }
     })
 
+    /** Also waits for an index that is being filled again: what was found before must be found. */
     const waitFor = Effect.fnUntraced(function*(after: string | undefined, deadlineMs: number) {
-      if (after === undefined) return []
-      const position = parsePosition(after)
-      if (position === undefined || position.log !== "memory") return yield* bad(`"${after}" is not a position of the memory log`)
-      return (yield* projection.awaitSequence(position.sequence, deadlineMs)) ? [] : ["words"]
+      const position = after === undefined ? undefined : parsePosition(after)
+      if (after !== undefined && position?.log !== "memory") return yield* bad(`"${after}" is not a position of the memory log`)
+      return (yield* projection.awaitSequence(Math.max(position?.sequence ?? 0, projection.goal()), deadlineMs)) ? [] : ["words"]
     })
 
     /** Waits until the user's memories up to the position have vectors, while the deadline allows. */
@@ -128,10 +144,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       if (position === undefined) return []
       const until = (yield* Clock.currentTimeMillis) + deadlineMs
       for (;;) {
-        const { turns } = yield* index.view(user)
-        const ids = turns.memories.filter((memory) => memory.sequence <= position.sequence).slice(-64).map(({ id }) => id)
-        const found = yield* index.get(user, ids)
-        if (found.every(({ vector }) => vector !== undefined)) return []
+        if (yield* haveVectors(user, (yield* projection.view(user, {})).turns, position.sequence)) return []
         if ((yield* Clock.currentTimeMillis) > until) return ["vectors"]
         yield* Effect.sleep("25 millis")
       }
@@ -152,7 +165,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         ...(request.to === undefined ? {} : { to: request.to })
       }
       const at = request.at ?? new Date(started).toISOString()
-      const { behind, evidence } = yield* find(user, request.question, at, filter, request.evidenceTokens ?? liveTokens, false)
+      const left = request.deadlineMs - ((yield* Clock.currentTimeMillis) - started)
+      const { behind, evidence } = yield* find(user, request.question, at, filter, request.evidenceTokens ?? liveTokens, Math.min(Math.max(left, 50), embedMsMax))
       return { evidence, behind: [...new Set([...words, ...vectors, ...behind])], latencyMs: (yield* Clock.currentTimeMillis) - started, at } satisfies RetrieveReply & { at: string }
     })
 
@@ -228,13 +242,13 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const listMemories = Effect.fnUntraced(function*(request: typeof MemoriesRequest.Type) {
       yield* waitFor(request.after, 5_000)
       const user = indexUser(request.tenant, request.user)
-      const view = yield* index.view(user, {})
+      const view = yield* projection.view(user, {})
       const all = [...view.turns.memories, ...view.facts.memories]
         .filter((memory) => request.conversation === undefined || memory.conversation === request.conversation)
         .filter((memory) => request.kinds === undefined || request.kinds.includes(memory.kind))
         .sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : b.sequence - a.sequence))
         .slice(0, request.limit)
-      const full = new Map((yield* index.get(user, all.map(({ id }) => id))).map((memory) => [memory.id, memory]))
+      const full = new Map((yield* projection.get(user, all.map(({ id }) => id))).map((memory) => [memory.id, memory]))
       return {
         memories: all.map(({ conversation, id, kind, meant, speaker, text, time, turns }) => {
           const supersededBy = full.get(id)?.supersededBy
@@ -263,9 +277,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           return yield* new JobFailed({ message: `the index has not reached position ${input.memoryPosition} of the memory log; it stands at ${projection.through()}`, final: false })
         }
         const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
-        const { evidence } = yield* find(indexUser(job.tenant, question.user), question.text, question.date, { asOfSequence: input.memoryPosition }, input.evidenceTokens, true).pipe(
+        const { evidence, through } = yield* find(indexUser(job.tenant, question.user), question.text, question.date, { asOfSequence: input.memoryPosition }, input.evidenceTokens, undefined).pipe(
           Effect.mapError((error) => new JobFailed({ message: error.message, final: false }))
         )
+        if (through < input.memoryPosition) return yield* new JobFailed({ message: "the index was damaged meanwhile and is being filled again", final: false })
         const reply = yield* answer({
           tenant: job.tenant,
           user: question.user,
@@ -333,7 +348,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       Effect.gen(function*() {
         yield* waitFor(after, 30_000)
         const seen = projection.through()
-        return { ...(yield* candidatesOf(index, indexUser(tenant, user), from, count)), seen } satisfies CandidatesReply
+        return { ...(yield* candidatesOf(projection, indexUser(tenant, user), from, count)), seen } satisfies CandidatesReply
       }))
     yield* serve("await", AwaitRequest, ({ deadlineMs, position }) =>
       Effect.gen(function*() {

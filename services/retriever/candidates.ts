@@ -18,7 +18,7 @@ const paired = ({ conversation, id, kind, meant, speaker, text, time, turns }: I
  *
  * @param user key of the user's part of the index: no other user's facts are ever looked at
  */
-export const candidatesOf = (index: MemoryIndex["Service"], user: string, from: number, count: number): Effect.Effect<Omit<CandidatesReply, "seen">, MemoryIndexError> =>
+export const candidatesOf = (index: Pick<MemoryIndex["Service"], "view" | "get">, user: string, from: number, count: number): Effect.Effect<Omit<CandidatesReply, "seen">, MemoryIndexError> =>
   Effect.gen(function*() {
     const facts = yield* Effect.map(index.view(user, { kinds: ["fact"] }), ({ facts: { memories, standing } }) =>
       memories.filter((_, row) => standing[row] === 1).sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.id < b.id ? -1 : 1)))

@@ -2,14 +2,16 @@
  * The retriever's projection: follows the memory log into the index of this process. A commit becomes index changes; what is damaged
  * or unknown stops it, because an index that silently misses something is worse than one that is late.
  */
-import { Cause, Clock, Effect, Result, Schedule, Stream } from "effect"
-import { type IndexChange, MemoryIndex, type MemoryIndexError, userOf } from "#shared/memoryindex/memory-index"
+import { Cause, Clock, Effect, Result, Schedule, Semaphore, Stream } from "effect"
+import { type IndexChange, MemoryIndex, type MemoryIndexError, type MemoryIndexOperations, userOf } from "#shared/memoryindex/memory-index"
+import type { Filter, IndexedMemory, UserView } from "#shared/memoryindex/user-index"
 import { type Commit, type CorruptCommit, isErasureMark } from "#shared/eventlog/envelope"
 import { erasuresIn, type UserErased } from "#shared/eventlog/erasure"
-import type { UnreadableEvent } from "#shared/eventlog/event"
+import { UnreadableEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable } from "#shared/eventlog/nats"
 import { decodeToken, encodeToken, erasedFilter, isErasedSubject, memoryFilter, parseMemorySubject, userHash } from "#shared/eventlog/subjects"
+import { Embeddings } from "#shared/model/embeddings"
 import { compressorCodec } from "#services/compressor/protocol"
 import { embedderCodec, unpackVectors } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
@@ -17,8 +19,12 @@ import { ingestorCodec } from "#services/ingestor/protocol"
 /** Key of a user's part of the index: tenant and user together, so that no filter ever separates tenants. */
 export const indexUser = (tenant: string, user: string): string => `${encodeToken(tenant)}/${encodeToken(user)}`
 
-/** What one commit changes in the index. */
-export const changesOf = (commit: Commit): Result.Result<ReadonlyArray<IndexChange>, UnreadableEvent> => {
+/**
+ * What one commit changes in the index.
+ *
+ * @param model hash of the embedding model in use: vectors of another are left out, since they are never compared with its own
+ */
+export const changesOf = (commit: Commit, model: string): Result.Result<ReadonlyArray<IndexChange>, UnreadableEvent> => {
   const { actor, conversation, tenant, user: name } = parseMemorySubject(commit.subject)
   const user = indexUser(tenant, name)
   const changes: Array<IndexChange> = []
@@ -57,6 +63,11 @@ export const changesOf = (commit: Commit): Result.Result<ReadonlyArray<IndexChan
         const event = embedderCodec.decode(stored)
         if (Result.isFailure(event)) return Result.fail(event.failure)
         const { dimensions, ids } = event.success
+        if (event.success.model !== model) break
+        if (commit.binary.length !== ids.length * dimensions * 2) {
+          const message = `commit ${commit.sequence} holds ${commit.binary.length} bytes of vectors where ${ids.length} of ${dimensions} dimensions are due`
+          return Result.fail(new UnreadableEvent({ type: stored.type, version: stored.version, message }))
+        }
         unpackVectors(commit.binary, ids.length, dimensions).forEach((vector, row) => changes.push({ _tag: "SetVector", user, id: ids[row] ?? "", vector }))
         break
       }
@@ -69,19 +80,30 @@ export interface Projection {
   /** Waits until the log is folded up to this sequence; false when the deadline passed first. */
   readonly awaitSequence: (sequence: number, deadlineMs: number) => Effect.Effect<boolean>
   readonly through: () => number
+  /** Fills a new index from the log beside the one in use, then puts it in its place. */
+  readonly rebuild: Effect.Effect<{ readonly commits: number; readonly through: number }, ProjectionError>
+  /** Where the index is as whole as it ever was; below it, memories of long ago may be missing. */
+  readonly goal: () => number
+  /** As of the index; damage is waited for until it is mended, at most 5 s. */
+  readonly view: (user: string, filter?: Filter) => Effect.Effect<UserView, MemoryIndexError>
+  readonly get: (user: string, ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<IndexedMemory>, MemoryIndexError>
 }
+
+/** A question waits this long for a damaged index to be filled again. */
+const refillWaitMs = 5_000
 
 /** Everything, also what changes nothing here: the index is complete up to a position only when it has seen all commits before it. */
 const filters = [memoryFilter({}), erasedFilter()]
 
 export type ProjectionError = LogUnavailable | CorruptCommit | UnreadableEvent | MemoryIndexError
 
-/** Follows the log until the scope closes. When it stops on an error it is said aloud, and tried again every second. */
-export const runProjection = Effect.gen(function*() {
-  const log = yield* EventLog
-  const index = yield* MemoryIndex
-  let through = yield* index.checkpoint
+/** How far an index has folded the log; moved on as commits are applied. */
+interface FoldPlace {
+  through: number
+}
 
+/** Applies commits, in the order of the log, to an index: changes, erasure marks and what follows an erasure. */
+const foldInto = (log: EventLog["Service"], index: MemoryIndexOperations, modelHash: string, place: FoldPlace): (commits: ReadonlyArray<Commit>) => Effect.Effect<void, ProjectionError> => {
   /**
    * Puts back what came of an erased user between the erasure's marks and its end: it was dropped with the rest, and stands in the log.
    * The user's name is in no event, only in the subjects of what stands.
@@ -92,14 +114,14 @@ export const runProjection = Effect.gen(function*() {
       Stream.filter((commit) => userHash(tenant, parseMemorySubject(commit.subject).user) === user),
       Stream.runForEach((commit) =>
         Effect.gen(function*() {
-          const own = changesOf(commit)
+          const own = changesOf(commit, modelHash)
           if (Result.isFailure(own)) return yield* own.failure
-          yield* index.apply(own.success, through)
+          yield* index.apply(own.success, place.through)
         })
       )
     )
 
-  const applyBatch = (commits: ReadonlyArray<Commit>): Effect.Effect<void, ProjectionError> =>
+  return (commits) =>
     Effect.gen(function*() {
       let changes: Array<IndexChange> = []
       /** Users whose marks came since changes were applied last. */
@@ -110,7 +132,7 @@ export const runProjection = Effect.gen(function*() {
           dropped.clear()
           yield* index.apply(changes, upTo)
           changes = []
-          through = upTo
+          place.through = upTo
         })
       for (const commit of commits) {
         if (isErasedSubject(commit.subject)) {
@@ -124,23 +146,77 @@ export const runProjection = Effect.gen(function*() {
           changes = changes.filter((change) => userOf(change) !== user)
           dropped.add(user)
         } else {
-          const own = changesOf(commit)
+          const own = changesOf(commit, modelHash)
           if (Result.isFailure(own)) return yield* own.failure
           changes.push(...own.success)
         }
       }
-      yield* settle(commits.at(-1)?.sequence ?? through)
+      yield* settle(commits.at(-1)?.sequence ?? place.through)
     })
+}
+
+/** Follows the log until the scope closes. When it stops on an error it is said aloud, and tried again every second. */
+export const runProjection = Effect.gen(function*() {
+  const log = yield* EventLog
+  const index = yield* MemoryIndex
+  const { modelHash } = yield* Embeddings
+  let through = yield* index.checkpoint
+  /** Where the index will be whole again: the log's end at the start, and what had been reached when damage was found. */
+  let goal = yield* log.head("MEMORY").pipe(Effect.orElseSucceed(() => 0))
+
+  const place = {
+    get through() {
+      return through
+    },
+    set through(reached: number) {
+      through = reached
+    }
+  }
+  const applyCommits = foldInto(log, index, modelHash, place)
+  /** Held while a batch is applied, and at the end of a rebuild. */
+  const applying = yield* Semaphore.make(1)
+  const applyBatch = (commits: ReadonlyArray<Commit>) => applying.withPermits(1)(applyCommits(commits))
+
+  /** Fills a new index from the log beside the one in use, then puts it in its place; gives the commits read. */
+  const rebuild = Effect.gen(function*() {
+    let read = 0
+    let isHeld = false
+    const catchUp = (place: FoldPlace, apply: ReturnType<typeof foldInto>) =>
+      Stream.suspend(() => log.read(filters, { after: place.through })).pipe(
+        Stream.grouped(1_000),
+        Stream.runForEach((commits) => {
+          read += commits.length
+          return apply(commits)
+        })
+      )
+    yield* index.replace((next) =>
+      Effect.gen(function*() {
+        const place: FoldPlace = { through: 0 }
+        const apply = foldInto(log, next, modelHash, place)
+        // Twice: the second pass is short, so that the index in use is held back for little.
+        yield* catchUp(place, apply)
+        yield* catchUp(place, apply)
+        yield* applying.take(1)
+        isHeld = true
+        yield* catchUp(place, apply)
+        through = Math.max(through, place.through)
+      })
+    ).pipe(Effect.ensuring(Effect.suspend(() => (isHeld ? applying.release(1) : Effect.void))))
+    return { commits: read, through }
+  })
 
   yield* Stream.unwrap(
     Effect.map(index.checkpoint, (checkpoint) => {
       // Behind what was seen where the index was damaged and begun anew.
+      goal = Math.max(goal, through)
       through = checkpoint
       return log.follow(filters, { after: checkpoint })
     })
   ).pipe(
     Stream.groupedWithin(1_000, "20 millis"),
     Stream.runForEach(applyBatch),
+    // An index that was begun anew refuses changes until it is read from the start; told also when no commit comes.
+    Effect.raceFirst(Effect.sleep("250 millis").pipe(Effect.andThen(Effect.suspend(() => index.apply([], through))), Effect.forever)),
     Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("the index cannot follow the log", cause))),
     Effect.retry(Schedule.spaced("1 second")),
     Effect.forkScoped
@@ -155,5 +231,21 @@ export const runProjection = Effect.gen(function*() {
       yield* Effect.sleep(Math.min(left, 5))
     }
   })
-  return { awaitSequence, through: () => through } satisfies Projection
+
+  /** An answer of the index; where it was damaged, once it is filled again, or with what it has by then. */
+  const whole = <A>(ask: Effect.Effect<A, MemoryIndexError>): Effect.Effect<A, MemoryIndexError> =>
+    Effect.catchIf(ask, ({ reason }) => reason === "Damaged", () =>
+      Effect.suspend(() => {
+        goal = Math.max(goal, through)
+        through = 0
+        return Effect.andThen(awaitSequence(goal, refillWaitMs), ask)
+      }))
+  return {
+    awaitSequence,
+    through: () => through,
+    rebuild,
+    goal: () => goal,
+    view: (user, filter) => whole(index.view(user, filter)),
+    get: (user, ids) => whole(index.get(user, ids))
+  } satisfies Projection
 })

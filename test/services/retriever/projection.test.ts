@@ -1,0 +1,64 @@
+import { Result } from "effect"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { decodeCommit, encodeCommit } from "#shared/eventlog/envelope"
+import { type ActorName, memorySubject } from "#shared/eventlog/subjects"
+import { compressorCodec } from "#services/compressor/protocol"
+import { embedderCodec, packVectors } from "#services/embedder/protocol"
+import { ingestorCodec } from "#services/ingestor/protocol"
+import { changesOf, indexUser } from "#services/retriever/projection"
+import type { StoredEvent } from "#shared/eventlog/event"
+
+const of = { tenant: "t", user: "u.1 *", conversation: "c > d" }
+const commit = (actor: ActorName, events: ReadonlyArray<StoredEvent>, binary?: Uint8Array) => {
+  const subject = memorySubject(of, actor)
+  const { headers, payload } = encodeCommit({ subject, cause: "because", events, ...(binary === undefined ? {} : { binary }) }, "")
+  return decodeCommit({ subject, sequence: 7, time: "2026-03-02T18:04:00.000Z", headers, payload })
+}
+const vectors = (model: string) => embedderCodec.encode({ _tag: "VectorsRecorded", model, dimensions: 2, ids: ["a", "b"] })
+const packed = packVectors([Float32Array.of(1, 0), Float32Array.of(0, -1)], 2)
+const user = indexUser("t", "u.1 *")
+
+test("turns become memories of their user, with their place in the log", () => {
+  const turn = { id: "a", speaker: "user", text: "It's; DROP TABLE", time: "2026-03-02T18:04:00.000Z" }
+  const changes = Result.getOrThrow(changesOf(commit("ingestor", [ingestorCodec.encode({ _tag: "TurnsReceived", turns: [turn] }), ingestorCodec.encode({ _tag: "ConversationClosed" })]), "m"))
+  assert.equal(changes, [{ _tag: "Put", memory: { ...turn, kind: "turn", turns: ["a"], user, conversation: "c > d", sequence: 7 } }])
+})
+
+test("vectors of the model in use are taken, row by row", () => {
+  const changes = Result.getOrThrow(changesOf(commit("embedder", [vectors("m")], packed), "m"))
+  assert.equal(changes, [{ _tag: "SetVector", user, id: "a", vector: Float32Array.of(1, 0) }, { _tag: "SetVector", user, id: "b", vector: Float32Array.of(0, -1) }])
+})
+
+test("vectors of another model are left out", () => {
+  assert.equal(Result.getOrThrow(changesOf(commit("embedder", [vectors("other")], packed), "m")), [])
+})
+
+test("vectors that are not as many as said are refused", () => {
+  const refused = changesOf(commit("embedder", [vectors("m")], packed.subarray(0, 6)), "m")
+  assert.ok(Result.isFailure(refused))
+  assert.match(refused.failure.message, "6 bytes")
+})
+
+test("an event this code does not know is refused", () => {
+  assert.ok(Result.isFailure(changesOf(commit("compressor", [{ type: "MemoryDreamt", version: 1, data: {} }]), "m")))
+})
+
+test("forgetting, replacing and restoring keep their place in the log", () => {
+  const events = [
+    compressorCodec.encode({ _tag: "MemoryForgotten", memory: "a" }),
+    compressorCodec.encode({ _tag: "MemoryRestored", memory: "a" }),
+    compressorCodec.encode({ _tag: "MemorySuperseded", memory: "a", by: "b", reason: "newer" })
+  ]
+  assert.equal(Result.getOrThrow(changesOf(commit("compressor", events), "m")), [
+    { _tag: "Supersede", user, id: "a", by: "forgotten", sequence: 7 },
+    { _tag: "Restore", user, id: "a", sequence: 7 },
+    { _tag: "Supersede", user, id: "a", by: "b", sequence: 7 }
+  ])
+})
+
+test("users of two tenants have parts of their own, whatever their names", () => {
+  assert.is.not(indexUser("a", "b/c"), indexUser("a/b", "c"))
+})
+
+test.run()
