@@ -11,6 +11,7 @@ import { leaseSeconds, Leases } from "#shared/actor/lease"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, type LogUnavailable, Nats } from "#shared/eventlog/nats"
+import { formatPosition } from "#shared/eventlog/position"
 import { adoptedSubject, decodeToken, leaseSubject, requestSubject, runSubject, type RunAddress } from "#shared/eventlog/subjects"
 import { canonicalJson } from "#shared/metamemory/generation"
 import { judgeTemplateHash } from "#shared/metamemory/judging"
@@ -26,7 +27,9 @@ import { behaviour } from "./behaviour.ts"
 import { drive, type Progress } from "./driver.ts"
 import { makeMaterial } from "./material.ts"
 import { algorithmVersion, type ReflectorKind, type RunParameters, type RunQuestion, type RunRequest } from "./parameters.ts"
-import { AdoptRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RunStatus, StatusRequest } from "./protocol.ts"
+import {
+  AdoptRequest, type ImportReply, ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RecordReply, RecordRequest, type RunStatus, StatusRequest
+} from "./protocol.ts"
 import { causeOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
 import { consolidate, propose, reflect } from "./workers.ts"
@@ -168,7 +171,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
 
     const loaded = Effect.fnUntraced(function*(address: RunAddress) {
       const folded = yield* runs.load(runSubject(address))
-      if (folded.state.parameters === undefined) return yield* new NoSuchRun({ run: address.run, message: `there is no run ${address.run}; \`metamem train --run ${address.run}\` starts one` })
+      if (folded.state.generations.length === 0) return yield* new NoSuchRun({ run: address.run, message: `there is no run ${address.run}; \`metamem train --run ${address.run}\` starts one` })
       return folded
     })
 
@@ -194,6 +197,19 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       return { tenant, run, generation }
     })
 
+    const take = Effect.fnUntraced(function*({ run, tenant, ...record }: ImportRequest) {
+      const digested = digest(canonicalJson(record.generations))
+      const { folded, fresh } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "ImportRun", record, digest: digested }, { cause: `ImportRun ${digested}`, correlation: run })
+      return { generations: folded.state.generations.length, fresh } satisfies ImportReply
+    })
+
+    const record = Effect.fnUntraced(function*({ calibration, run, tenant }: RecordRequest) {
+      yield* loaded({ tenant, run })
+      const event = { _tag: "JudgeCalibrated", ...calibration } as const
+      const { folded, fresh } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "RecordCalibration", event }, { cause: `RecordCalibration ${digest(canonicalJson(calibration))}`, correlation: run })
+      return { recorded: fresh, position: formatPosition({ log: "metamem", sequence: folded.sequence }) } satisfies RecordReply
+    })
+
     const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, never>) => {
       const decode = Schema.decodeUnknownEffect(schema)
       return respond<RequestRefused | LogUnavailable, never>({
@@ -212,5 +228,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     yield* serve("open", OpenRequest, open)
     yield* serve("status", StatusRequest, status)
     yield* serve("adopt", AdoptRequest, adopt)
+    yield* serve("import", ImportRequest, take)
+    yield* serve("record", RecordRequest, record)
   })
 )

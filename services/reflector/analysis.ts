@@ -16,7 +16,7 @@ import { RolloutData } from "#services/retriever/protocol"
 import { behaviour } from "./behaviour.ts"
 import { makeResults, readResult, stageStep } from "./driver.ts"
 import { algorithmVersion } from "./parameters.ts"
-import { type GateDecided, reflectorCodec } from "./protocol.ts"
+import { type GateDecided, JudgeCalibrated, reflectorCodec } from "./protocol.ts"
 import { attemptKey, expectedJobs, resultKey, stageCommand, trainingArm } from "./stages.ts"
 import type { RunState, Sealed } from "./state.ts"
 
@@ -134,6 +134,8 @@ export const makeVerifier = (address: RunAddress) => {
   const decideAnew = (commit: Commit): void => {
     const { state } = folded
     if (state.parameters === undefined || state.parameters.algorithm !== algorithmVersion) return
+    // Found out beside the run, and no stage of it.
+    if (commit.events.every(({ type }) => type === JudgeCalibrated.tag)) return
     const step = stageStep(state)
     const own = results.of(step)
     const expected = expectedJobs(state, address, own).map(({ key, kind }) => resultKey(kind, key))

@@ -13,6 +13,7 @@ import { digest } from "#shared/metamemory/random"
 import { openTrials, sealed, type TrialsState } from "#shared/metamemory/trial"
 import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal, type Submitted } from "#shared/metamemory/trials"
 import type { QuestionClass } from "#shared/domain/scope"
+import { importedEvents } from "./imported.ts"
 import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
 import { differingParameters, type RunParameters, type RunQuestion } from "./parameters.ts"
 import {
@@ -63,7 +64,10 @@ const budget = (parameters: RunParameters) =>
     threshold: thresholds[parameters.gate]
   })
 
+const isTaken = (what: string) => Result.fail(new ParametersDiffer({ parameters: ["origin"], message: `${what} stands under this name; choose another one.` }))
+
 const open = (state: RunState, parameters: RunParameters): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
+  if (state.imported !== undefined) return isTaken(`the record of a run imported from ${state.imported.origin}`)
   if (state.parameters !== undefined) {
     const differs = differingParameters(state.parameters, parameters)
     if (differs.length === 0) return Result.succeed([])
@@ -292,6 +296,12 @@ const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
 
 const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
   if (command._tag === "OpenRun") return open(state, command.parameters)
+  if (command._tag === "ImportRun") {
+    if (state.parameters !== undefined) return isTaken("a run")
+    if (state.imported === undefined) return Result.succeed(importedEvents(command.record, command.digest))
+    return state.imported.digest === command.digest ? Result.succeed([]) : isTaken(`the record of another run imported from ${state.imported.origin}`)
+  }
+  if (command._tag === "RecordCalibration") return Result.succeed(state.generations.length === 0 ? [] : [command.event])
   const { parameters, phase } = state
   if (parameters === undefined) return Result.succeed([])
   switch (command._tag) {
@@ -347,6 +357,12 @@ const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: nu
       state.phase = { _tag: "Reflections", step: event.step, attempts: event.attempts.filter(isMixed) }
       return state
     }
+    case "RunImported":
+      state.imported = { origin: event.origin, digest: event.digest }
+      return state
+    case "JudgeCalibrated":
+      state.calibrations.push(event)
+      return state
     case "AlarmRaised":
       state.alarms.push(event.message)
       return state

@@ -4,6 +4,7 @@ import { Operation, Principle } from "#shared/domain/principle"
 import { PrincipleScope, QuestionClass } from "#shared/domain/scope"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 import { GenerationSealed } from "#shared/metamemory/events"
+import { JudgeKind } from "#services/evaluator/protocol"
 import { RunParameters, RunRequest } from "./parameters.ts"
 
 const Tally = Schema.Struct({ correct: Schema.Int, incorrect: Schema.Int, errors: Schema.Int })
@@ -209,10 +210,50 @@ export const RunFinished = defineEvent("RunFinished", {
   payload: Schema.Struct({ generations: Schema.Int, incumbent: Schema.Int, recommended: Schema.Int, reason: Schema.String })
 })
 
+/** This run was made elsewhere: its generations follow in the same commit, and nothing of it is driven here. */
+export const RunImported = defineEvent("RunImported", {
+  version: 1,
+  payload: Schema.Struct({
+    format: Schema.Literal("reference"),
+    /** Name of the folder it was read from. */
+    origin: Schema.String,
+    /** Over the generations as they were read. */
+    digest: Schema.NonEmptyString,
+    /** How many were read; those equal to the one before are not sealed again. */
+    generations: Schema.Int
+  })
+})
+
+/** How a judge's verdicts compare with trusted labels, in numbers of labelled answers. */
+export const LabelCounts = Schema.Struct({
+  rightJudgedRight: Schema.Int,
+  rightJudgedWrong: Schema.Int,
+  wrongJudgedWrong: Schema.Int,
+  wrongJudgedRight: Schema.Int,
+  /** Not judged; in none of the others. */
+  errors: Schema.Int
+})
+export type LabelCounts = typeof LabelCounts.Type
+
+/** The run's judge was compared with labels made by people; reports correct their figures by the last one. */
+export const JudgeCalibrated = defineEvent("JudgeCalibrated", {
+  version: 1,
+  payload: Schema.Struct({
+    judge: JudgeKind,
+    /** Digest over the labelled answers. */
+    labels: Schema.NonEmptyString,
+    /** By the data set's type of question. */
+    counts: Schema.Record(Schema.String, LabelCounts)
+  })
+})
+export type JudgeCalibrated = EventOf<typeof JudgeCalibrated>
+
 export const reflectorCodec = eventCodec([
-  RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
+  RunImported, JudgeCalibrated, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
 ])
 export type RunEvent =
+  | EventOf<typeof RunImported>
+  | JudgeCalibrated
   | EventOf<typeof RunOpened>
   | EventOf<typeof GenerationSealed>
   | EventOf<typeof StepStarted>
@@ -249,6 +290,8 @@ export type RunCommand =
   | { readonly _tag: "FoldConsolidation"; readonly step: number; readonly results: Results }
   | { readonly _tag: "FoldGateRound"; readonly step: number; readonly round: number; readonly results: Results }
   | { readonly _tag: "FinishRun"; readonly results: Results }
+  | { readonly _tag: "ImportRun"; readonly record: Pick<ImportRequest, "generations" | "origin">; readonly digest: string }
+  | { readonly _tag: "RecordCalibration"; readonly event: JudgeCalibrated }
 
 /** The run exists with other parameters; what determines a run never changes. */
 export class ParametersDiffer extends Schema.TaggedError<ParametersDiffer>()("ParametersDiffer", { parameters: Schema.Array(Schema.String), message: Schema.String }) {}
@@ -269,6 +312,31 @@ export type OpenRequest = typeof OpenRequest.Type
 export const StatusRequest = Schema.Struct(RunAddress)
 export const AdoptRequest = Schema.Struct({ ...RunAddress, generation: Schema.Int })
 export type AdoptRequest = typeof AdoptRequest.Type
+
+/** Generations of a run made elsewhere, in order. */
+export const ImportRequest = Schema.Struct({
+  ...RunAddress,
+  origin: Schema.String,
+  generations: Schema.Array(
+    Schema.Struct({
+      /** Step that made it, from 1. */
+      step: Schema.Int.check(Schema.isGreaterThan(0)),
+      /** Texts in order. */
+      principles: Schema.Array(Schema.NonEmptyString),
+      /** Texts of the generation before that this step is known to have reworded. */
+      updates: Schema.Array(Schema.Struct({ before: Schema.String, after: Schema.String }))
+    })
+  )
+})
+export type ImportRequest = typeof ImportRequest.Type
+export const ImportReply = Schema.Struct({ generations: Schema.Int, fresh: Schema.Boolean })
+export type ImportReply = typeof ImportReply.Type
+
+/** Something about a finished or running run that is found out beside it. */
+export const RecordRequest = Schema.Struct({ ...RunAddress, calibration: JudgeCalibrated.payload })
+export type RecordRequest = typeof RecordRequest.Type
+export const RecordReply = Schema.Struct({ recorded: Schema.Boolean, position: Schema.String })
+export type RecordReply = typeof RecordReply.Type
 
 /** Where a run is. */
 export const RunStatus = Schema.Struct({

@@ -260,7 +260,7 @@ export const stageCommand = (state: RunState, results: Results): RunCommand | un
 
 /** What makes the run give a command; the same whoever gives it, so that two drivers make one commit. */
 export const causeOf = (command: RunCommand): string =>
-  command._tag === "OpenRun" || command._tag === "FinishRun" ? command._tag : `${command._tag} ${command.step}${command._tag === "FoldGateRound" ? ` ${command.round}` : ""}`
+  !("step" in command) ? command._tag : `${command._tag} ${command.step}${command._tag === "FoldGateRound" ? ` ${command.round}` : ""}`
 
 const decodeVerdict = Schema.decodeUnknownOption(VerdictOnly)
 

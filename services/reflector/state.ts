@@ -4,7 +4,7 @@ import type { Tried } from "#shared/metamemory/batch"
 import type { DecidedOperation } from "#shared/metamemory/generation"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, QuestionAttempts, SourcedOperation, TrialsPatch } from "./protocol.ts"
+import type { GateDecided, JudgeCalibrated, QuestionAttempts, SourcedOperation, TrialsPatch } from "./protocol.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }
@@ -59,6 +59,9 @@ export interface RunState {
   digest: string
   recommended: number | undefined
   readonly alarms: Array<string>
+  /** Where an imported run comes from; such a run has no parameters. */
+  imported: { readonly origin: string; readonly digest: string } | undefined
+  readonly calibrations: Array<JudgeCalibrated>
 }
 
 export const initialState = (): RunState => ({
@@ -78,7 +81,9 @@ export const initialState = (): RunState => ({
   stepSequence: 0,
   digest: "",
   recommended: undefined,
-  alarms: []
+  alarms: [],
+  imported: undefined,
+  calibrations: []
 })
 
 const infinite = 1e9
