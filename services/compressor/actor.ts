@@ -87,6 +87,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       const folded = yield* conversations.load(target)
       if (folded.inputThrough >= minimum) return folded.inputThrough
       const { ended, next } = yield* endedSegments(target, minimum, folded.epoch)
+      // All that was read, perhaps beyond the minimum: with a lower mark another worker's could cover it and leave the rest unrecorded.
+      const through = Math.max(minimum, next.through)
       const due = ended.filter(({ turns }) => !folded.state.settledSegments.has(segmentId(turns)))
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
@@ -113,9 +115,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           target,
           { _tag: "RecordExtraction", events },
           {
-            cause: isLast ? `through ${minimum} ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}` : `segments ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}`,
+            cause: isLast ? `through ${through} ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}` : `segments ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}`,
             seen: folded.epoch,
-            ...(isLast ? { inputThrough: minimum } : {})
+            ...(isLast ? { inputThrough: through } : {})
           }
         ).pipe(Effect.catchTag("UnknownMemory", (error) => Effect.die(error)))
       }
@@ -125,7 +127,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
         segmented.delete(oldest)
         break
       }
-      return minimum
+      return through
     })
 
     yield* runSignals({

@@ -1,0 +1,141 @@
+import { ConfigProvider, Effect, Layer } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { makeEntity } from "#shared/actor/entity"
+import { EventLog } from "#shared/eventlog/event-log"
+import { memorySubject } from "#shared/eventlog/subjects"
+import { CallStore } from "#shared/model/call-store"
+import { Models } from "#shared/model/models"
+import * as Compressor from "#services/compressor/actor"
+import { behaviour } from "#services/compressor/behaviour"
+import { behaviour as ingestorBehaviour } from "#services/ingestor/behaviour"
+import { logOn } from "#test/support/actors"
+import { effect } from "#test/support/effect"
+import { testServer } from "#test/support/nats"
+import { scriptedModel } from "#test/support/scripted-model"
+
+const test = suite("the compressor on a real log")
+const of = { tenant: "local", user: "u", conversation: "c" }
+const turn = (id: string, text = `I own ${id} red bicycles in Oslo.`) => ({ id, speaker: "user", text, time: "2026-03-02T18:04:00.000Z" })
+
+const compressor = (environment: Record<string, string> = {}) =>
+  Compressor.layer.pipe(
+    Layer.provide(Models.layer({ patience: { backoffMs: 5, closedMs: 60 } })),
+    Layer.provide(CallStore.layerMemory),
+    Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(environment)))
+  )
+/** Events of the compressor, once its water mark covers what was received. */
+const compressed = Effect.gen(function*() {
+  const log = yield* EventLog
+  for (;;) {
+    const received = yield* log.last(memorySubject(of, "ingestor"))
+    const commits = yield* log.load(memorySubject(of, "compressor"))
+    if (Math.max(0, ...commits.map(({ inputThrough }) => inputThrough)) >= (received?.sequence ?? 1)) return commits.flatMap(({ events }) => events as ReadonlyArray<{ readonly type: string; readonly data: any }>)
+    yield* Effect.sleep(20)
+  }
+})
+const say = (...ids: ReadonlyArray<string>) => ({ _tag: "ReceiveTurns" as const, turns: ids.map((id) => turn(id)) })
+const close = { _tag: "CloseConversation" } as const
+
+effect(test, "nothing is lost when another worker, thought dead, commits a lower water mark first", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    yield* Effect.gen(function*() {
+      const log = yield* EventLog
+      const conversations = yield* makeEntity(ingestorBehaviour)
+      const rival = yield* makeEntity(behaviour)
+      const source = memorySubject(of, "ingestor")
+      const target = memorySubject(of, "compressor")
+      yield* conversations.execute(source, say("one"), { cause: "1" })
+      let more = true
+      let raced = true
+      // Woken for the first commit, it reads three; the rival covers two of them before it commits.
+      const slow = Layer.succeed(EventLog, EventLog.of({
+        ...log,
+        load: (subject, options) =>
+          Effect.suspend(() => {
+            if (subject !== source || !more) return log.load(subject, options)
+            more = false
+            return conversations.execute(source, say("two"), { cause: "2" }).pipe(
+              Effect.andThen(conversations.execute(source, close, { cause: "3" })),
+              Effect.andThen(log.load(subject, options)),
+              Effect.orDie
+            )
+          }),
+        append: (draft, expected, checksum) =>
+          Effect.suspend(() => {
+            if (draft.subject !== target || !raced) return log.append(draft, expected, checksum)
+            raced = false
+            return rival.execute(target, { _tag: "RecordExtraction", events: [] }, { cause: "rival", inputThrough: 2 }).pipe(Effect.orDie, Effect.andThen(log.append(draft, expected, checksum)))
+          })
+      }))
+      yield* Layer.build(compressor().pipe(Layer.provide(slow)))
+      const events = yield* compressed
+      assert.not(more || raced)
+      assert.equal(events.filter(({ type }) => type === "SegmentClosed").map(({ data }) => data.turns), [["one", "two"]])
+      assert.is(events.filter(({ type }) => type === "MemoriesRecorded").flatMap(({ data }) => data.memories).length, 2)
+    }).pipe(Effect.provide(logOn(url)))
+  }), 30_000)
+
+effect(test, "woken at any place, cold or warm, it cuts and extracts the same", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const tale = Array.from({ length: 24 }, (_, n) => {
+      const text = n % 12 < 6
+        ? `I planted ${n} tomatoes, beans, carrots and onions in the sunny garden bed near the wooden fence with compost and straw this spring.`
+        : `My violin teacher gave me ${n} difficult études by Kreutzer, scales and a sonata to practise slowly before the evening concert in the chapel.`
+      return { ...turn(`t${n}`, text), speaker: n % 2 === 0 ? "user" : "assistant" }
+    })
+    const commits = Array.from({ length: 12 }, (_, n) => ({ _tag: "ReceiveTurns" as const, turns: tale.slice(n * 2, n * 2 + 2) }))
+    const cut = (conversation: string, restarts: ReadonlySet<number>) =>
+      Effect.gen(function*() {
+        const conversations = yield* makeEntity(ingestorBehaviour)
+        const log = yield* EventLog
+        const own = { ...of, conversation }
+        const part = (from: number, to: number) =>
+          Effect.gen(function*() {
+            for (let n = from; n < to; n++) yield* conversations.execute(memorySubject(own, "ingestor"), commits[n] ?? close, { cause: String(n) })
+            const last = yield* log.last(memorySubject(own, "ingestor"))
+            while (((yield* log.last(memorySubject(own, "compressor")))?.inputThrough ?? 0) < (last?.sequence ?? 0)) yield* Effect.sleep(10)
+          }).pipe(Effect.provide(compressor()))
+        let from = 0
+        for (const to of [...restarts, commits.length + 1]) {
+          yield* part(from, to)
+          from = to
+        }
+        const all = (yield* log.load(memorySubject(own, "compressor"))).flatMap(({ events }) => events as ReadonlyArray<{ readonly type: string; readonly data: any }>)
+        return {
+          segments: all.filter(({ type }) => type === "SegmentClosed").map(({ data }) => data.turns as ReadonlyArray<string>),
+          facts: all.filter(({ type }) => type === "MemoriesRecorded").flatMap(({ data }) => data.memories.map(({ text }: { text: string }) => text) as ReadonlyArray<string>)
+        }
+      })
+    yield* Effect.gen(function*() {
+      const whole = yield* cut("whole", new Set())
+      assert.equal(whole.segments.flat(), tale.map(({ id }) => id))
+      assert.ok(whole.segments.length > 2 && whole.facts.length > 6, JSON.stringify(whole))
+      assert.equal(yield* cut("pieces", new Set([1, 4, 5, 9, 12])), whole)
+      assert.equal(yield* cut("halves", new Set([6])), whole)
+    }).pipe(Effect.provide(logOn(url)))
+  }), 40_000)
+
+effect(test, "a segment the model cannot be asked about is given up alone, after its tries, and said", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel()
+    model.setFault(({ prompt }) => (prompt.includes("poison") ? { _tag: "Text", change: () => "no JSON at all" } : undefined))
+    yield* Effect.gen(function*() {
+      const conversations = yield* makeEntity(ingestorBehaviour)
+      const source = memorySubject(of, "ingestor")
+      yield* conversations.execute(source, { _tag: "ReceiveTurns", turns: [turn("a", "I like poison ivy.")] }, { cause: "1" })
+      yield* conversations.execute(source, close, { cause: "2" })
+      yield* conversations.execute(source, { _tag: "ReceiveTurns", turns: [turn("b", "I like roses.")] }, { cause: "3" })
+      yield* conversations.execute(source, close, { cause: "4" })
+      const events = yield* compressed.pipe(Effect.provide(compressor({ METAMEM_LLM_URL: model.url, METAMEM_EXTRACTOR: "model" })))
+      const failed = events.filter(({ type }) => type === "ExtractionFailed")
+      assert.equal(failed.map(({ data }) => data.turns), [["a"]])
+      assert.ok(failed[0]?.data.error.length > 0)
+      assert.equal(events.filter(({ type }) => type === "MemoriesRecorded").map(({ data }) => data.memories.map(({ turns }: { turns: unknown }) => turns)), [[["b"]]])
+    }).pipe(Effect.provide(logOn(url)))
+  }), 30_000)
+
+test.run()
