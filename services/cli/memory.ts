@@ -10,6 +10,7 @@ import { AskReply, MemoriesReply } from "#services/retriever/protocol"
 import { build } from "./build.ts"
 import { withActors } from "./home.ts"
 import { findMemory, history, show } from "./history.ts"
+import { indexCommand } from "./index-commands.ts"
 import { ingest } from "./ingest.ts"
 import { reconcile } from "./reconcile.ts"
 import { replayRun } from "./runs.ts"
@@ -161,4 +162,4 @@ const feedback = Command.make(
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("Say whether an answer was right"))
 
-export const memoryCommands = [ingest, build, ask, memories, feedback, status, reconcile, usersCommand] as const
+export const memoryCommands = [ingest, build, ask, memories, feedback, status, reconcile, usersCommand, indexCommand] as const

@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from "node:crypto"
 import { hostname } from "node:os"
-import { Clock, Config, Effect, Layer, Result, Schedule, Schema } from "effect"
+import { Clock, Config, Effect, Layer, Result, Schedule, Schema, Semaphore } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
@@ -27,6 +27,7 @@ import { Models } from "#shared/model/models"
 import { answer, evidenceHash, settings as answerSettings } from "./answering.ts"
 import { behaviour } from "./behaviour.ts"
 import { candidatesOf } from "./candidates.ts"
+import { verifyUser } from "./index-care.ts"
 import { indexUser, runProjection } from "./projection.ts"
 import {
   answersConversation,
@@ -36,6 +37,8 @@ import {
   type CandidatesReply,
   CandidatesRequest,
   FeedbackRequest,
+  type IndexRebuildReply,
+  IndexVerifyRequest,
   type MemoriesReply,
   MemoriesRequest,
   type PingReply,
@@ -344,6 +347,15 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     yield* serve("ask", AskRequest, ask)
     yield* serve("memories", MemoriesRequest, listMemories)
     yield* serve("rollout", RolloutRequest, rollout)
+    const rebuilding = yield* Semaphore.make(1)
+    yield* serve("index-rebuild", Schema.Unknown, () =>
+      rebuilding.withPermits(1)(Effect.gen(function*() {
+        const started = yield* Clock.currentTimeMillis
+        const done = yield* projection.rebuild
+        return { ...done, seconds: ((yield* Clock.currentTimeMillis) - started) / 1_000 } satisfies IndexRebuildReply
+      })))
+    yield* serve("index-verify", IndexVerifyRequest, ({ tenant, user }) =>
+      verifyUser({ log, projection, embeddings }, tenant, user))
     yield* serve("candidates", CandidatesRequest, ({ after, count, from, tenant, user }) =>
       Effect.gen(function*() {
         yield* waitFor(after, 30_000)

@@ -98,12 +98,12 @@ const filters = [memoryFilter({}), erasedFilter()]
 export type ProjectionError = LogUnavailable | CorruptCommit | UnreadableEvent | MemoryIndexError
 
 /** How far an index has folded the log; moved on as commits are applied. */
-interface FoldPlace {
+export interface FoldPlace {
   through: number
 }
 
 /** Applies commits, in the order of the log, to an index: changes, erasure marks and what follows an erasure. */
-const foldInto = (log: EventLog["Service"], index: MemoryIndexOperations, modelHash: string, place: FoldPlace): (commits: ReadonlyArray<Commit>) => Effect.Effect<void, ProjectionError> => {
+export const foldInto = (log: EventLog["Service"], index: MemoryIndexOperations, modelHash: string, place: FoldPlace): (commits: ReadonlyArray<Commit>) => Effect.Effect<void, ProjectionError> => {
   /**
    * Puts back what came of an erased user between the erasure's marks and its end: it was dropped with the rest, and stands in the log.
    * The user's name is in no event, only in the subjects of what stands.

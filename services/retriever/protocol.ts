@@ -201,5 +201,25 @@ export const CandidatesReply = Schema.Struct({
 })
 export type CandidatesReply = typeof CandidatesReply.Type
 
+/** Compares the index's rows of one user with the log. */
+export const IndexVerifyRequest = Schema.Struct({ tenant: Schema.NonEmptyString, user: Schema.NonEmptyString })
+export const IndexVerifyReply = Schema.Struct({
+  /** Memories the log says there are. */
+  memories: Schema.Int,
+  missing: Schema.Int,
+  /** In the index and not in the log. */
+  extra: Schema.Int,
+  changed: Schema.Int,
+  /** The first differences in words, without any text of a memory. */
+  examples: Schema.Array(Schema.String),
+  /** Sequence of the memory log both were compared at. */
+  through: Schema.Int
+})
+export type IndexVerifyReply = typeof IndexVerifyReply.Type
+
+/** Answer to a rebuild of the index. */
+export const IndexRebuildReply = Schema.Struct({ commits: Schema.Int, through: Schema.Int, seconds: Schema.Finite })
+export type IndexRebuildReply = typeof IndexRebuildReply.Type
+
 /** A rollout asked for directly, by evaluation and inference; its reply is kept like a job's, so asking again costs nothing. */
 export const RolloutRequest = Schema.Struct({ tenant: Schema.NonEmptyString, run: Schema.String, step: Schema.Int, input: RolloutInput })

@@ -58,6 +58,10 @@ const subjectsOf = (filter: string) =>
       Effect.map(({ state }) => new Map(Object.entries(state.subjects ?? {})))
     ))
 
+/** Users of a tenant with any message in the memory log, sorted; also those of whom only erasure marks are left. */
+export const usersInLog = (tenant: string): Effect.Effect<ReadonlyArray<string>, LogUnavailable, Nats> =>
+  Effect.map(subjectsOf(`memory.${encodeToken(tenant)}.*.*.*`), (subjects) => [...new Set([...subjects.keys()].map((subject) => parseMemorySubject(subject).user))].sort())
+
 /** Users of a tenant with anything in the memory log but erasure marks, sorted. */
 export const usersOf = (tenant: string): Effect.Effect<ReadonlyArray<string>, LogUnavailable | CorruptCommit, Nats | EventLog> =>
   Effect.gen(function*() {

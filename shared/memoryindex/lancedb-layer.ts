@@ -4,7 +4,7 @@
  * damaged, or was made with another model, is put aside and filled again from the log, which is said aloud.
  */
 import { connect, Index, type Table } from "@lancedb/lancedb"
-import { Effect, Layer, Semaphore } from "effect"
+import { Context, Effect, Layer, Semaphore } from "effect"
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -226,6 +226,30 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
           begunAnew = undefined
           return through
         }),
+        replace: (fill) =>
+          Effect.gen(function*() {
+            const beside = `${own.slot}.next`
+            rmSync(beside, { recursive: true, force: true })
+            yield* Effect.scoped(Effect.flatMap(Layer.build(layer({ ...settings, folder: beside })), (context) => fill(Context.get(context, MemoryIndex))))
+            yield* table.withPermits(1)(
+              attempt(async () => {
+                const aside = `${own.slot}.aside`
+                rmSync(aside, { recursive: true, force: true })
+                renameSync(own.slot, aside)
+                renameSync(join(beside, "0"), own.slot)
+                // The log has grown since this index was opened.
+                opened = await openTable(own.slot, { ...settings, log: { ...settings.log, head: Infinity } })
+                additions = 1
+                pending = []
+                writing = []
+                held.clear()
+                through = opened.checkpoint
+                place = opened.place
+                for (const gone of [aside, beside]) rmSync(gone, { recursive: true, force: true })
+                if (opened.why !== undefined) throw new Error(`the new index cannot be opened: ${opened.why}`)
+              }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
+            )
+          }),
         removeUser: (user) =>
           table.withPermits(1)(
             Effect.gen(function*() {

@@ -33,7 +33,7 @@ export interface SearchQuery {
   readonly by: { readonly vector: Float32Array } | { readonly text: string }
 }
 
-export class MemoryIndex extends Context.Service<MemoryIndex, {
+export interface MemoryIndexOperations {
   /**
    * Applies changes in order and moves the checkpoint to `through`, the log sequence up to which the index is then complete.
    * Nothing is applied when a vector has the wrong length or holds no number. A search after it sees the changes.
@@ -41,6 +41,11 @@ export class MemoryIndex extends Context.Service<MemoryIndex, {
   readonly apply: (changes: ReadonlyArray<IndexChange>, through: number) => Effect.Effect<void, MemoryIndexError>
   /** Where to go on reading the log; 0 = from the start. What is kept on disk may lag behind what is applied. */
   readonly checkpoint: Effect.Effect<number>
+  /**
+   * Fills a new index beside this one and puts it in this one's place, which answers until then. What is applied to this one and not to
+   * the new one is lost: whoever applies changes holds them back from the end of `fill` until this ends.
+   */
+  readonly replace: <E, R>(fill: (next: MemoryIndexOperations) => Effect.Effect<void, E, R>) => Effect.Effect<void, E | MemoryIndexError, R>
   /** Drops everything of one user. */
   readonly removeUser: (user: string) => Effect.Effect<void, MemoryIndexError>
   /** One user's memories under a filter, for ranking; to be used at once, before the next change. */
@@ -50,7 +55,9 @@ export class MemoryIndex extends Context.Service<MemoryIndex, {
   /** Memories by id with what superseded them and their vectors, in the order asked; unknown ids are left out. */
   readonly get: (user: string, ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<IndexedMemory>, MemoryIndexError>
   readonly dimensions: number
-}>()("metamem/memoryindex/MemoryIndex") {}
+}
+
+export class MemoryIndex extends Context.Service<MemoryIndex, MemoryIndexOperations>()("metamem/memoryindex/MemoryIndex") {}
 
 export const userOf = (change: IndexChange): string => (change._tag === "Put" ? change.memory.user : change.user)
 

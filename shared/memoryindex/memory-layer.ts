@@ -1,6 +1,6 @@
 /** The memory index held in this process alone: exact, for tests, benches and as what the LanceDB layer searches. */
 import { Effect, Layer } from "effect"
-import { badVector, type Found, type IndexChange, MemoryIndex, type SearchQuery, userOf } from "./memory-index.ts"
+import { badVector, type Found, type IndexChange, MemoryIndex, type MemoryIndexOperations, type SearchQuery, userOf } from "./memory-index.ts"
 import { type IndexedMemory, UserIndex, type UserView } from "./user-index.ts"
 
 /** Applies one change to its user's index. */
@@ -42,29 +42,37 @@ export const getFrom = (index: UserIndex, ids: ReadonlyArray<string>): ReadonlyA
     return [vector === undefined ? memory : { ...memory, vector: vector.slice() }]
   })
 
-export const layer = (dimensions: number): Layer.Layer<MemoryIndex> =>
-  Layer.sync(MemoryIndex, () => {
-    const users = new Map<string, UserIndex>()
-    const empty = new UserIndex(dimensions)
-    let checkpoint = 0
-    const of = (user: string): UserIndex => users.get(user) ?? empty
-    return MemoryIndex.of({
-      dimensions,
-      apply: Effect.fnUntraced(function*(changes, through) {
-        const bad = badVector(changes, dimensions)
-        if (bad !== undefined) return yield* bad
-        for (const change of changes) {
-          const user = userOf(change)
-          const index = users.get(user) ?? new UserIndex(dimensions)
-          users.set(user, index)
-          applyTo(index, change)
-        }
-        checkpoint = Math.max(checkpoint, through)
+/** An index of its own in memory, and how to put another's contents in its place. */
+const makeIndex = (dimensions: number): MemoryIndexOperations & { readonly contents: () => { readonly users: Map<string, UserIndex>; readonly checkpoint: number } } => {
+  let users = new Map<string, UserIndex>()
+  const empty = new UserIndex(dimensions)
+  let checkpoint = 0
+  const of = (user: string): UserIndex => users.get(user) ?? empty
+  return {
+    dimensions,
+    contents: () => ({ users, checkpoint }),
+    replace: (fill) =>
+      Effect.suspend(() => {
+        const next = makeIndex(dimensions)
+        return Effect.andThen(fill(next), Effect.sync(() => ({ users, checkpoint } = next.contents())))
       }),
-      checkpoint: Effect.sync(() => checkpoint),
-      removeUser: (user) => Effect.sync(() => void users.delete(user)),
-      view: (user, filter) => Effect.sync(() => of(user).view(filter)),
-      search: (user, query) => Effect.sync(() => searchView(of(user).view(query.filter), query)),
-      get: (user, ids) => Effect.sync(() => getFrom(of(user), ids))
-    })
-  })
+    apply: Effect.fnUntraced(function*(changes, through) {
+      const bad = badVector(changes, dimensions)
+      if (bad !== undefined) return yield* bad
+      for (const change of changes) {
+        const user = userOf(change)
+        const index = users.get(user) ?? new UserIndex(dimensions)
+        users.set(user, index)
+        applyTo(index, change)
+      }
+      checkpoint = Math.max(checkpoint, through)
+    }),
+    checkpoint: Effect.sync(() => checkpoint),
+    removeUser: (user) => Effect.sync(() => void users.delete(user)),
+    view: (user, filter) => Effect.sync(() => of(user).view(filter)),
+    search: (user, query) => Effect.sync(() => searchView(of(user).view(query.filter), query)),
+    get: (user, ids) => Effect.sync(() => getFrom(of(user), ids))
+  }
+}
+
+export const layer = (dimensions: number): Layer.Layer<MemoryIndex> => Layer.sync(MemoryIndex, () => MemoryIndex.of(makeIndex(dimensions)))

@@ -128,6 +128,23 @@ export const memoryIndexConformance = (test: Test, layer: () => Layer.Layer<Memo
     assert.equal(yield* ids("u1", "violin"), ["n"])
   }))
 
+  it("a new index takes the place of this one when it is filled, and answers for it", Effect.gen(function*() {
+    const index = yield* MemoryIndex
+    yield* index.apply([put("old", "The piano stands in the hall")], 1)
+    const failed = yield* Effect.flip(index.replace((next) => Effect.andThen(next.apply([put("half", "half a piano")], 1), Effect.fail("the log is away" as const))))
+    assert.is(failed, "the log is away")
+    assert.equal(yield* ids("u1", "piano"), ["old"])
+    yield* index.replace((next) =>
+      Effect.gen(function*() {
+        yield* next.apply([put("new", "The piano was sold", { vector: axis(2) }), put("other", "Soup", { user: "u2" })], 7)
+        assert.equal(yield* ids("u1", "piano"), ["old"])
+      }))
+    assert.equal([yield* ids("u1", "piano"), yield* ids("u2", "soup"), yield* index.checkpoint], [["new"], ["other"], 7])
+    yield* index.apply([put("later", "A new piano came")], 8)
+    assert.equal([...(yield* ids("u1", "piano"))].sort(), ["later", "new"])
+    assert.equal((yield* index.get("u1", ["new"]))[0]?.vector, axis(2))
+  }))
+
   it("emoji, right-to-left, CJK and very long texts are taken", Effect.gen(function*() {
     yield* (yield* MemoryIndex).apply([put("e", "🎉"), put("r", "אני גר בחיפה"), put("j", "昨日は京都に行きました"), put("l", "word ".repeat(100_000))], 4)
     assert.equal(yield* ids("u1", "京都"), ["j"])
