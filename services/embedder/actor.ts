@@ -53,7 +53,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch, EventLog> {
       const { epoch, inputThrough, state } = yield* conversations.load(target)
       if (inputThrough >= minimum) return inputThrough
-      const due = (yield* pendingTexts(target, inputThrough, minimum)).filter(({ id }) => state.models.get(id) !== embeddings.modelHash)
+      // Vectors of another model are never compared with this one's: the whole conversation is embedded anew.
+      const isStale = [...state.models.values()].some((model) => model !== embeddings.modelHash)
+      const due = (yield* pendingTexts(target, isStale ? 0 : inputThrough, minimum)).filter(({ id }) => state.models.get(id) !== embeddings.modelHash)
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
         const vectors = yield* embeddings.embed(chunk.map(({ text }) => text))
