@@ -5,6 +5,7 @@ import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { analysisCommands } from "./analysis.ts"
 import { evaluate, infer } from "./evaluate.ts"
+import { exchangeCommands } from "./exchange.ts"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { foldRun, replayAll, replayRun, type Replayed } from "./runs.ts"
@@ -70,4 +71,4 @@ const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }
     yield* emit(reply, () => `live answers of ${tenant} are guided by generation ${generation} of ${run} from here on`)
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
-export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, verify] as const
+export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, verify, ...exchangeCommands] as const

@@ -1,0 +1,125 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Effect, Layer, type Scope } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import type { EventLog } from "#shared/eventlog/event-log"
+import type { Nats } from "#shared/eventlog/nats"
+import { evolutionCommands } from "#services/cli/evolution"
+import { commandRunner } from "#test/support/commands"
+import { effect } from "#test/support/effect"
+import { temporaryFolder, testServer } from "#test/support/nats"
+import { scriptedModel } from "#test/support/scripted-model"
+import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, workers } from "../reflector/stage.ts"
+
+const test = suite("runs read, exported and imported")
+
+interface Stage {
+  readonly run: ReturnType<typeof commandRunner>
+  readonly folder: string
+}
+
+/** A finished run `a` of tenant `t`, made by the scripted model with lexical verdicts. */
+const onStage = (name: string, body: (stage: Stage) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>) =>
+  effect(test as never, name, () =>
+    Effect.gen(function*() {
+      const { home, url } = yield* testServer
+      const folder = yield* temporaryFolder
+      const model = yield* scriptedModel({ gold })
+      yield* Effect.gen(function*() {
+        yield* Layer.build(Layer.mergeAll(workers, reflector))
+        yield* answering("evaluator")
+        yield* answering("reflector")
+        yield* register(questions(117))
+        yield* openRun("a", runRequest(questions(117), { steps: 3 }))
+        yield* finished("a")
+        const run = commandRunner(evolutionCommands, home, url)
+        yield* body({ folder, run: (...args) => run(...args, "--tenant", "t") })
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "lexical" })))
+    }), 120_000)
+
+const readJson = (...path: ReadonlyArray<string>): any => JSON.parse(readFileSync(join(...path), "utf8"))
+const ok = (outcome: { readonly error: string; readonly json: any }): any => {
+  assert.is(outcome.error, "")
+  return outcome.json
+}
+
+onStage("a run is analysed, exported both ways, and imported where no model is", ({ folder, run }) =>
+  Effect.gen(function*() {
+    const { generations } = ok(yield* run("generations", "--run", "a"))
+    const last = generations.at(-1)
+    assert.ok(last.n >= 1)
+    const [principle] = last.principles
+
+    const diff = ok(yield* run("diff", "--run", "a", "0", String(last.n)))
+    assert.equal([diff.added.length, diff.removed, diff.changed], [last.principles.length, [], []])
+    const blamed = ok(yield* run("blame", "--run", "a", principle.id))
+    assert.is(blamed.counts.rollouts, blamed.counts.judgements)
+    assert.ok(blamed.operations[0].questions.every((question: any) => question.attempts.every(({ calls }: any) => calls.length > 0)))
+    assert.match(ok(yield* run("history", "--run", "a", principle.id)).entries[0].what, /added/)
+    ok(yield* run("effect", "--run", "a"))
+    const cost = ok(yield* run("cost", "--run", "a"))
+    assert.ok(cost.total.calls > 0 && cost.total.promptTokens > 0 && cost.principles[0].tokens > 5)
+    assert.is(cost.bySteps.reduce((sum: number, { calls }: any) => sum + calls, 0), cost.total.calls)
+    const plot = join(folder, "curve.svg")
+    assert.is(ok(yield* run("curve", "--run", "a", "--plot", plot)).steps.length, 3)
+    assert.match(readFileSync(plot, "utf8"), /<svg[^]*step</)
+    assert.match((yield* run("blame", "--run", "a", "P0")).error, /holds a principle P0/)
+    assert.match((yield* run("diff", "--run", "a", "0", "99")).error, /no 99/)
+    assert.match((yield* run("effect", "--run", "nobody")).error, /there is no run nobody/)
+
+    const out = join(folder, "reference")
+    const exported = ok(yield* run("export", "--run", "a", "--out", out, "--format", "reference"))
+    assert.equal(readdirSync(out).sort(), ["eval_results.json", "stats.json", "step_0", "step_1", "step_2", "step_3"])
+    assert.is(exported.erased, 0)
+    assert.not.ok(existsSync(join(out, "step_0/meta_memories.json")))
+    const rows = readFileSync(join(out, "step_0/rollout.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line))
+    assert.is(rows.length, 24)
+    assert.equal(Object.keys(rows[0]), ["runid", "prompt", "question_id", "problem", "memories", "groundtruth", "task", "retry_count", "response", "reward"])
+    assert.ok(rows.every((row) => row.response !== "" && row.reward === (row.response.includes(row.groundtruth) ? 1 : 0)))
+    assert.equal(rows.map(({ question_id }) => question_id).slice(0, 8), rows.map(({ question_id }) => question_id).slice(8, 16))
+    const summaries: ReadonlyArray<any> = Object.values(readJson(out, "step_0/trajectory_summaries.json")).flat()
+    assert.ok(summaries.length > 0 && summaries.every(({ summary }) => summary !== ""))
+    assert.ok(readJson(out, "step_0/proposed_updates.json").every(({ operations, problem }: any) => problem !== "" && operations.length > 0))
+    assert.equal(Object.values(readJson(out, "step_3/meta_memories.json")), last.principles.map(({ text }: any) => text))
+    assert.equal(readJson(out, "step_2/applied_updates.json").new_meta_memories, readJson(out, "step_3/meta_memories.json"))
+    const evaluated = readJson(out, "eval_results.json")
+    assert.equal(Object.values(evaluated.steps).map(({ results }: any) => results.num_meta_memories), [last.principles.length])
+    assert.is((evaluated.baseline).total, (Object.values(evaluated.steps)[0] as any).results.total)
+    assert.match((yield* run("export", "--run", "a", "--out", out)).error, /is there already/)
+
+    const taken = ok(yield* run("import", "--reference", out, "--run", "copy"))
+    assert.equal(taken.generations.at(-1).principles, last.principles.length)
+    assert.is(ok(yield* run("import", "--reference", out, "--run", "copy")).fresh, false)
+    assert.equal(ok(yield* run("replay", "--run", "copy", "--generation", String(taken.generations.length - 1))).principles.map(({ text }: any) => text), last.principles.map(({ text }: any) => text))
+    assert.is(ok(yield* run("verify", "--run", "copy")).ok, true)
+    assert.match((yield* run("import", "--reference", out, "--run", "a")).error, /a run stands under this name/)
+    assert.match((yield* run("import", "--reference", folder, "--run", "x")).error, /not a training folder/)
+    mkdirSync(join(folder, "bad/step_1"), { recursive: true })
+    writeFileSync(join(folder, "bad/step_1/meta_memories.json"), "[1]")
+    assert.match((yield* run("import", "--reference", join(folder, "bad"), "--run", "x")).error, /does not hold principles/)
+
+    const file = join(folder, "a.bundle.gz")
+    const bundled = ok(yield* run("export", "--run", "a", "--out", file))
+    assert.ok(bundled.streams.CALLS.messages > 0 && bundled.streams.MEMORY.messages > 0)
+    const elsewhere = yield* testServer
+    const there = commandRunner(evolutionCommands, elsewhere.home, elsewhere.url)
+    assert.match((yield* there("import", file)).error, /--tenant t/)
+    const restored = ok(yield* there("import", file, "--tenant", "t"))
+    assert.equal(restored.generations, generations.map(({ hash }: any) => hash))
+    assert.equal(ok(yield* there("replay", "--run", "a", "--generation", String(last.n), "--tenant", "t")).hash, last.hash)
+    const verified = ok(yield* there("verify", "--run", "a", "--tenant", "t"))
+    assert.equal([verified.ok, verified.missing, verified.extra], [true, [], []])
+    assert.equal(ok(yield* there("blame", "--run", "a", principle.id, "--tenant", "t")), blamed)
+    const again = ok(yield* there("import", file, "--tenant", "t"))
+    assert.is(again.standing, again.commits)
+    assert.is(ok(yield* there("verify", "--run", "a", "--tenant", "t")).commits, verified.commits)
+
+    writeFileSync(join(folder, "cut.gz"), readFileSync(file).subarray(0, 5_000))
+    assert.match((yield* there("import", join(folder, "cut.gz"), "--tenant", "t")).error, /ends in the middle|is damaged/)
+    writeFileSync(join(folder, "foreign.gz"), "hello")
+    assert.match((yield* there("import", join(folder, "foreign.gz"), "--tenant", "t")).error, /not a bundle/)
+    assert.match((yield* there("import", "--tenant", "t")).error, /give a bundle/)
+  }))
+
+test.run()
