@@ -8,7 +8,7 @@ import { asData } from "#shared/metamemory/prompts"
 export const smallAnswerTemplate = "answer-small/3"
 
 const note = ({ speaker, text, time }: { readonly speaker: string; readonly text: string; readonly time: string }): string =>
-  `- ${time.slice(0, 10)}, ${speaker}: ${asData(text).replace(/\s+/g, " ")}`
+  `- ${time.slice(0, 10)}, ${asData(speaker)}: ${asData(text).replace(/\s+/g, " ")}`
 
 /** Principles in scope stand verbatim above the memories; without any the block is left out and nothing else changes. */
 export const smallAnswerPrompt = (input: AnswerInput): ReadonlyArray<{ readonly role: "system" | "user"; readonly content: string }> => [

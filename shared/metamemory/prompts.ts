@@ -34,9 +34,12 @@ export const scopeMeaning: Readonly<Record<PrincipleScope, string>> = {
   "not-known": "questions that what was said does not answer"
 }
 
+/** Lines after the first stand indented, so that a text cannot pass for an entry of its own. */
+const entryText = (text: string): string => asData(text).replace(/\r\n?|[\n\u2028\u2029]/g, "\n  ")
+
 /** Evidence as the reader sees it: in the order given, each with when and by whom it was said. */
 export const evidenceLines = (evidence: ReadonlyArray<Pick<EvidenceItem, "time" | "speaker" | "text">>): string =>
-  evidence.length === 0 ? "(no memories were found)" : evidence.map(({ time, speaker, text }) => `- ${time.slice(0, 16).replace("T", " ")}, ${speaker}: ${asData(text)}`).join("\n")
+  evidence.length === 0 ? "(no memories were found)" : evidence.map(({ time, speaker, text }) => `- ${time.slice(0, 16).replace("T", " ")}, ${asData(speaker)}: ${entryText(text)}`).join("\n")
 
 export interface AnswerInput {
   readonly question: string

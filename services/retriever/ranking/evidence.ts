@@ -75,6 +75,15 @@ export const selectEvidence = (input: {
   readonly tokens: number
 }): ReadonlyArray<EvidenceItem> =>
   packEvidence(rankMemories(input.view, input.plan, input.vectors), input.question, input.tokens)
+    .toSorted(({ memory: a }, { memory: b }) => {
+      if (a.time !== b.time) return a.time < b.time ? -1 : 1
+      if (a.conversation !== b.conversation) return a.conversation < b.conversation ? -1 : 1
+      if (a.kind !== b.kind) return a.kind === "turn" ? -1 : 1
+      // Of turns said at one time, as exports have them, the order in which they came is the order of the talk. Between conversations
+      // it would tell who was served first, which no answer may depend on.
+      const { rowOf } = a.kind === "turn" ? input.view.turns : input.view.facts
+      return (rowOf(a.id) ?? 0) - (rowOf(b.id) ?? 0)
+    })
     .map(({ memory, score, text }): EvidenceItem => ({
       memoryId: memory.id,
       kind: memory.kind,
@@ -85,4 +94,3 @@ export const selectEvidence = (input: {
       turns: memory.turns,
       score
     }))
-    .sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.memoryId < b.memoryId ? -1 : 1))
