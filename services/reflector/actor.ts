@@ -88,15 +88,19 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
             if (lease === undefined) return
             const own: Progress = { done: 0, expected: 0, failed: 0 }
             progress.set(subject, own)
-            const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.as(false))
-            const finished = yield* drive(runs, address, own).pipe(Effect.provideService(EventLog, log), Effect.provideService(Nats, nats), Effect.raceFirst(lost))
-            if (finished) over.add(subject)
+            const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.as("lost" as const))
+            const outcome = yield* drive(runs, address, own).pipe(Effect.provideService(EventLog, log), Effect.provideService(Nats, nats), Effect.raceFirst(lost))
+            if (outcome === "finished" || outcome === "other version") over.add(subject)
+            if (outcome === "other version") yield* Effect.logWarning(`the run ${address.run} was opened under other rules than this version's; it is read and replayed, and not continued`)
           }),
         (lease) =>
           lease === undefined
             ? Effect.void
             : Effect.andThen(Effect.sync(() => progress.delete(subject)), leases.release(lease))
-      ).pipe(Effect.catch((error) => Effect.logWarning(`the run ${subject} stands still: ${error.message}`)))
+      ).pipe(
+        Effect.catch((error) => Effect.logWarning(`the run ${address.run} stands still: ${error.message}`)),
+        Effect.catchDefect((defect) => Effect.logError(`the driver of run ${address.run} broke; another try follows`, defect))
+      )
     }
 
     const pickUp = (subject: string) =>

@@ -2,12 +2,12 @@
  * Drives one run: folds it once, follows its results, publishes the jobs it needs and commits each stage when all of it is settled. Any
  * process may take over at any point, and two at once make one run, since commits are decided on the fold and named by their stage.
  */
-import { Cause, Clock, Effect, Queue, Result, Stream } from "effect"
-import type { Entity, Folded } from "#shared/actor/entity"
+import { Cause, Clock, Effect, Queue, Result, type Scope, Stream } from "effect"
+import type { Entity, EntityError, Folded } from "#shared/actor/entity"
 import { jobCodec, publishJobs } from "#shared/actor/jobs"
 import type { Commit } from "#shared/eventlog/envelope"
 import { EventLog } from "#shared/eventlog/event-log"
-import { LogUnavailable } from "#shared/eventlog/nats"
+import { LogUnavailable, type Nats } from "#shared/eventlog/nats"
 import { type ActorName, parseResultSubject, resultFilter, runSubject, type RunAddress } from "#shared/eventlog/subjects"
 import { algorithmVersion } from "./parameters.ts"
 import type { JobResult, Results, RunCommand, RunEvent, RunRefusal } from "./protocol.ts"
@@ -73,17 +73,18 @@ export const makeResults = () => {
 }
 
 /**
- * Goes on with a run until it is finished. Fails when the log cannot be reached; nothing is lost by that. Returns false for a run that
- * cannot be driven here: not open, or opened under another version of the rules.
+ * Goes on with a run until it is finished. Fails when the log cannot be reached; nothing is lost by that. A run that is not open, or was
+ * opened under another version of the rules, is left as it is.
  */
 export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
-  Effect.gen(function*() {
+  Effect.gen(function*(): Effect.fn.Return<"finished" | "not open" | "other version", EntityError | RunRefusal, EventLog | Nats | Scope.Scope> {
     const log = yield* EventLog
     const subject = runSubject(address)
     let folded: Folded<RunState> = yield* runs.load(subject)
     const { parameters, phase, stepSequence } = folded.state
-    if (parameters === undefined || parameters.algorithm !== algorithmVersion) return false
-    if (phase._tag === "Finished") return true
+    if (parameters === undefined) return "not open"
+    if (phase._tag === "Finished") return "finished"
+    if (parameters.algorithm !== algorithmVersion) return "other version"
 
     const results = makeResults()
     let seen = stepSequence
@@ -121,11 +122,12 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
         progress.expected = expected.length
         progress.done = expected.length - open.length
         progress.failed = expected.filter(({ key, kind }) => own.get(resultKey(kind, key))?.status === "failed").length
+        // Read before anything is waited for: a fold elsewhere in this process may move the state on meanwhile, and then this command adds nothing.
+        const before = state.phase
+        const command = open.length > 0 ? undefined : stageCommand(state, own)
         yield* publish(open.filter(({ key, kind }) => !published.has(resultKey(kind, key))))
         if (open.length > 0) return false
-        const command = stageCommand(state, own)
         if (command === undefined) return true
-        const before = state.phase
         const executed = yield* runs.execute(subject, command, { cause: causeOf(command), correlation: address.run })
         folded = executed.folded
         // Another driver was first and this process has not seen it: the log has.
@@ -153,5 +155,5 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
       }
       if (isNews) waitMs = stallMs
     }
-    return true
+    return "finished"
   }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts"], (refusal) => Effect.die(refusal)))

@@ -1,6 +1,7 @@
 import { Effect, Fiber, Layer, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { listDead } from "#shared/actor/dead-letters"
 import { makeEntity } from "#shared/actor/entity"
 import { Leases } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
@@ -12,7 +13,7 @@ import { drive } from "#services/reflector/driver"
 import { generationsOf, replayGeneration } from "#services/reflector/analysis"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
-import { scriptedModel } from "#test/support/scripted-model"
+import { faults, scriptedModel } from "#test/support/scripted-model"
 import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "./stage.ts"
 
 const test = suite("whole runs")
@@ -147,6 +148,37 @@ effect(
 
 effect(
   test as never,
+  "on an endpoint that fails, babbles and cuts off, a run ends all the same and counts its errors",
+  () =>
+    Effect.gen(function*() {
+      const { url } = yield* testServer
+      const model = yield* scriptedModel({ gold })
+      yield* Effect.gen(function*() {
+        yield* Layer.build(Layer.mergeAll(workers, reflector))
+        yield* answering("evaluator")
+        yield* answering("reflector")
+        yield* register(questions(117))
+        model.setFault(({ draw, repeats, role }) => {
+          const drawn = draw(`fault ${repeats}`, 100)
+          // One judge in four never replies anything that can be read.
+          if (role === "judge" && draw("never", 4) === 0) return faults.prose
+          return drawn < 10 ? faults.error500 : drawn < 20 && role !== "answer" ? faults.prose : drawn < 25 && role !== "answer" ? faults.cut : undefined
+        })
+        yield* openRun("f", runRequest(questions(117), { validation: part(16, 40), steps: 2, reflector: "both" }))
+        yield* finished("f")
+        const state = yield* stateOf("f")
+        const verdicts = state.steps.flatMap(({ attempts }) => attempts.map(({ verdicts }) => verdicts)).join("")
+        assert.ok(verdicts.includes("e"), "errors are counted as errors")
+        assert.ok(verdicts.includes("c") && verdicts.includes("i"))
+        assert.equal((yield* verification("f")).differing, [])
+        assert.ok((yield* listDead()).length > 0, "what failed for good is listed")
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url)))
+    }),
+  120_000
+)
+
+effect(
+  test as never,
   "two drivers at once without a lease make one run",
   () =>
     stage(() =>
@@ -157,7 +189,7 @@ effect(
         yield* leases.acquire(leaseSubject("reflector", "t/d"), "somebody else")
         const drivers = [yield* makeEntity(behaviour), yield* makeEntity(behaviour)].map((runs) => drive(runs, { tenant: "t", run: "d" }, { done: 0, expected: 0, failed: 0 }))
         yield* Layer.launch(reflector).pipe(Effect.forkScoped)
-        assert.equal(yield* Effect.all(drivers, { concurrency: 2 }), [true, true])
+        assert.equal(yield* Effect.all(drivers, { concurrency: 2 }), ["finished", "finished"])
         const log = yield* EventLog
         const causes = (yield* log.load(runSubject({ tenant: "t", run: "d" }))).map(({ cause }) => cause)
         assert.is(new Set(causes).size, causes.length)
