@@ -16,6 +16,7 @@ import { CallStore } from "#shared/model/call-store"
 import { JudgeReply } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { dataFlag, limited } from "./build.ts"
+import { correctedAccuracy } from "./calibrate.ts"
 import { accuracyPlot } from "./plot.ts"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, table, WrongUsage } from "./root.ts"
@@ -89,7 +90,9 @@ export interface GenerationReport {
   readonly error: number
   /** Correct of those judged; errors are in neither. */
   readonly accuracy: number
-  /** 95 %, clustered. */
+  /** Accuracy corrected for the judge's measured errors; absent where the run's judge was not calibrated. */
+  readonly corrected?: number
+  /** 95 %, clustered; of the raw accuracy. */
   readonly interval: readonly [number, number]
   readonly byType: Readonly<Record<string, { readonly correct: number; readonly total: number; readonly accuracy: number }>>
   /** Correct of the answerable questions that were answered at all. */
@@ -193,7 +196,9 @@ export const evaluate = Command.make(
           const answers = yield* answerAll(input.run, state, generation, dataset.questions, (done) =>
             progress.update(`generation ${generation.generation}: ${done} of ${dataset.questions.length} answered`))
           empty ??= answers
-          reports.push(reportOf(generation.generation, answers, empty))
+          const report = reportOf(generation.generation, answers, empty)
+          const corrected = correctedAccuracy(state, report.accuracy)
+          reports.push({ ...report, ...(corrected === undefined ? {} : { corrected }) })
         }
         progress.end()
         const shown = reports.filter(({ n }) => chosen.some(({ generation }) => generation === n))
@@ -208,13 +213,14 @@ export const evaluate = Command.make(
       yield* emit(result, ({ best, generations, judge, undersized }) =>
         [
           table([
-            ["generation", "correct", "incorrect", "error", "accuracy", "95 %", "to empty", "answered", "false answers", "false abstentions"],
+            ["generation", "correct", "incorrect", "error", "accuracy", "corrected", "95 %", "to empty", "answered", "false answers", "false abstentions"],
             ...generations.map((g) => [
               String(g.n),
               String(g.correct),
               String(g.incorrect),
               String(g.error),
               percent(g.accuracy),
+              g.corrected === undefined ? "" : percent(g.corrected),
               `${percent(g.interval[0])}–${percent(g.interval[1])}`,
               g.difference === undefined ? "" : `${g.difference.mean >= 0 ? "+" : ""}${percent(g.difference.mean)} ± ${percent(g.difference.standardError)}`,
               percent(g.answeredAccuracy),

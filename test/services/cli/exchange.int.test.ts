@@ -10,7 +10,7 @@ import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
 import { temporaryFolder, testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
-import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, workers } from "../reflector/stage.ts"
+import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "../reflector/stage.ts"
 
 const test = suite("runs read, exported and imported")
 
@@ -44,7 +44,7 @@ const ok = (outcome: { readonly error: string; readonly json: any }): any => {
   return outcome.json
 }
 
-onStage("a run is analysed, exported both ways, and imported where no model is", ({ folder, run }) =>
+onStage("a run is analysed, its judge calibrated, exported both ways, and imported where no model is", ({ folder, run }) =>
   Effect.gen(function*() {
     const { generations } = ok(yield* run("generations", "--run", "a"))
     const last = generations.at(-1)
@@ -98,6 +98,19 @@ onStage("a run is analysed, exported both ways, and imported where no model is",
     mkdirSync(join(folder, "bad/step_1"), { recursive: true })
     writeFileSync(join(folder, "bad/step_1/meta_memories.json"), "[1]")
     assert.match((yield* run("import", "--reference", join(folder, "bad"), "--run", "x")).error, /does not hold principles/)
+
+    const labels = join(folder, "labels.jsonl")
+    writeFileSync(labels, questions(20).map(({ answer, id }, at) => JSON.stringify({ question_id: id, response: at % 2 === 0 ? `It is ${answer}.` : "Perhaps another.", label: at % 5 === 0 ? "incorrect" : at % 2 === 0 ? "correct" : "incorrect" })).join("\n"))
+    const calibrated = ok(yield* run("judge", "calibrate", "--labels", labels, "--run", "a"))
+    assert.equal([calibrated.judge, calibrated.overall.labels, calibrated.overall.sensitivity.value], ["lexical", 20, 1])
+    assert.ok(calibrated.overall.specificity.value < 1 && calibrated.overall.kappa.value < 1)
+    assert.is(ok(yield* run("judge", "calibrate", "--labels", labels, "--run", "a")).position, calibrated.position)
+    assert.is(ok(yield* run("judge", "calibrate", "--labels", labels)).position, null)
+    writeFileSync(labels, "{}")
+    assert.match((yield* run("judge", "calibrate", "--labels", labels)).error, /line 1: not a label/)
+    assert.is(ok(yield* run("verify", "--run", "a")).ok, true)
+    assert.equal((yield* verification("a")).differing, [])
+    assert.is((yield* stateOf("a")).calibrations.length, 1)
 
     const file = join(folder, "a.bundle.gz")
     const bundled = ok(yield* run("export", "--run", "a", "--out", file))
