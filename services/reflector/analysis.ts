@@ -10,7 +10,6 @@ import { formatPosition } from "#shared/eventlog/position"
 import { runSubject, type RunAddress } from "#shared/eventlog/subjects"
 import type { DroppedRollout } from "#shared/metamemory/effect"
 import { canonicalJson, generationHash } from "#shared/metamemory/generation"
-import { inScope } from "#shared/metamemory/router"
 import { JudgementData } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { behaviour } from "./behaviour.ts"
@@ -18,7 +17,7 @@ import { makeResults, readResult, stageStep } from "./driver.ts"
 import { algorithmVersion } from "./parameters.ts"
 import { type GateDecided, JudgeCalibrated, reflectorCodec } from "./protocol.ts"
 import { attemptKey, expectedJobs, resultKey, stageCommand, trainingArm } from "./stages.ts"
-import type { RunState, Sealed } from "./state.ts"
+import { rolloutsOf, type RunState, type Sealed } from "./state.ts"
 
 /** Folds a run's own commits, in order, up to any place. */
 export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
@@ -200,19 +199,8 @@ export const curveOf = (state: RunState): ReadonlyArray<CurvePoint> =>
     return { step, generation, correct: of("c"), incorrect: of("i"), errors: of("e"), mixed: attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length }
   })
 
-/** Judged training attempts with what each was shown, for the effects of principles. */
-export const droppedRollouts = (state: RunState): ReadonlyArray<DroppedRollout> =>
-  state.steps.flatMap(({ attempts, generation, step }) => {
-    const principles = state.generations.find(({ number }) => number === generation)?.principles ?? []
-    return attempts.flatMap(({ dropped, question: id, verdicts }) => {
-      const question = state.questions.get(id)
-      if (question === undefined) return []
-      const { cluster, questionClass } = question
-      const routed = principles.filter((principle) => inScope(principle, questionClass)).map(({ id }) => id)
-      return [...verdicts].flatMap((verdict, sample): ReadonlyArray<DroppedRollout> =>
-        verdict === "e" ? [] : [{ step, question: id, cluster, questionClass, correct: verdict === "c", shown: routed.filter((principle) => !dropped[sample]?.includes(principle)) }])
-    })
-  })
+/** Judged training attempts of all steps with what each was shown, for the effects of principles. */
+export const droppedRollouts = (state: RunState): ReadonlyArray<DroppedRollout> => state.steps.flatMap((step) => rolloutsOf(state, step))
 
 /** Keys of the attempts at a question in a step, under which their results stand. */
 export const attemptsOf = (state: RunState, step: number, question: string): ReadonlyArray<string> =>

@@ -6,11 +6,11 @@ import { Option, Result, Schema } from "effect"
 import type { Behaviour } from "#shared/actor/behaviour"
 import { chooseBatch } from "#shared/metamemory/batch"
 import { budgetOf } from "#shared/metamemory/budget"
-import { type GateDecision, type GateQuestion, guardTest, likelyThreshold } from "#shared/metamemory/gate"
+import { fewestStepsSeen, principleEffects, retirements } from "#shared/metamemory/effect"
+import { type GateDecision, guardTest, likelyThreshold } from "#shared/metamemory/gate"
 import { generationHash, type GateRecord } from "#shared/metamemory/generation"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
-import { digest } from "#shared/metamemory/random"
-import { openTrials, sealed, type TrialsState } from "#shared/metamemory/trial"
+import type { TrialsState } from "#shared/metamemory/trial"
 import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal, type Submitted } from "#shared/metamemory/trials"
 import type { QuestionClass } from "#shared/domain/scope"
 import { importedEvents } from "./imported.ts"
@@ -20,7 +20,8 @@ import {
   type GateDecided, ParametersDiffer, type QuestionAttempts, QuestionInTwoParts, reflectorCodec, type Results, type RunCommand, type RunEvent, type RunRefusal, RunTooSmall, type SourcedOperation
 } from "./protocol.ts"
 import { asked, attemptKey, guardArm, guardQuestions, incumbentArm, isMixed, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, tallyOf, trainingArm, verdictOf } from "./stages.ts"
-import { initialState, patched, patchOf, type RunState } from "./state.ts"
+import { evolve } from "./evolve.ts"
+import { chained, gateQuestion, initialState, patchOf, rolloutsOf, type RunState, sourceKey } from "./state.ts"
 
 const decodeReflection = Schema.decodeUnknownOption(ReflectionData)
 const decodeProposal = Schema.decodeUnknownOption(ProposalData)
@@ -40,8 +41,6 @@ const summed = (list: ReadonlyArray<Readonly<Record<string, number>>>): Readonly
   for (const name of [...new Set(list.flatMap(Object.keys))].sort()) sums[name] = list.reduce((sum, counts) => sum + (counts[name] ?? 0), 0)
   return sums
 }
-
-const gateQuestion = ({ abstention, cluster, id, questionClass }: RunQuestion): GateQuestion => ({ id, questionClass, cluster, abstention })
 
 /** Share of questions that a change of one class bears on, on average over questions. */
 const shareInScope = (questions: ReadonlyArray<RunQuestion>): number => {
@@ -189,11 +188,20 @@ const originOf = (state: RunState, sources: ReadonlyArray<string>): ReadonlyArra
   return [...counts].sort(([, a], [, b]) => b - a).map(([questionClass]) => questionClass)
 }
 
+/** One principle a step, the first whose measured effect is not worth its place; no question suggests it, so it has no sources. */
+const retirement = (state: RunState): ReadonlyArray<SourcedOperation> =>
+  state.steps.length < fewestStepsSeen
+    ? []
+    : retirements(principleEffects(state.steps.flatMap((step) => rolloutsOf(state, step))))
+      .filter((id) => state.trials.principles.some((principle) => principle.id === id) && !state.trials.trials.some(({ operation }) => operation.operation === "delete" && operation.id === id))
+      .slice(0, 1)
+      .map((id) => ({ operation: { operation: "delete", id }, sources: [] }))
+
 /** Puts a step's operations up for trial; when there is nothing to try, the step ends in the same commit. */
 const consolidated = (
   state: RunState, step: number, operations: ReadonlyArray<SourcedOperation>, by: string, discarded: Readonly<Record<string, number>>, results: string
 ): ReadonlyArray<RunEvent> => {
-  const submitted = operations.map(({ operation, sources }, index) => ({ index, operation, sources, origin: originOf(state, sources) }))
+  const submitted = [...operations, ...retirement(state)].map(({ operation, sources }, index) => ({ index, operation, sources, origin: originOf(state, sources) }))
   const submission = submit(state.trials, step, submitted.map(({ index, operation, origin }): Submitted => ({ index, operation, origin })))
   const event: RunEvent = {
     _tag: "OperationsConsolidated", step,
@@ -204,7 +212,7 @@ const consolidated = (
     patch: patchOf(state.trials, submission.state),
     results
   }
-  return [event, ...(nextRounds(submission.state).length > 0 ? [] : endOfStep(state, submission.state, step, operations.length, [], results))]
+  return [event, ...(nextRounds(submission.state).length > 0 ? [] : endOfStep(state, submission.state, step, submitted.length, [], results))]
 }
 
 const foldConsolidation = (state: RunState, parameters: RunParameters, step: number, results: Results): ReadonlyArray<RunEvent> => {
@@ -236,12 +244,7 @@ const decisionOf = (state: RunState, before: TrialsState, { applied, decision, t
   }
 }
 
-/** Trials that spread to other classes keep the place of their operation below a thousand. */
-const sourceKey = (step: number, index: number): string => `${step}/${index % 1000}`
-
 const gateRecord = ({ counts, decision, operation, policy, scope }: GateDecided): GateRecord => ({ scope, policy, decision, operations: [operation], counts })
-
-const chained = (digestSoFar: string, results: string): string => digest(digestSoFar, results).slice(0, 32)
 
 const endOfStep = (state: RunState, trials: TrialsState, step: number, operations: number, decided: ReadonlyArray<GateDecided>, results: string): ReadonlyArray<RunEvent> => {
   if (!decided.some(({ decision }) => decision === "accepted")) {
@@ -319,109 +322,6 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
       return Result.succeed(phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, command.results) : [])
     case "FinishRun":
       return Result.succeed(phase._tag === "Between" && phase.step > parameters.steps ? finish(state, command.results) : [])
-  }
-}
-
-const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: number }): RunState => {
-  switch (event._tag) {
-    case "RunOpened": {
-      const { parameters } = event
-      state.parameters = parameters
-      state.budget = event.budget
-      state.expectedCalls = event.expectedCalls
-      state.undersized = event.undersized
-      state.questions = new Map([...parameters.train, ...parameters.validation, ...parameters.guard, ...parameters.test].map((question) => [question.id, question]))
-      state.trials = openTrials({
-        runSeed: String(parameters.seed),
-        policy: parameters.gate,
-        reader: parameters.models["answer"] ?? "",
-        questions: parameters.validation.map(gateQuestion),
-        maxInScope: parameters.maxInScope
-      })
-      state.phase = { _tag: "Between", step: 1 }
-      return state
-    }
-    case "StepStarted":
-      state.phase = { _tag: "Rollouts", step: event.step, questions: event.questions }
-      state.repeated = event.repeated
-      state.stepSequence = place.sequence
-      return state
-    case "RolloutsFolded": {
-      state.digest = chained(state.digest, event.results)
-      state.steps.push({ step: event.step, generation: state.trials.generation, attempts: event.attempts })
-      event.attempts.forEach(({ question, verdicts }, at) => {
-        const correct = [...verdicts].filter((letter) => letter === "c").length
-        const judged = [...verdicts].filter((letter) => letter !== "e").length
-        state.history.push({ step: event.step, question, fresh: at >= state.repeated, ...(judged === 0 ? {} : { mean: correct / judged }) })
-      })
-      state.phase = { _tag: "Reflections", step: event.step, attempts: event.attempts.filter(isMixed) }
-      return state
-    }
-    case "RunImported":
-      state.imported = { origin: event.origin, digest: event.digest }
-      return state
-    case "JudgeCalibrated":
-      state.calibrations.push(event)
-      return state
-    case "AlarmRaised":
-      state.alarms.push(event.message)
-      return state
-    case "ReflectionsFolded":
-      state.digest = chained(state.digest, event.results)
-      if (state.phase._tag === "Reflections") state.phase = { _tag: "Proposals", step: event.step, attempts: state.phase.attempts, reflected: new Set(event.done) }
-      return state
-    case "ProposalsFolded":
-      state.digest = chained(state.digest, event.results)
-      state.phase = { _tag: "Consolidation", step: event.step, proposals: event.proposals }
-      return state
-    case "OperationsConsolidated":
-      if (event.results !== "") state.digest = chained(state.digest, event.results)
-      for (const { index, sources } of event.operations) state.sources.set(sourceKey(event.step, index), sources)
-      state.trials = patched(state.trials, event.patch)
-      state.phase = { _tag: "Gate", step: event.step, round: 0, operations: event.operations.length, decided: [] }
-      return state
-    case "GateLooked":
-      state.digest = chained(state.digest, event.results)
-      state.trials = patched(state.trials, event.patch)
-      if (state.phase._tag === "Gate") state.phase = { ...state.phase, round: event.round + 1 }
-      return state
-    case "GateDecided": {
-      if (state.phase._tag === "Gate") state.phase = { ...state.phase, decided: [...state.phase.decided, event] }
-      state.operations.push({
-        id: event.operation,
-        index: event.index,
-        operation: event.kind,
-        scope: event.scope,
-        ...(event.before === undefined ? {} : { before: event.before }),
-        ...(event.after === undefined ? {} : { after: event.after }),
-        step: event.step,
-        decision: event.decision,
-        sources: event.sources,
-        sequence: place.sequence
-      })
-      return state
-    }
-    case "GenerationSealed":
-      state.trials = sealed(state.trials, event.generation)
-      state.generations.push({
-        number: event.generation,
-        step: event.step,
-        principles: event.principles,
-        hash: event.hash,
-        sequence: place.sequence,
-        decisions: state.phase._tag === "Gate" ? state.phase.decided : []
-      })
-      return state
-    case "StepEnded":
-      state.phase = { _tag: "Between", step: event.step + 1 }
-      return state
-    case "GuardTested":
-      state.digest = chained(state.digest, event.results)
-      return state
-    case "RunFinished":
-      state.recommended = event.recommended
-      state.phase = { _tag: "Finished" }
-      return state
   }
 }
 

@@ -1,7 +1,11 @@
 /** A run as folded from its events. */
 import type { Principle } from "#shared/domain/principle"
 import type { Tried } from "#shared/metamemory/batch"
+import type { DroppedRollout } from "#shared/metamemory/effect"
+import type { GateQuestion } from "#shared/metamemory/gate"
 import type { DecidedOperation } from "#shared/metamemory/generation"
+import { digest } from "#shared/metamemory/random"
+import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
 import type { GateDecided, JudgeCalibrated, QuestionAttempts, SourcedOperation, TrialsPatch } from "./protocol.ts"
@@ -122,3 +126,24 @@ export const patched = (state: TrialsState, patch: TrialsPatch): TrialsState => 
     allowance: patch.allowance
   }
 }
+
+/** Judged attempts of one step with what each was shown. */
+export const rolloutsOf = (state: RunState, { attempts, generation, step }: StepRecord): ReadonlyArray<DroppedRollout> => {
+  const principles = state.generations.find(({ number }) => number === generation)?.principles ?? []
+  return attempts.flatMap(({ dropped, question: id, verdicts }) => {
+    const question = state.questions.get(id)
+    if (question === undefined) return []
+    const { cluster, questionClass } = question
+    const routed = principles.filter((principle) => inScope(principle, questionClass)).map(({ id }) => id)
+    return [...verdicts].flatMap((verdict, sample): ReadonlyArray<DroppedRollout> =>
+      verdict === "e" ? [] : [{ step, question: id, cluster, questionClass, correct: verdict === "c", shown: routed.filter((principle) => !dropped[sample]?.includes(principle)) }])
+  })
+}
+
+export const gateQuestion = ({ abstention, cluster, id, questionClass }: RunQuestion): GateQuestion => ({ id, questionClass, cluster, abstention })
+
+/** Trials that spread to other classes keep the place of their operation below a thousand. */
+export const sourceKey = (step: number, index: number): string => `${step}/${index % 1000}`
+
+/** Digest over all results so far, with those of one more stage. */
+export const chained = (digestSoFar: string, results: string): string => digest(digestSoFar, results).slice(0, 32)

@@ -172,6 +172,21 @@ test("without an untouched question the empty generation is recommended", () => 
   assert.is(state.recommended, 0)
 })
 
+test("a principle whose measured effect is not worth its place is put up for deletion", () => {
+  const shown = new Map<string, boolean>()
+  const { commits } = simulate(parameters({ steps: 10, gate: "always", dropShare: 0.5, samples: 6 }), (job) => {
+    if (job.kind === "rollout") shown.set(`${job.step}/${job.key}`, job.input.principles.length > 0)
+    // Whatever is shown does harm.
+    if (job.kind === "judgement") return { kind: job.kind, key: job.key, status: "done", data: { verdict: shown.get(`${job.step}/${job.key}`) === true && !job.key.endsWith("_5") || job.key.endsWith("_4") ? "incorrect" : "correct" }, checksum: "x" }
+    return undefined
+  })
+  const operations = commits.flatMap(({ events }) => events).flatMap(({ data, type }) =>
+    type === "OperationsConsolidated" ? (data as { step: number; operations: ReadonlyArray<{ operation: { operation: string }; sources: ReadonlyArray<string> }> }).operations.map((of) => ({ ...of, step: (data as { step: number }).step })) : [])
+  const deletions = operations.filter(({ operation }) => operation.operation === "delete")
+  assert.ok(deletions.length > 0)
+  assert.ok(deletions.every(({ sources, step }) => sources.length === 0 && step > 7), "by its effect alone, and not before seven steps have shown it")
+})
+
 test("a patch says what changed and nothing else", () => {
   const { state } = opened()
   const before = { ...state.trials, incumbent: { a: { correct: 1, incorrect: 0, errors: 0 }, b: { correct: 0, incorrect: 1, errors: 0 } } }

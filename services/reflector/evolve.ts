@@ -1,0 +1,108 @@
+/** How a run's state follows from its events: it copies what they say, and never fails. */
+import { openTrials, sealed } from "#shared/metamemory/trial"
+import type { RunEvent } from "./protocol.ts"
+import { isMixed } from "./stages.ts"
+import { chained, gateQuestion, patched, type RunState, sourceKey } from "./state.ts"
+
+export const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: number }): RunState => {
+  switch (event._tag) {
+    case "RunOpened": {
+      const { parameters } = event
+      state.parameters = parameters
+      state.budget = event.budget
+      state.expectedCalls = event.expectedCalls
+      state.undersized = event.undersized
+      state.questions = new Map([...parameters.train, ...parameters.validation, ...parameters.guard, ...parameters.test].map((question) => [question.id, question]))
+      state.trials = openTrials({
+        runSeed: String(parameters.seed),
+        policy: parameters.gate,
+        reader: parameters.models["answer"] ?? "",
+        questions: parameters.validation.map(gateQuestion),
+        maxInScope: parameters.maxInScope
+      })
+      state.phase = { _tag: "Between", step: 1 }
+      return state
+    }
+    case "StepStarted":
+      state.phase = { _tag: "Rollouts", step: event.step, questions: event.questions }
+      state.repeated = event.repeated
+      state.stepSequence = place.sequence
+      return state
+    case "RolloutsFolded": {
+      state.digest = chained(state.digest, event.results)
+      state.steps.push({ step: event.step, generation: state.trials.generation, attempts: event.attempts })
+      event.attempts.forEach(({ question, verdicts }, at) => {
+        const correct = [...verdicts].filter((letter) => letter === "c").length
+        const judged = [...verdicts].filter((letter) => letter !== "e").length
+        state.history.push({ step: event.step, question, fresh: at >= state.repeated, ...(judged === 0 ? {} : { mean: correct / judged }) })
+      })
+      state.phase = { _tag: "Reflections", step: event.step, attempts: event.attempts.filter(isMixed) }
+      return state
+    }
+    case "RunImported":
+      state.imported = { origin: event.origin, digest: event.digest }
+      return state
+    case "JudgeCalibrated":
+      state.calibrations.push(event)
+      return state
+    case "AlarmRaised":
+      state.alarms.push(event.message)
+      return state
+    case "ReflectionsFolded":
+      state.digest = chained(state.digest, event.results)
+      if (state.phase._tag === "Reflections") state.phase = { _tag: "Proposals", step: event.step, attempts: state.phase.attempts, reflected: new Set(event.done) }
+      return state
+    case "ProposalsFolded":
+      state.digest = chained(state.digest, event.results)
+      state.phase = { _tag: "Consolidation", step: event.step, proposals: event.proposals }
+      return state
+    case "OperationsConsolidated":
+      if (event.results !== "") state.digest = chained(state.digest, event.results)
+      for (const { index, sources } of event.operations) state.sources.set(sourceKey(event.step, index), sources)
+      state.trials = patched(state.trials, event.patch)
+      state.phase = { _tag: "Gate", step: event.step, round: 0, operations: event.operations.length, decided: [] }
+      return state
+    case "GateLooked":
+      state.digest = chained(state.digest, event.results)
+      state.trials = patched(state.trials, event.patch)
+      if (state.phase._tag === "Gate") state.phase = { ...state.phase, round: event.round + 1 }
+      return state
+    case "GateDecided": {
+      if (state.phase._tag === "Gate") state.phase = { ...state.phase, decided: [...state.phase.decided, event] }
+      state.operations.push({
+        id: event.operation,
+        index: event.index,
+        operation: event.kind,
+        scope: event.scope,
+        ...(event.before === undefined ? {} : { before: event.before }),
+        ...(event.after === undefined ? {} : { after: event.after }),
+        step: event.step,
+        decision: event.decision,
+        sources: event.sources,
+        sequence: place.sequence
+      })
+      return state
+    }
+    case "GenerationSealed":
+      state.trials = sealed(state.trials, event.generation)
+      state.generations.push({
+        number: event.generation,
+        step: event.step,
+        principles: event.principles,
+        hash: event.hash,
+        sequence: place.sequence,
+        decisions: state.phase._tag === "Gate" ? state.phase.decided : []
+      })
+      return state
+    case "StepEnded":
+      state.phase = { _tag: "Between", step: event.step + 1 }
+      return state
+    case "GuardTested":
+      state.digest = chained(state.digest, event.results)
+      return state
+    case "RunFinished":
+      state.recommended = event.recommended
+      state.phase = { _tag: "Finished" }
+      return state
+  }
+}
