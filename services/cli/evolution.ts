@@ -13,6 +13,7 @@ import { foldRun, replayAll, replayRun, type Replayed } from "./runs.ts"
 import { split } from "./split.ts"
 import { train } from "./train.ts"
 import { verify } from "./verify.ts"
+import { whatif } from "./whatif.ts"
 
 export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
 const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number of the generation; 0 is the empty one"))
@@ -72,4 +73,4 @@ const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }
     yield* emit(reply, () => `live answers of ${tenant} are guided by generation ${generation} of ${run} from here on`)
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
-export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, verify, ...exchangeCommands, judgeCommand] as const
+export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, verify, ...exchangeCommands, judgeCommand, whatif] as const

@@ -36,7 +36,7 @@ const onStage = (name: string, body: (stage: Stage) => Effect.Effect<unknown, un
         const run = commandRunner(evolutionCommands, home, url)
         yield* body({ folder, run: (...args) => run(...args, "--tenant", "t") })
       }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "lexical" })))
-    }), 120_000)
+    }), 180_000)
 
 const readJson = (...path: ReadonlyArray<string>): any => JSON.parse(readFileSync(join(...path), "utf8"))
 const ok = (outcome: { readonly error: string; readonly json: any }): any => {

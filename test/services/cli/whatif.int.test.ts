@@ -1,0 +1,107 @@
+import { Effect, Layer, Schema, type Scope } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { RequestRefused, respond } from "#shared/actor/requests"
+import type { EventLog } from "#shared/eventlog/event-log"
+import { requestSubject } from "#shared/eventlog/subjects"
+import { answerPrompt } from "#shared/metamemory/prompts"
+import { makeQuestions } from "#shared/metamemory/questions"
+import { CallStore } from "#shared/model/call-store"
+import { Models } from "#shared/model/models"
+import { evolutionCommands } from "#services/cli/evolution"
+import { RolloutRequest } from "#services/retriever/protocol"
+import { commandRunner } from "#test/support/commands"
+import { effect } from "#test/support/effect"
+import { testServer } from "#test/support/nats"
+import { scriptedModel } from "#test/support/scripted-model"
+import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, workers } from "../reflector/stage.ts"
+
+const test = suite("what if, on a run")
+
+/** Answers requests for rollouts as the workers of the stage answer jobs. */
+const reader = Effect.gen(function*() {
+  const models = yield* Models
+  const known = yield* makeQuestions
+  const decode = Schema.decodeUnknownEffect(RolloutRequest)
+  const serve = (verb: string, handle: (payload: unknown) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>) =>
+    respond<RequestRefused, never>({ subject: requestSubject("retriever", verb), queue: "retriever", concurrency: 8, handle: (payload) => Effect.mapError(handle(payload), ({ _tag, message }) => new RequestRefused({ tag: _tag, message })) }).pipe(Effect.forkScoped)
+  yield* serve("ping", () => Effect.succeed({ through: 0 }))
+  yield* serve("rollout", (payload) =>
+    Effect.gen(function*() {
+      const { input, run, step, tenant } = yield* decode(payload)
+      const question = yield* known.load(tenant, input.question)
+      const reply = yield* models.call({
+        role: "answer",
+        messages: answerPrompt({ question: question.text, evidence: [], principles: input.principles }),
+        parameters: { temperature: input.temperature, maxTokens: input.maxTokens },
+        tenant, scope: question.user, templateVersion: "t",
+        sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
+        tags: { run, step }
+      })
+      return { callKey: reply.key, reused: reply.reused }
+    }))
+})
+
+const onStage = (name: string, body: (run: ReturnType<typeof commandRunner>, asked: () => number) => Effect.Effect<unknown, unknown, EventLog | Scope.Scope>) =>
+  effect(test as never, name, () =>
+    Effect.gen(function*() {
+      const { home, url } = yield* testServer
+      const model = yield* scriptedModel({ gold })
+      yield* Effect.gen(function*() {
+        const models = Layer.provideMerge(Models.layer({ patience: { backoffMs: 5, closedMs: 100 } }), CallStore.layerJetStream)
+        yield* Layer.build(Layer.mergeAll(workers, reflector, Layer.effectDiscard(reader).pipe(Layer.provide(models))))
+        yield* answering("evaluator")
+        yield* answering("reflector")
+        yield* register(questions(117))
+        yield* openRun("a", runRequest(questions(117), { steps: 3 }))
+        yield* finished("a")
+        const run = commandRunner(evolutionCommands, home, url)
+        yield* body((...args) => run(...args, "--tenant", "t"), () => model.requests.length)
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url)))
+    }), 180_000)
+
+onStage("what a change does is told beside a placebo; what the log holds is not paid for, and the same again costs nothing", (run, asked) =>
+  Effect.gen(function*() {
+    const { generations, parameters } = yield* stateOf("a")
+    const from = generations.length - 1
+    const principle = generations[from]?.principles[0]
+    assert.ok(principle !== undefined && from >= 1, "the run accepted something")
+    const drop = ["whatif", "--run", "a", "--from", String(from), "--drop", principle.id]
+    const before = asked()
+    const first = yield* run(...drop)
+    assert.is(first.error, "")
+    const { json } = first
+    assert.ok(json.inScope > 0 && json.inScope <= (parameters?.validation.length ?? 0))
+    assert.is(json.reused.ofAnswers, json.inScope * 3 * 3)
+    assert.is(json.paid.calls, asked() - before)
+    assert.ok(json.paid.answers > 0 && json.paid.promptTokens > 0)
+    assert.is(json.errors, 0)
+    assert.ok(json.difference.low < json.difference.mean && json.placebo.low <= json.placebo.high)
+    assert.ok(Math.abs(json.overall.mean) <= Math.abs(json.difference.mean) + 1e-9)
+
+    const again = yield* run(...drop)
+    assert.equal([again.json.paid.calls, again.json.reused.answers], [0, json.reused.ofAnswers])
+    assert.equal([again.json.difference, again.json.placebo], [json.difference, json.placebo])
+
+    const judged = yield* run("whatif", "--run", "a", "--from", String(from), "--role", "judge=lexical")
+    assert.equal([judged.error, judged.json.inScope, judged.json.judge], ["", parameters?.validation.length, "model"])
+    // The judged mark and the reference stand in the same answers, so both judges agree.
+    assert.is(judged.json.difference.mean, 0)
+    assert.ok(judged.json.reused.answers > 0)
+
+    const rewording = yield* run("whatif", "--run", "a", "--from", String(from), "--reword", principle.id, "Sing it.")
+    assert.is(rewording.error, "")
+    for (
+      const [args, message] of [
+        [["--from", "99", "--drop", "P1"], /no 99/],
+        [["--from", "0", "--drop", principle.id], /no principle with the id/],
+        [["--from", "1"], /say what is changed/],
+        [["--from", "1", "--drop", "a", "--pin", "b"], /one thing at a time/],
+        [["--from", "1", "--reword", principle.id], /new text/],
+        [["--from", "1", "--drop", principle.id, "--samples", "0"], /from 1 to/]
+      ] as const
+    ) assert.match((yield* run("whatif", "--run", "a", ...args)).error, message)
+    assert.match((yield* run("whatif", "--run", "nobody", "--from", "0", "--drop", "P")).error, /no run nobody/)
+  }))
+
+test.run()

@@ -1,0 +1,74 @@
+import { Result } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import type { Principle } from "#shared/domain/principle"
+import { type Answered, type Ask, asksOf, changed, compare, type StartingPoint } from "#services/cli/whatif"
+import { parameters, question } from "../reflector/simulation.ts"
+
+const test = suite("what if")
+
+const principle = (id: string, scope: Principle["scope"]): Principle => ({ id, text: `Text of ${id}.`, scope, bornIn: 1, parents: [] })
+// Classes of the simulated questions by number modulo three: single-fact, assistant-said, preference.
+const [one, other, refused] = [principle("P1", "single-fact"), principle("P2", "preference"), principle("P3", "assistant-said")]
+const start: StartingPoint = {
+  parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, undersized: false,
+  known: new Map([one, other, refused].map((known) => [known.id, known]))
+}
+const after = (change: Parameters<typeof changed>[1]) => Result.getOrThrow(changed(start, change))
+const refusal = (change: Parameters<typeof changed>[1]) => Result.getOrThrow(Result.flip(changed(start, change)))
+
+test("one thing is changed and the rest stays as it is", () => {
+  assert.equal(after({ kind: "drop", principle: "P1" }), [other])
+  assert.equal(after({ kind: "pin", principle: "P3" }), [one, other, refused])
+  assert.equal(after({ kind: "reword", principle: "P2", text: "Other words." }).map(({ text }) => text), ["Text of P1.", "Other words."])
+  assert.equal(after({ kind: "judge", judge: "model" }), start.principles)
+})
+
+test("a change that cannot be made, or changes nothing, says why", () => {
+  assert.match(refusal({ kind: "drop", principle: "P3" }), /no principle with the id P3/)
+  assert.match(refusal({ kind: "pin", principle: "P1" }), /already/)
+  assert.match(refusal({ kind: "pin", principle: "P9" }), /knows of no principle P9/)
+  assert.match(refusal({ kind: "reword", principle: "P1", text: "word ".repeat(31) }), /31 words/)
+  assert.match(refusal({ kind: "reword", principle: "P1", text: one.text }), /says the same/)
+  assert.match(refusal({ kind: "judge", judge: "lexical" }), /name the other/)
+})
+
+test("only questions that are shown something else are asked, as the samples their gate would have asked", () => {
+  const change = { kind: "drop", principle: "P1" } as const
+  const asks = asksOf(start, after(change), change, 3)
+  assert.equal([...new Set(asks.map(({ question }) => question.questionClass))], ["single-fact"])
+  assert.is(asks.length, 8 * 3 * 3)
+  assert.ok(asks.every(({ draw }) => draw === 2))
+  const of = (arm: Ask["arm"]) => asks.filter((ask) => ask.arm === arm && ask.question.id === "v0")
+  assert.equal(of("before").map(({ principles, sample }) => [principles.length, sample]), [[1, 0], [1, 1], [1, 2]])
+  assert.equal(of("after").map(({ principles, sample }) => [principles.length, sample]), [[0, 0], [0, 1], [0, 2]])
+  assert.equal(of("placebo").map(({ principles, sample }) => [principles.length, sample]), [[1, 100], [1, 101], [1, 102]])
+})
+
+test("another judge judges the same answers to all questions", () => {
+  const asks = asksOf(start, start.principles, { kind: "judge", judge: "model" }, 1)
+  assert.is(asks.length, 24 * 3)
+  assert.equal(asks.slice(0, 3).map(({ arm, judge, sample }) => [arm, judge, sample]), [["before", "lexical", 0], ["after", "model", 0], ["placebo", "lexical", 100]])
+})
+
+const answered = (id: string, arm: Ask["arm"], ...letters: ReadonlyArray<string>): ReadonlyArray<Answered> =>
+  letters.map((letter, sample) => ({
+    ask: { question: question(id), arm, sample, draw: 0, principles: [], judge: "lexical" },
+    verdict: letter === "c" ? "correct" : letter === "i" ? "incorrect" : "error"
+  }))
+const validation = ["a", "b", "c", "d"].map((id) => question(id))
+
+test("differences are paired by question, and over all questions those out of scope count as unchanged", () => {
+  const found = compare([...answered("a", "before", ..."cc"), ...answered("a", "after", ..."ii"), ...answered("a", "placebo", ..."ci"), ...answered("b", "before", ..."ii"), ...answered("b", "after", ..."ii"), ...answered("b", "placebo", ..."ii")], validation)
+  assert.equal([found.inScope, found.difference.mean, found.overall.mean, found.placebo.mean, found.errors], [2, -0.5, -0.25, -0.25, 0])
+  assert.equal(found.accuracy, { before: 0.5, after: 0, placebo: 0.25 })
+  assert.ok((found.difference.low ?? 0) < -0.5 && (found.difference.high ?? -1) > -0.5)
+})
+
+test("errors are counted and are in no difference; one cluster gives no interval", () => {
+  const found = compare([...answered("a", "before", ..."ce"), ...answered("a", "after", ..."ci"), ...answered("b", "before", ..."c"), ...answered("b", "after", ..."e")], validation.slice(0, 2))
+  assert.equal([found.difference.mean, found.difference.low, found.errors], [-0.5, null, 2])
+  assert.is(found.accuracy.placebo, null)
+})
+
+test.run()
