@@ -43,8 +43,10 @@ const importsAllowed: ReadonlyArray<readonly [from: string, to: string]> = [
   ["services/cli/", "services/reflector/parameters.ts"],
   // What the log says of a run, pure, which the command line prints.
   ["services/cli/", "services/reflector/analysis.ts"],
-  // The bench measures the rules themselves.
-  ["services/cli/bench/", "services/compressor/construction/"]
+  // The benches measure the rules, the projection and the run's stages themselves.
+  ["services/cli/bench/", "services/compressor/construction/"],
+  ["services/cli/bench/", "services/retriever/"],
+  ["services/cli/bench/", "services/reflector/"]
 ]
 
 /** Specifiers of static and dynamic imports, and of modules started as workers or processes. */

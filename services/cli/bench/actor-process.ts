@@ -1,6 +1,6 @@
 /** A process with some actors on a running server, started by a bench (`load.ts`): it says when they run, tells what it used, and ends with its parent. */
 import { NodeRuntime } from "@effect/platform-node"
-import { Effect, Layer, Logger, References } from "effect"
+import { ConfigProvider, Effect, Layer, Logger, References } from "effect"
 import { Leases } from "#shared/actor/lease"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
@@ -11,6 +11,8 @@ export interface ActorProcessStart {
   readonly home: string
   readonly url: string
   readonly actors: ReadonlyArray<ActorName>
+  /** By name, before those of the environment. */
+  readonly settings: Readonly<Record<string, string>>
 }
 
 export interface ActorUsage {
@@ -20,7 +22,7 @@ export interface ActorUsage {
 }
 
 if (import.meta.main) {
-  const { actors, home, url } = JSON.parse(process.argv[2] ?? "") as ActorProcessStart
+  const { actors, home, settings, url } = JSON.parse(process.argv[2] ?? "") as ActorProcessStart
   const log = Layer.mergeAll(JetStreamLog.layer, Leases.layer).pipe(Layer.provideMerge(NatsConnection.layer({ url })))
   const untilParentLeaves = Effect.callback<void>((resume) => {
     process.once("disconnect", () => resume(Effect.void))
@@ -32,6 +34,7 @@ if (import.meta.main) {
   })
   untilParentLeaves.pipe(
     Effect.provide(Layer.provide(actorsLayer(home, actors), log)),
+    Effect.provide(ConfigProvider.layer(ConfigProvider.orElse(ConfigProvider.fromUnknown(settings), ConfigProvider.fromEnv()))),
     Effect.provide(Layer.mergeAll(Logger.layer([Logger.withConsoleError(Logger.formatSimple)]), Layer.succeed(References.MinimumLogLevel, "Warn"))),
     NodeRuntime.runMain
   )

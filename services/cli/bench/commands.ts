@@ -1,8 +1,12 @@
 /** `metamem bench`: what it costs in time and memory, measured on this machine. Each bench is loaded only when it is asked for. */
-import { Effect } from "effect"
+import { availableParallelism } from "node:os"
+import { join } from "node:path"
+import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { emit, table } from "../root.ts"
-import { printFigures } from "./load.ts"
+import { dataFlag } from "../build.ts"
+import { homeFolder } from "../home.ts"
+import { CommandFailed, emit, progressLine, table } from "../root.ts"
+import { modelFolder, printFigures } from "./load.ts"
 
 const count = (name: string, fallback: number, description: string) => Flag.Int(name).pipe(Flag.withDescription(description), Flag.withDefault(fallback))
 const seedFlag = count("seed", 1, "Seed of everything synthetic; the same seed gives the same load")
@@ -11,6 +15,56 @@ const loaded = <A>(load: () => Promise<A>): Effect.Effect<A> => Effect.promise(l
 
 const plain = (value: unknown): string =>
   value !== null && typeof value === "object" ? Object.entries(value).map(([name, one]) => `${name} ${String(one)}`).join(", ") : String(value)
+
+const retrieval = Command.make(
+  "retrieval",
+  {
+    data: dataFlag,
+    ranker: Flag.Literals("ranker", ["metamem", "bm25", "dense", "rrf"]).pipe(Flag.withDescription("metamem, or a plain one on the same index"), Flag.withDefault("metamem")),
+    facts: Flag.Boolean("facts").pipe(Flag.withDescription("Index facts taken by rule beside the turns"), Flag.withDefault(false)),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional),
+    labelErrors: Flag.String("label-errors").pipe(Flag.withDescription("Questions to leave out (default: the file beside the data that ends in _label_errors.json)"), Flag.optional)
+  },
+  ({ data, facts, labelErrors, limit, ranker }) => Effect.gen(function*() {
+    const { benchRetrieval } = yield* loaded(() => import("./retrieval.ts"))
+    const { layer } = yield* loaded(() => import("#shared/model/embeddings"))
+    const progress = progressLine()
+    const report = yield* benchRetrieval({
+      file: data,
+      ranker,
+      facts,
+      cache: join(yield* homeFolder, "cache"),
+      onProgress: progress.update,
+      ...(Option.isNone(limit) ? {} : { limit: limit.value }),
+      ...(Option.isNone(labelErrors) ? {} : { labelErrors: labelErrors.value })
+    }).pipe(Effect.provide(layer({ dir: yield* modelFolder, threads: availableParallelism() })))
+    progress.end()
+    yield* emit(report, ({ byType, overall, questions }) => {
+      const names = Object.keys(overall) as Array<keyof typeof overall>
+      const line = (name: string, count: number, figures: typeof overall) => [name, String(count), ...names.map((figure) => String(figures[figure]))]
+      return table([["", "questions", ...names], ...Object.entries(byType).map(([type, figures]) => line(type, figures.questions, figures)), line("all", questions, overall)])
+    })
+  })
+).pipe(Command.withDescription("How much of the gold evidence is found, without any language model"))
+
+const reconcile = Command.make(
+  "reconcile",
+  { pairs: Flag.String("pairs").pipe(Flag.withDescription("Labelled pairs, one JSON object a line (default: the project's own)"), Flag.optional) },
+  ({ pairs }) => Effect.gen(function*() {
+    const { benchReconcile } = yield* loaded(() => import("./reconcile.ts"))
+    const result = yield* Effect.try({
+      try: () => benchReconcile(Option.getOrUndefined(pairs)),
+      catch: (error) => new CommandFailed({ message: `the pairs cannot be read: ${error instanceof Error ? error.message : String(error)}` })
+    })
+    yield* emit(result, ({ crossValidated, inSample, pairs }) =>
+      table([
+        ["", "accuracy", "label", "precision", "recall", "pairs"],
+        ...([["cross-validated", crossValidated], ["as shipped", inSample]] as const).flatMap(([name, { accuracy, byLabel }]) =>
+          Object.entries(byLabel).map(([label, { pairs, precision, recall }]) => [name, accuracy.toFixed(3), label, precision.toFixed(3), recall.toFixed(3), String(pairs)])),
+        [`${pairs} pairs`]
+      ]))
+  })
+).pipe(Command.withDescription("Reconciliation by rule on labelled pairs, cross-validated and as shipped"))
 
 const ingest = Command.make(
   "ingest",
@@ -35,6 +89,54 @@ const embed = Command.make(
   })
 ).pipe(Command.withDescription("The embedding service beside onnxruntime alone"))
 
+/** @throws Error in words on anything that is no list of whole numbers above 0 */
+export const wholeNumbers = (text: string): ReadonlyArray<number> => {
+  const all = text.split(",").map(Number)
+  if (!all.every((one) => Number.isInteger(one) && one > 0)) throw new Error(`"${text}" is no list of whole numbers above 0, such as 10000,100000`)
+  return all
+}
+
+const numbersFlag = (name: string, fallback: string, description: string) =>
+  Flag.String(name).pipe(Flag.withDescription(description), Flag.withDefault(fallback), Flag.mapTryCatch(wholeNumbers, (error) => (error as Error).message))
+
+const retrieve = Command.make(
+  "retrieve",
+  {
+    sizes: numbersFlag("sizes", "10000,100000", "Memories of the users asked, comma-separated"),
+    rows: count("rows", 1_000_000, "Memories of all users together"),
+    questions: count("questions", 200, "Questions asked a size"),
+    seed: seedFlag
+  },
+  (options) => Effect.gen(function*() {
+    const { benchRetrieve } = yield* loaded(() => import("./retrieve.ts"))
+    yield* printFigures(yield* benchRetrieve(options))
+  })
+).pipe(Command.withDescription("From question to evidence, the question's embedding included"))
+
+const rebuild = Command.make(
+  "rebuild",
+  { turns: count("turns", 20_000, "Turns with vectors in each of both parts"), seed: seedFlag },
+  (options) => Effect.gen(function*() {
+    const { benchRebuild } = yield* loaded(() => import("./rebuild.ts"))
+    yield* printFigures(yield* benchRebuild(options))
+  })
+).pipe(Command.withDescription("The memory log projected into an empty index"))
+
+const replay = Command.make(
+  "replay",
+  {
+    steps: count("steps", 35, "Steps of the run"),
+    questions: count("questions", 50, "Questions a step"),
+    samples: count("samples", 5, "Attempts a question"),
+    validation: count("validation", 120, "Questions of the gate"),
+    seed: seedFlag
+  },
+  (options) => Effect.gen(function*() {
+    const { benchReplay } = yield* loaded(() => import("./replay.ts"))
+    yield* printFigures(yield* benchReplay(options))
+  })
+).pipe(Command.withDescription("A run read, decoded and folded, and one of its generations replayed"))
+
 const train = Command.make(
   "train",
   {
@@ -54,7 +156,40 @@ const train = Command.make(
     })
 ).pipe(Command.withDescription("One training step against an endpoint, beside the ideal"))
 
+const policies = ["likely", "always", "proven"] as const
+const isPolicy = (name: string): name is (typeof policies)[number] => (policies as ReadonlyArray<string>).includes(name)
+
+/** @throws Error in words on a name that is none */
+export const policyNames = (text: string): ReadonlyArray<(typeof policies)[number]> =>
+  text.split(",").map((name) => {
+    if (!isPolicy(name)) throw new Error(`"${name}" is no policy of the gate; there are ${policies.join(", ")}`)
+    return name
+  })
+
+const evolve = Command.make(
+  "evolve",
+  {
+    world: Flag.String("world").pipe(Flag.withDescription("Address of the simulated world, e.g. http://127.0.0.1:29200")),
+    policies: Flag.String("policies").pipe(
+      Flag.withDescription("Policies of the gate, comma-separated: likely, always, proven"),
+      Flag.withDefault("likely,always"),
+      Flag.mapTryCatch(policyNames, (error) => (error as Error).message)
+    ),
+    seeds: numbersFlag("seeds", "1", "Seeds of the runs, comma-separated; a run each"),
+    steps: count("steps", 35, "Steps of a run"),
+    batch: count("batch", 12, "Questions a step"),
+    samples: count("samples", 5, "Attempts a question"),
+    validation: count("validation", 120, "Questions of the gate"),
+    guard: count("guard", 60, "Questions of the guard test, beside those"),
+    score: Flag.Boolean("score").pipe(Flag.withDescription("Let the world score the outcome here"), Flag.withDefault(false))
+  },
+  (options) => Effect.gen(function*() {
+    const { benchEvolve, evolveRows } = yield* loaded(() => import("./evolve.ts"))
+    yield* emit(yield* benchEvolve(options), (result) => table(evolveRows(result)))
+  })
+).pipe(Command.withDescription("Whole runs in a simulated world that grades exactly"))
+
 export const benchCommand = Command.make("bench").pipe(
   Command.withDescription("Measure speed, size and learning"),
-  Command.withSubcommands([ingest, embed, train])
+  Command.withSubcommands([retrieval, reconcile, ingest, embed, retrieve, rebuild, replay, train, evolve])
 )

@@ -9,10 +9,8 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { stream } from "#shared/metamemory/random"
 import * as EmbeddingModel from "#shared/model/embeddings"
-import { findPart, settings } from "#services/all"
-import { homeFolder } from "../home.ts"
 import { CommandFailed, progressLine } from "../root.ts"
-import { type BenchResult, percentile, rounded, secondsSince, syntheticText } from "./load.ts"
+import { type BenchResult, modelFolder, percentile, rounded, secondsSince, syntheticText } from "./load.ts"
 
 export interface EmbedOptions {
   readonly texts: number
@@ -60,8 +58,7 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
 export const benchEmbed = (options: EmbedOptions) =>
   Effect.scoped(
     Effect.gen(function*() {
-      const { embeddingDir } = yield* settings
-      const dir = findPart(embeddingDir, yield* homeFolder, "models/minilm")
+      const dir = yield* modelFolder
       const started = performance.now()
       const progress = progressLine()
       const draw = stream("bench embed", options.seed)

@@ -44,7 +44,7 @@ export const benchIngest = (options: IngestOptions) =>
   Effect.scoped(
     Effect.gen(function*() {
       const { env, home, url } = yield* benchHome
-      const actor = yield* actorProcess({ home, url, actors: ["ingestor"] }, env)
+      const actor = yield* actorProcess({ home, url, actors: ["ingestor"], settings: env })
       const { tenant } = yield* root
       const started = performance.now()
       const progress = progressLine()

@@ -3,7 +3,7 @@
  * processes of their own, synthetic talk out of a seed, and how figures are summed up and printed.
  */
 import { fork } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, statfsSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { Effect, Layer, Option, Schedule, type Scope } from "effect"
@@ -48,6 +48,13 @@ const tmpfs = 0x01021994
 /** Where set-up left the server's binary and the models. */
 const checkoutHome = resolve(import.meta.dirname, "../../../.metamem")
 
+/** Folder of the embedding model in force. */
+export const modelFolder = Effect.gen(function*() {
+  const all = yield* Effect.promise(() => import("#services/all"))
+  const { embeddingDir } = yield* all.settings
+  return all.findPart(embeddingDir, yield* homeFolder, "models/minilm")
+})
+
 /** A folder of the bench's own with a running server in it, as a home is made; both are gone when the scope closes. */
 export const benchHome = Effect.gen(function*() {
   const { natsServer } = yield* settings
@@ -59,12 +66,8 @@ export const benchHome = Effect.gen(function*() {
   if (statfsSync(home).type === tmpfs) yield* say(`${tmpdir()} is memory, so nothing here waits for a disk; set TMPDIR to a folder on one`)
   const binary = findServerBinary(usual, Option.getOrUndefined(natsServer)) ?? findServerBinary(checkoutHome, undefined)
   const server = yield* homeServer({ home, binary })
-  const embedding = join(usual, "models/minilm")
   // Parts come from where they usually do; only what is written is the bench's own. No local model: a bench names its endpoint.
-  const env: Readonly<Record<string, string>> = {
-    ...(process.env["METAMEM_MINILM_DIR"] === undefined && existsSync(embedding) ? { METAMEM_MINILM_DIR: embedding } : {}),
-    METAMEM_LOCAL_MODEL: join(home, "none")
-  }
+  const env = { METAMEM_MINILM_DIR: yield* modelFolder, METAMEM_LOCAL_MODEL: join(home, "none") }
   return { home, url: server.url, serverPid: server.pid, env }
 })
 
@@ -90,12 +93,12 @@ export interface ActorProcess {
 
 const startLimit = "120 seconds"
 
-/** Starts actors in a process of their own, with settings added to this process's; it ends with the scope. */
-export const actorProcess = (start: ActorProcessStart, env: Readonly<Record<string, string>> = {}): Effect.Effect<ActorProcess, CommandFailed, Scope.Scope> =>
+/** Starts actors in a process of their own, which ends with the scope. */
+export const actorProcess = (start: ActorProcessStart): Effect.Effect<ActorProcess, CommandFailed, Scope.Scope> =>
   Effect.gen(function*() {
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        fork(join(import.meta.dirname, "actor-process.ts"), [JSON.stringify(start)], { env: { ...process.env, ...env }, stdio: ["ignore", "ignore", "inherit", "ipc"] })),
+        fork(join(import.meta.dirname, "actor-process.ts"), [JSON.stringify(start)], { stdio: ["ignore", "ignore", "inherit", "ipc"] })),
       (child) =>
         Effect.promise<void>(() =>
           new Promise((done) => {
@@ -214,6 +217,12 @@ export const syntheticDataset = (draw: Draw, name: string, questionCount: number
   }
 }
 
+/** A fixed value in [-0.5, 0.5) for each pair of numbers. */
+const scatter = (a: number, b: number): number => {
+  const value = Math.sin(a * 12.9898 + b * 78.233) * 43_758.5453
+  return value - Math.floor(value) - 0.5
+}
+
 /** A vector of unit length around one of `centres` directions, with float16 values, as real ones crowd. */
 export const syntheticVector = (draw: Draw, dimensions: number, centres = 64): Float32Array => {
   const centre = Math.floor(draw() * centres)
@@ -221,7 +230,7 @@ export const syntheticVector = (draw: Draw, dimensions: number, centres = 64): F
   let sum = 0
   for (let at = 0; at < dimensions; at++) {
     // The sum of three even draws is near enough to a normal one.
-    const value = draw() + draw() + draw() - 1.5 + Math.sin(centre * 12.9898 + at * 78.233) * 0.7
+    const value = draw() + draw() + draw() - 1.5 + scatter(centre, at) * 1.2
     vector[at] = value
     sum += value * value
   }

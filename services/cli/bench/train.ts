@@ -5,7 +5,7 @@
 import { Effect, Schema, Stream } from "effect"
 import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
-import { requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
+import { actors, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
 import { stream } from "#shared/metamemory/random"
 import { makeCost } from "#services/reflector/analysis"
 import { presets, type RunRequest } from "#services/reflector/parameters"
@@ -155,11 +155,13 @@ export const benchTrain = (options: TrainOptions) =>
       const processes = yield* Effect.forEach(
         Array.from({ length: options.processes }),
         () =>
-          actorProcess(
-            { home, url, actors: ["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"] },
+          actorProcess({
+            home,
+            url,
+            actors,
             // Facts by rule, so that the endpoint is asked for nothing but the step.
-            { ...env, ...Object.fromEntries(roles), METAMEM_EMBEDDING_THREADS: "1", METAMEM_REFLECTOR: "model", METAMEM_JUDGE: "model" }
-          ),
+            settings: { ...env, ...Object.fromEntries(roles), METAMEM_EMBEDDING_THREADS: "1", METAMEM_REFLECTOR: "model", METAMEM_JUDGE: "model" }
+          }),
         { concurrency: options.processes }
       )
       const usage = Effect.map(Effect.forEach(processes, (process) => process.usage), (all) => ({

@@ -1,0 +1,212 @@
+/**
+ * Whether evolution learns, in a simulated world that grades exactly: a run with each gate policy on the world's data set, end to end
+ * through the real actors, from conversations taken in to the generation recommended. The world scores what each question is shown.
+ */
+import { Effect, Schema, Stream } from "effect"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { request } from "#shared/actor/requests"
+import { readDataset } from "#shared/datasets/read-dataset"
+import type { Dataset } from "#shared/datasets/dataset"
+import type { Principle } from "#shared/domain/principle"
+import type { Question } from "#shared/domain/question"
+import { EventLog } from "#shared/eventlog/event-log"
+import { actors, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
+import { principlesFor } from "#shared/metamemory/router"
+import { makeCost } from "#services/reflector/analysis"
+import { presets, type RunRequest } from "#services/reflector/parameters"
+import { buildMemory } from "../build.ts"
+import { foldRun } from "../runs.ts"
+import { CommandFailed, progressLine, root, say } from "../root.ts"
+import { actorProcess, benchHome, logOn, rounded, secondsSince, untilAnswers } from "./load.ts"
+
+export type Policy = RunRequest["gate"]
+
+export interface EvolveOptions {
+  /** Address of the world, without `/v1`. */
+  readonly world: string
+  readonly policies: ReadonlyArray<Policy>
+  /** Seeds of the runs; the world's own is its own. */
+  readonly seeds: ReadonlyArray<number>
+  readonly steps: number
+  readonly batch: number
+  readonly samples: number
+  /** Validation questions, and those of the guard test; both are asked of the world as one split. */
+  readonly validation: number
+  readonly guard: number
+  readonly score: boolean
+}
+
+type Shown = Pick<Principle, "text" | "scope">
+
+/** What the world made of a list, by its own reckoning. */
+const Score = Schema.Struct({ accuracy: Schema.Finite, start: Schema.Finite, optimum: Schema.Finite, gapShare: Schema.NullOr(Schema.Finite) })
+export type Score = typeof Score.Type
+const decodeScore = Schema.decodeUnknownEffect(Score)
+
+export interface EvolvedPolicy {
+  readonly policy: Policy
+  readonly seed: number
+  readonly run: string
+  /** The one recommended after the guard test; its principles follow. */
+  readonly generation: number
+  readonly principles: ReadonlyArray<Shown>
+  readonly routed: Readonly<Record<string, ReadonlyArray<string>>>
+  /** The last one sealed, whatever the guard test said of it. */
+  readonly incumbent: { readonly generation: number; readonly principles: ReadonlyArray<Shown>; readonly score?: Score }
+  readonly score?: Score
+  readonly calls: number
+  readonly errors: number
+  readonly seconds: number
+}
+
+export interface EvolveResult {
+  readonly policies: ReadonlyArray<EvolvedPolicy>
+  /** What each test question is shown by the first policy's recommendation. */
+  readonly routed: Readonly<Record<string, ReadonlyArray<string>>>
+  readonly seconds: number
+}
+
+/** Texts of the principles each question is shown; the router reads nothing but the question's text. */
+export const routedTo = (questions: ReadonlyArray<Pick<Question, "id" | "text">>, principles: ReadonlyArray<Shown>): Readonly<Record<string, ReadonlyArray<string>>> =>
+  Object.fromEntries(questions.map(({ id, text }) => [id, principlesFor(text, principles).map((principle) => principle.text)]))
+
+/** First and last part of a list; clusters of the world follow one another, so that none stands in both when `first` is a multiple of their size. */
+export const cut = <A>(items: ReadonlyArray<A>, first: number): readonly [ReadonlyArray<A>, ReadonlyArray<A>] => [items.slice(0, first), items.slice(first)]
+
+const fetched = (url: URL, body?: unknown): Effect.Effect<unknown, CommandFailed> =>
+  Effect.tryPromise({
+    try: async (signal) => {
+      const reply = await fetch(url, body === undefined ? { signal } : { signal, method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
+      if (!reply.ok) throw new Error(`status ${reply.status}: ${(await reply.text()).slice(0, 200)}`)
+      return (await reply.json()) as unknown
+    },
+    catch: (error) => new CommandFailed({ message: `the world at ${url.origin} does not give ${url.pathname}: ${error instanceof Error ? error.message : String(error)}` })
+  })
+
+/** Longest a run may take, in seconds. */
+const runLimit = 7_200
+
+export const benchEvolve = (options: EvolveOptions) =>
+  Effect.scoped(
+    Effect.gen(function*() {
+      const started = performance.now()
+      const { tenant } = yield* root
+      const { env, home, url } = yield* benchHome
+      mkdirSync(join(home, "world"))
+      const split = (name: string, n?: number): Effect.Effect<Dataset, CommandFailed> =>
+        Effect.gen(function*() {
+          const rows = yield* fetched(new URL(`/world/dataset?split=${name}${n === undefined ? "" : `&n=${n}`}`, options.world))
+          const file = join(home, "world", `${name}.json`)
+          writeFileSync(file, JSON.stringify(rows))
+          return yield* readDataset(file).pipe(Effect.mapError(({ message }) => new CommandFailed({ message })))
+        })
+      const train = yield* split("train")
+      const held = yield* split("val", options.validation + options.guard)
+      const test = yield* split("test")
+      const [validation, guard] = cut(held.questions, options.validation)
+
+      const api = new URL("/v1", options.world).href
+      yield* actorProcess({
+        home,
+        url,
+        actors,
+        settings: {
+          ...env,
+          // Facts by rule: the world's readers look at principles, and its extractor adds nothing to that.
+          ...Object.fromEntries(["ANSWER", "JUDGE", "REFLECT"].flatMap((role) => [[`METAMEM_${role}_URL`, api], [`METAMEM_${role}_CONCURRENCY`, "64"]])),
+          METAMEM_JUDGE: "model",
+          METAMEM_REFLECTOR: "model"
+        }
+      })
+
+      const evolved = (policy: Policy, seed: number) =>
+        Effect.gen(function*() {
+          const from = performance.now()
+          const log = yield* EventLog
+          const run = `world-${policy}-${seed}`
+          const address = { tenant, run }
+          const refs = (questions: ReadonlyArray<Question>) => questions.map(({ id, user }) => ({ id, user }))
+          const [first, ...rest] = refs(train.questions)
+          const [firstValidation, ...moreValidation] = refs(validation)
+          if (first === undefined || firstValidation === undefined) return yield* new CommandFailed({ message: "the world gives no questions" })
+          const ask: RunRequest = {
+            ...presets.metamem,
+            datasetHash: train.hash,
+            seed,
+            steps: options.steps,
+            batch: options.batch,
+            samples: options.samples,
+            gate: policy,
+            evidenceTokens: 300,
+            anyway: true,
+            train: [first, ...rest],
+            validation: [firstValidation, ...moreValidation],
+            guard: refs(guard),
+            test: []
+          }
+          yield* request(requestSubject("reflector", "open"), { ...address, request: ask }, 120_000)
+          const progress = progressLine()
+          let step = 0
+          yield* log.follow([runSubject(address)]).pipe(
+            Stream.tap(({ events }) =>
+              Effect.sync(() => {
+                for (const { data, type } of events) if (type === "StepEnded") step = (data as { readonly step: number }).step
+                progress.update(`${policy}, seed ${seed}: step ${step} of ${options.steps}, ${secondsSince(from)} s`)
+              })),
+            Stream.takeUntil(({ events }) => events.some(({ type }) => type === "RunFinished")),
+            Stream.runDrain,
+            Effect.timeoutOrElse({ duration: runLimit * 1_000, orElse: () => Effect.fail(new CommandFailed({ message: `the run ${run} was not through after ${runLimit} s` })) })
+          )
+          progress.end()
+          const state = yield* foldRun(tenant, run)
+          const cost = makeCost()
+          yield* log.read([resultFilter(address)]).pipe(Stream.runForEach((commit) => Effect.sync(() => cost.add(commit))))
+          const shown = (generation: number): ReadonlyArray<Shown> => (state.generations.find(({ number }) => number === generation)?.principles ?? []).map(({ scope, text }) => ({ text, scope }))
+          const generation = state.recommended ?? 0
+          const scored = (principles: ReadonlyArray<Shown>) =>
+            options.score
+              ? fetched(new URL("/world/score", options.world), { split: "test", routed: routedTo(test.questions, principles) }).pipe(
+                Effect.flatMap(decodeScore),
+                Effect.mapError((error) => new CommandFailed({ message: error.message })),
+                Effect.map((score) => ({ score }))
+              )
+              : Effect.succeed({})
+          const last = state.trials.generation
+          const rows = cost.rows()
+          return {
+            policy, seed, run, generation,
+            principles: shown(generation),
+            routed: routedTo(test.questions, shown(generation)),
+            incumbent: { generation: last, principles: shown(last), ...(yield* scored(shown(last))) },
+            ...(yield* scored(shown(generation))),
+            calls: rows.reduce((sum, { calls }) => sum + calls, 0),
+            errors: rows.reduce((sum, { failed }) => sum + failed, 0),
+            seconds: rounded((performance.now() - from) / 1_000)
+          } satisfies EvolvedPolicy
+        })
+
+      return yield* Effect.gen(function*() {
+        yield* Effect.forEach(["ingestor", "retriever", "evaluator", "reflector"] as const, untilAnswers, { discard: true })
+        const known = [...train.users, ...held.users]
+        yield* say(`remembering the conversations of ${known.length} questions`)
+        const built = yield* buildMemory({ ...train, users: known, questions: [...train.questions, ...held.questions] })
+        if (built.failed.length > 0) return yield* new CommandFailed({ message: `${built.failed.length} conversations could not be remembered, e.g. ${built.failed[0]?.error}` })
+        yield* say(`${built.turns} turns in ${built.seconds} s`)
+        const results: Array<EvolvedPolicy> = []
+        for (const seed of options.seeds) for (const policy of options.policies) results.push(yield* evolved(policy, seed))
+        return { policies: results, routed: results[0]?.routed ?? {}, seconds: secondsSince(started) } satisfies EvolveResult
+      }).pipe(Effect.provide(logOn(url)))
+    })
+  )
+
+const points = (score: Score | undefined): string =>
+  score === undefined ? "" : `${score.accuracy.toFixed(3)} (start ${score.start.toFixed(3)}, optimum ${score.optimum.toFixed(3)}, gap ${score.gapShare === null ? "–" : score.gapShare.toFixed(2)})`
+
+/** One line a run. */
+export const evolveRows = ({ policies }: EvolveResult): ReadonlyArray<ReadonlyArray<string>> => [
+  ["policy", "seed", "recommended", "principles", "score", "last sealed", "its score", "calls", "errors", "seconds"],
+  ...policies.map(({ calls, errors, generation, incumbent, policy, principles, score, seconds, seed }) => [
+    policy, String(seed), String(generation), String(principles.length), points(score), String(incumbent.generation), points(incumbent.score), String(calls), String(errors), String(seconds)
+  ])
+]

@@ -1,0 +1,60 @@
+import { NodeServices } from "@effect/platform-node"
+import { Console, Effect } from "effect"
+import { Command } from "effect/cli"
+import { readdirSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { benchCommand } from "#services/cli/bench/commands"
+import { root } from "#services/cli/root"
+import { effect } from "#test/support/effect"
+import { setUpHome } from "#test/support/nats"
+import { scriptedModel } from "#test/support/scripted-model"
+
+const test = suite("metamem bench")
+
+/** What a bench prints with `--json`. */
+const printed = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const lines: Array<string> = []
+    const quiet: Console.Console = Object.assign(Object.create(console), { log: (line: string) => void lines.push(line) })
+    yield* Command.runWith(Command.withSubcommands(root, [benchCommand]), { version: "test" })(["bench", ...args, "--json", "--home", setUpHome]).pipe(
+      Effect.provide(NodeServices.layer),
+      Effect.provideService(Console.Console, quiet)
+    )
+    return JSON.parse(lines.join("\n")) as Record<string, unknown>
+  })
+const homes = () => readdirSync(tmpdir()).filter((name) => name.startsWith("metamem-bench-"))
+const before = homes()
+
+effect(test, "ingest acknowledges turns and says how fast, and leaves nothing behind", () =>
+  Effect.gen(function*() {
+    const { figures, seconds, unit } = (yield* printed("ingest", "--seconds", "1", "--batch", "50", "--rate", "50")) as { figures: Record<string, number>; seconds: number; unit: string }
+    assert.ok((figures["batchTurnsPerSecond"] ?? 0) > 0 && (figures["singleP99Ms"] ?? 0) >= (figures["singleP50Ms"] ?? 0))
+    assert.ok(seconds > 0 && unit !== "")
+    assert.equal(homes(), before)
+  }), 90_000)
+
+effect(test, "replay reads a run back, and every decision of it follows from its results", () =>
+  Effect.gen(function*() {
+    const { figures } = (yield* printed("replay", "--steps", "3", "--questions", "8", "--samples", "3", "--validation", "24")) as { figures: Record<string, number> }
+    assert.ok((figures["eventsPerSecond"] ?? 0) > 0 && (figures["events"] ?? 0) > (figures["commits"] ?? 0))
+  }), 90_000)
+
+effect(test, "train does a step against an endpoint and counts its calls by role", () =>
+  Effect.gen(function*() {
+    const { requests, url } = yield* scriptedModel()
+    const figures = (yield* printed("train", "--endpoint", url, "--questions", "4", "--samples", "3", "--warm-up", "0", "--latency-ms", "10", "--slots", "4", "--processes", "2")) as {
+      calls: number
+      byRole: Record<string, number>
+      wallSeconds: number
+      failed: number
+    }
+    assert.is(figures.byRole["answer"], 12)
+    assert.is(figures.calls, Object.values(figures.byRole).reduce((sum, calls) => sum + calls, 0))
+    // Equal answers to one question are judged by one call; the endpoint sees no more than is counted.
+    assert.ok(requests.filter(({ role }) => role === "answer").length === 12 && requests.length <= figures.calls + 2, `${requests.length} requests, ${figures.calls} calls`)
+    assert.ok(figures.wallSeconds > 0 && figures.failed === 0)
+  }), 120_000)
+
+test.run()
