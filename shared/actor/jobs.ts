@@ -112,6 +112,16 @@ const attemptsSoFar = (job: Job): Effect.Effect<number, LogUnavailable, EventLog
     Effect.catchTag("CorruptCommit", () => Effect.succeed(0))
   )
 
+/**
+ * Whether a job has its outcome already. Any replica may answer: one that is behind costs work done twice, and the outcome is still
+ * settled once.
+ */
+const isSettled = (job: Job): Effect.Effect<boolean, never, Nats> =>
+  Effect.flatMap(Nats, ({ jsm }) => attempt("look for an outcome", () => jsm.direct.getMessage("METAMEM", { last_by_subj: resultSubject(job) }))).pipe(
+    Effect.map((message) => message !== null),
+    Effect.orElseSucceed(() => false)
+  )
+
 /** A handler that breaks is a failed attempt like any other; the worker lives. */
 const runOnce = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<unknown, JobFailed, R> =>
   worker.run(job).pipe(
@@ -122,9 +132,10 @@ const runOnce = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<unknown, JobF
       ))
   )
 
-const work = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<void, AppendError, R | EventLog | Nats> =>
+/** @param isNew nobody can have tried it before: not published again, not delivered before */
+const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<void, AppendError, R | EventLog | Nats> =>
   Effect.gen(function*() {
-    const before = yield* attemptsSoFar(job)
+    const before = isNew ? 0 : yield* attemptsSoFar(job)
     for (let number = before + 1;; number++) {
       const outcome = yield* Effect.result(runOnce(worker, job))
       if (outcome._tag === "Success") {
@@ -151,7 +162,6 @@ const work = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<void, AppendErro
 /** Runs until interrupted. One slot pulls one job at a time, so nothing waits in this process that another could start. */
 export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavailable, R | Nats | EventLog> =>
   Effect.gen(function*() {
-    const log = yield* EventLog
     const { nc } = yield* Nats
     const open = durable({
       stream: "WORK",
@@ -195,10 +205,9 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
         message.term("not a job")
         return
       }
-      const settled = (yield* log.last(resultSubject(job)).pipe(Effect.orElseSucceed(() => undefined))) !== undefined
-      if (!settled) {
+      if (!(yield* isSettled(job))) {
         const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => message.working())), Effect.forever)
-        const outcome = yield* Effect.result(work(worker, job).pipe(Effect.raceFirst(working), Effect.onInterrupt(() => handBack(message))))
+        const outcome = yield* Effect.result(work(worker, job, job.dispatch === 0 && message.info.deliveryCount === 1).pipe(Effect.raceFirst(working), Effect.onInterrupt(() => handBack(message))))
         if (outcome._tag === "Failure") {
           yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
           message.nak(1_000)

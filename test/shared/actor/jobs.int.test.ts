@@ -151,7 +151,7 @@ it("attempts of an earlier worker count", Effect.gen(function*() {
   }
   const tries = yield* Ref.make(0)
   yield* runJobs(worker("a", () => Effect.andThen(Ref.update(tries, (n) => n + 1), Effect.fail(new JobFailed({ message: "again", final: false }))))).pipe(Effect.forkScoped)
-  yield* publishJobs("evaluator", [job("q")], 0)
+  yield* publishJobs("evaluator", [job("q")], 1)
   yield* settled(1)
   assert.is(yield* Ref.get(tries), 1)
 }))
