@@ -12,15 +12,8 @@ import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
 import { Models, type ModelsOptions } from "#shared/model/models"
 import { roles, settings as roleSettings } from "#shared/model/roles"
-import * as Compressor from "#services/compressor/actor"
-import * as Embedder from "#services/embedder/actor"
-import * as Evaluator from "#services/evaluator/actor"
-import * as Ingestor from "#services/ingestor/actor"
 import { spawn } from "#services/localmodel/child"
 import { settings as localSettings } from "#services/localmodel/server"
-import * as Reflector from "#services/reflector/actor"
-import * as Retriever from "#services/retriever/actor"
-import { homeIndex } from "#services/retriever/home-index"
 
 export const settings = Config.all({
   /** Folder with `model.onnx` and `tokenizer.json`; unset = what set-up fetched. */
@@ -66,15 +59,20 @@ export const embeddingsLayer = (home: string) =>
     })
   )
 
+const indexLayer = (home: string) => Layer.unwrap(Effect.map(Effect.promise(() => import("#services/retriever/home-index")), ({ homeIndex }) => homeIndex(home)))
+
 type ActorLayer = Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore | EmbeddingModel.Embeddings | MemoryIndex>
 
+/** Loaded only when started: what one actor stands on takes seconds to import, and a command that takes turns in needs none of it. */
+const lazily = (load: () => Promise<{ readonly layer: ActorLayer }>): ActorLayer => Layer.unwrap(Effect.map(Effect.promise(load), ({ layer }) => layer))
+
 const actorLayers: Readonly<Record<ActorName, ActorLayer>> = {
-  ingestor: Ingestor.layer,
-  compressor: Compressor.layer,
-  embedder: Embedder.layer,
-  retriever: Retriever.layer,
-  evaluator: Evaluator.layer,
-  reflector: Reflector.layer
+  ingestor: lazily(() => import("#services/ingestor/actor")),
+  compressor: lazily(() => import("#services/compressor/actor")),
+  embedder: lazily(() => import("#services/embedder/actor")),
+  retriever: lazily(() => import("#services/retriever/actor")),
+  evaluator: lazily(() => import("#services/evaluator/actor")),
+  reflector: lazily(() => import("#services/reflector/actor"))
 }
 
 /** The actors named, sharing one model service, one embedding model and one index. They run until the scope closes. */
@@ -83,12 +81,10 @@ export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = acto
   const of = (...group: ReadonlyArray<ActorName>): ActorLayer =>
     group.reduce<ActorLayer>((all, name) => (wanted.has(name) ? Layer.merge(all, actorLayers[name]) : all), Layer.empty)
   // What a single actor does not use is not started: an ingestor needs no model in memory, an evaluator no embeddings.
-  const withVectors = Layer.merge(of("embedder"), of("retriever").pipe(Layer.provide(homeIndex(home)))).pipe(Layer.provide(embeddingsLayer(home)))
+  const withVectors = Layer.merge(of("embedder"), of("retriever").pipe(Layer.provide(indexLayer(home)))).pipe(Layer.provide(embeddingsLayer(home)))
   const others = of("ingestor", "compressor", "evaluator", "reflector") as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
   const all = wanted.has("embedder") || wanted.has("retriever") ? Layer.merge(withVectors, others) : others
-  return all.pipe(Layer.provide(modelsLayer(home)), Layer.provide(CallStore.layerJetStream)) as Layer.Layer<
-    never,
-    Layer.Error<typeof withVectors> | Config.ConfigError,
-    Nats | EventLog | Leases
-  >
+  const needsModels = (["compressor", "retriever", "evaluator", "reflector"] as const).some((name) => wanted.has(name))
+  const modelled = needsModels ? all.pipe(Layer.provide(modelsLayer(home))) : all
+  return modelled.pipe(Layer.provide(CallStore.layerJetStream)) as Layer.Layer<never, Layer.Error<typeof withVectors> | Config.ConfigError, Nats | EventLog | Leases>
 }

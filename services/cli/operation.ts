@@ -2,6 +2,7 @@
 import { Effect, Layer } from "effect"
 import { Argument, Command } from "effect/cli"
 import { actors } from "#shared/eventlog/subjects"
+import { benchCommand } from "./bench/commands.ts"
 import { doctor } from "./doctor.ts"
 import { homeFolder, logLayer } from "./home.ts"
 import { deadCommand, logCommand } from "./log-commands.ts"
@@ -26,4 +27,4 @@ const up = Command.make("up", {}, () => keepRunning(actors)).pipe(Command.withDe
 const run = Command.make("run", { actor: Argument.Literals("actor", actors).pipe(Argument.withDescription("Which actor")) }, ({ actor }) =>
   keepRunning([actor])).pipe(Command.withDescription("Run one more of one actor, until Ctrl-C"))
 
-export const operationCommands = [up, run, doctor, logCommand, deadCommand] as const
+export const operationCommands = [up, run, doctor, logCommand, deadCommand, benchCommand] as const

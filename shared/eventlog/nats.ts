@@ -107,7 +107,7 @@ export const layer = (options: { readonly url: string; readonly replicas?: numbe
     Effect.gen(function*() {
       const nc = yield* Effect.acquireRelease(
         attempt(`connect to NATS at ${options.url}`, () =>
-          connect({ servers: options.url, maxReconnectAttempts: -1, reconnectTimeWait: 200, timeout: 5_000, name: "metamem", noAsyncTraces: true })
+          connect({ servers: options.url.split(",").map((url) => url.trim()), maxReconnectAttempts: -1, reconnectTimeWait: 200, timeout: 5_000, name: "metamem", noAsyncTraces: true })
         ),
         (nc) => Effect.promise(() => nc.close().catch(() => undefined))
       )
