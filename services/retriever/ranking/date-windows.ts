@@ -31,27 +31,36 @@ const amount = (text: string): { readonly value: number; readonly isVague: boole
   return { value: numbers[word] ?? Number(word), isVague: word === "couple" || word === "few" }
 }
 
+const month = /(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b/i
+const numeric = /\d[/.-]\d/
+/** Words before a lone month that make it one; "I march on" and "may I" name none. */
+const beforeMonth = /\b(?:in|of|during|since|until|till|by|from|to|before|after|early|mid|late|last|this|for|around)[ -]$/i
+const lonelyYear = /\b(?:in|of|during|since|throughout) ((?:19|20)\d{2})\b(?![/.-]\d)/gi
+
 /** Windows of dates written out, such as "May 2023", "in March" or "on the 5th of June". */
 const writtenDates = (question: string, askedAt: number | undefined): Array<TimeWindow> => {
   const reference = new Date(askedAt ?? 0)
   const windows: Array<TimeWindow> = []
-  for (const result of chrono.en.strict.parse(question, { instant: reference, timezone: 0 }, { forwardDate: false })) {
-    const { start } = result
-    if (!start.isCertain("month")) continue
+  for (const { index, start, text } of chrono.en.casual.parse(question, { instant: reference, timezone: 0 }, { forwardDate: false })) {
+    // "yesterday" and the like are read elsewhere, with the slack that was measured.
+    if (!start.isCertain("month") || !(month.test(text) || numeric.test(text))) continue
     // Without a year and without a time of asking, "in May" names no range.
     if (!start.isCertain("year") && askedAt === undefined) continue
-    const month = (start.get("month") ?? 1) - 1
+    const isLoneMonth = !start.isCertain("day") && !start.isCertain("year")
+    if (isLoneMonth && !beforeMonth.test(question.slice(0, index)) && !/^\p{Lu}\p{Ll}{3}/u.test(text)) continue
+    const monthOfYear = (start.get("month") ?? 1) - 1
+    const dayOfMonth = start.isCertain("day") ? start.get("day") ?? 1 : 1
     let year = start.get("year") ?? reference.getUTCFullYear()
-    const dayOfMonth = start.get("day") ?? 1
     if (!start.isCertain("year")) {
       year = reference.getUTCFullYear()
-      if (askedAt !== undefined && Date.UTC(year, month, start.isCertain("day") ? dayOfMonth : 1) > askedAt) year -= 1
+      if (Date.UTC(year, monthOfYear, dayOfMonth) > (askedAt ?? 0)) year -= 1
     }
     if (start.isCertain("day")) {
-      const at = Date.UTC(year, month, dayOfMonth)
+      const at = Date.UTC(year, monthOfYear, dayOfMonth)
       windows.push({ from: at - day, to: at + 3 * day - 1 })
-    } else windows.push({ from: Date.UTC(year, month, 1), to: Date.UTC(year, month + 1, 1) - 1 })
+    } else windows.push({ from: Date.UTC(year, monthOfYear, 1), to: Date.UTC(year, monthOfYear + 1, 1) - 1 })
   }
+  for (const [, year = ""] of question.matchAll(lonelyYear)) windows.push({ from: Date.UTC(Number(year), 0, 1), to: Date.UTC(Number(year) + 1, 0, 1) - 1 })
   return windows
 }
 

@@ -6,8 +6,8 @@ import { isRole } from "#shared/memoryindex/indexed-text"
 import { dateWindows, type TimeWindow } from "./date-windows.ts"
 
 export interface QuestionPlan {
-  /** Looked up by words; the first is the question itself. */
-  readonly wordQueries: ReadonlyArray<string>
+  /** What is looked up by words: the question, or its topic where the rest only says what form the answer should have. */
+  readonly topic: string
   /** To be embedded; the first stands for the question itself. */
   readonly vectorQueries: ReadonlyArray<string>
   readonly windows: ReadonlyArray<TimeWindow>
@@ -15,8 +15,11 @@ export interface QuestionPlan {
   readonly isBetweenPeople: boolean
   /** Speaker whose turns are preferred: the one participant named, or the role asked about. */
   readonly speaker: string | undefined
+  readonly asksWhen: boolean
   /** Asks in which order things came up: answered from the user's own turns over time. */
   readonly asksOrder: boolean
+  /** Asks for a summary: long turns are not held against themselves. */
+  readonly asksOverview: boolean
 }
 
 const assistantSaid = new RegExp(
@@ -25,13 +28,35 @@ const assistantSaid = new RegExp(
     "\\bdid you\\b",
     "\\byour (?:\\w+ )?(?:suggestion|recommendation|advice|answer|explanation|list)s?\\b",
     "\\bremind me\\b",
-    "\\bour (?:\\w+ )?(?:conversation|chat|discussion)s?\\b",
+    "\\bour (?:previous|last|earlier|past|recent) (?:conversation|chat|discussion)s?\\b",
     "\\bwe (?:\\w+ )?(?:discussed|talked|spoke)\\b"
   ].join("|"),
   "i"
 )
+/** The user's own words are asked about, even where the assistant is addressed. */
+const userSaid = /\bI (?:\w+ )?(?:said|told|mentioned|brought up|asked|shared|described|discussed)\b/i
 /** An order of mentioning, not merely which of two things was first. */
 const order = /\b(?:in (?:what|which) order|the order (?:in which|of|that)|in (?:chronological )?order|sequence (?:in which|of)|chronolog\w+)\b/i
+
+const overview = /\b(?:summar(?:y|ies|i[sz]e)|overview|recap)\b/i
+
+/** Wording around the topic of a question about an order or a summary. */
+const frames: ReadonlyArray<RegExp> = [
+  /^.*?\b(?:in which|how) I (?:\w+ )?(?:brought up|mentioned|discussed|talked about|asked about|raised)\b/i,
+  /^.*?\b(?:summary|overview|recap|summari[sz]e)\b(?: of)?(?: how)?/i,
+  /\b(?:throughout|across|during|over|in) (?:all )?our (?:\w+ )?(?:conversation|chat|discussion)s?\b,?/gi,
+  /,?\s*\bin (?:chronological )?order\b/gi,
+  /\b(?:different|various) (?:aspects|parts|topics|details|things) (?:of|about|related to|regarding)\b/gi
+]
+
+/** The topic of such a question: its first sentence without the frame, or the question itself where nothing is left. */
+const topicOf = (question: string): string => {
+  const first = question.split(/(?<=[.?!])\s+/)[0] ?? question
+  const left = frames.reduce((text, frame) => text.replace(frame, " "), first).replace(/\s+/g, " ").trim()
+  return /[\p{L}\p{N}]{3}/u.test(left) ? left : question
+}
+
+const when = /^\W*(?:when\b|what (?:date|day|month|year|time)\b|(?:in|on) (?:which|what) (?:date|day|month|year)\b|how long\b)/i
 
 const escaped = (name: string): string => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
 
@@ -57,13 +82,18 @@ export const planQuestion = (question: string, speakers: ReadonlySet<string>, as
   const participants = [...speakers].filter((speaker) => !isRole(speaker)).sort()
   const isBetweenPeople = participants.length > 0
   const named = namedIn(question, participants)
-  const role = assistantSaid.test(question) ? "assistant" : "user"
+  const role = assistantSaid.test(question) && !userSaid.test(question) ? "assistant" : "user"
+  const asksOrder = order.test(question)
+  const asksOverview = overview.test(question)
+  const topic = asksOrder || asksOverview ? topicOf(question) : question
   return {
-    wordQueries: [question],
-    vectorQueries: [withPronouns(question, named)],
+    topic,
+    vectorQueries: [withPronouns(topic, named)],
     windows: dateWindows(question, askedAt),
     isBetweenPeople,
     speaker: isBetweenPeople ? (named.length === 1 ? named[0] : undefined) : role,
-    asksOrder: order.test(question)
+    asksWhen: when.test(question),
+    asksOrder,
+    asksOverview
   }
 }

@@ -1,88 +1,197 @@
 /**
  * Ranks one user's memories for a question. Pure: the same view, plan and vectors give the same order, ties broken by memory id.
- * Words and vectors are weighed together over all rows; then come the speaker asked about, neighbouring turns, the conversation's
- * best turns and the time asked about. Weights were measured on conversations of both kinds, see the retrieval bench.
+ * Every turn has a core score of vectors, words and the speaker asked about, each scaled over all turns; to it come the best
+ * neighbour, the conversation's best turns, the time asked about and what the turn's form says. Weights differ by the kind of chat
+ * and were fitted by listwise regression with whole conversations left out, then rounded.
  */
 import type { IndexedMemory, ShelfView, UserView } from "#shared/memoryindex/user-index"
 import type { QuestionPlan } from "./plan.ts"
+import { traitsOf } from "./traits.ts"
 
 export interface RankedMemory {
   readonly memory: IndexedMemory
   readonly score: number
 }
 
+/** Weights of scores that lie between 0 and 1. */
 export interface Weights {
   readonly vectors: number
-  readonly role: number
-  readonly person: number
+  readonly words: number
+  readonly speaker: number
+  /** Of the better neighbour's core score. */
   readonly neighbour: number
+  /** Of the mean core score of the conversation's three best turns. */
   readonly conversation: number
   readonly window: number
+  readonly substance: number
+  readonly length: number
+  readonly asking: number
+  /** Turns that name a time, where the question asks when. */
+  readonly time: number
+  /** Share of a fact's lead over its turn that the turn gets. */
+  readonly fact: number
 }
 
-export const weights: Weights = { vectors: 0.65, role: 0.15, person: 0.3, neighbour: 0.2, conversation: 0.3, window: 0.3 }
+/** Share of vectors in the core score that neighbours and conversations are judged by. */
+const coreVectors = 0.65
 
-/** Scales scores of standing rows to [0, 1] by their least and greatest, or by the greatest alone. */
+const withAssistant: Weights = { vectors: 0.65, words: 0.35, speaker: 0.2, neighbour: 0.15, conversation: 0.3, window: 0.3, substance: 0, length: -0.15, asking: 0, time: 0, fact: 0.35 }
+const betweenPeople: Weights = { vectors: 0.65, words: 0.5, speaker: 0.8, neighbour: 0.5, conversation: 0.8, window: 0.7, substance: 0.6, length: 0, asking: -0.25, time: 0.35, fact: 0.35 }
+/** A speaker's part in the core score. */
+const coreSpeaker = { withAssistant: 0.15, betweenPeople: 0.3 }
+
+export const weightsFor = (plan: QuestionPlan): Weights => (plan.isBetweenPeople ? betweenPeople : withAssistant)
+
+/** Lets user turns come before all others where the order of what a user brought up is asked. */
+const timelineLead = 10
+
+/** How far behind its turn a fact stands. */
+const behindTurn = 1e-4
+
+/** Scales scores of standing rows to [0, 1], from their least or from 0 to their greatest. */
 const scaled = (scores: Float32Array, standing: Uint8Array, fromLeast: boolean): Float32Array => {
   let least = Infinity
   let greatest = -Infinity
   for (let row = 0; row < scores.length; row++) {
     if (standing[row] !== 1) continue
-    least = Math.min(least, scores[row] ?? 0)
-    greatest = Math.max(greatest, scores[row] ?? 0)
+    const score = scores[row] ?? 0
+    if (score < least) least = score
+    if (score > greatest) greatest = score
   }
   const floor = fromLeast ? least : 0
   const span = greatest - floor
-  return scores.map((score) => (span > 0 ? (score - floor) / span : 0))
+  if (!(span > 0)) return new Float32Array(scores.length)
+  return scores.map((score) => (score - floor) / span)
 }
 
-/** Words and vectors together, each scaled over the shelf. */
-export const fusedScores = (shelf: ShelfView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, { vectors: share }: Weights): Float32Array => {
-  const words = scaled(shelf.words(plan.wordQueries[0] ?? ""), shelf.standing, false)
-  const vector = vectors[0]
+/** Mean of the three highest scores among rows; missing ones count 0. */
+const meanOfBest = (rows: ReadonlyArray<number>, scores: Float32Array): number => {
+  let first = 0
+  let second = 0
+  let third = 0
+  for (const row of rows) {
+    const score = scores[row] ?? 0
+    if (score > first) {
+      third = second
+      second = first
+      first = score
+    } else if (score > second) {
+      third = second
+      second = score
+    } else if (score > third) third = score
+  }
+  return (first + second + third) / 3
+}
+
+/** How near each fact comes to the question by itself, on the scale of the turns' vectors, so that the best of poor facts is not taken for good. */
+const factScores = (view: UserView, plan: QuestionPlan, vector: Float32Array | undefined): Float32Array => {
+  const { facts, turns } = view
+  const words = scaled(facts.words(plan.topic), facts.standing, false)
   if (vector === undefined) return words
-  const near = scaled(shelf.nearest(vector), shelf.standing, true)
-  return near.map((score, row) => share * score + (1 - share) * (words[row] ?? 0))
+  const ofTurns = turns.nearest(vector)
+  let least = Infinity
+  let greatest = -Infinity
+  for (let row = 0; row < ofTurns.length; row++) {
+    if (turns.standing[row] !== 1) continue
+    least = Math.min(least, ofTurns[row] ?? 0)
+    greatest = Math.max(greatest, ofTurns[row] ?? 0)
+  }
+  const span = greatest - least
+  const near = span > 0 ? facts.nearest(vector).map((score) => (score - least) / span) : scaled(facts.nearest(vector), facts.standing, true)
+  return near.map((score, row) => coreVectors * score + (1 - coreVectors) * (words[row] ?? 0))
+}
+
+/** The best fact of each turn, by turn row. */
+const bestFacts = (view: UserView, scores: Float32Array): ReadonlyMap<number, number> => {
+  const best = new Map<number, number>()
+  for (let row = 0; row < view.facts.standing.length; row++) {
+    if (view.facts.standing[row] !== 1) continue
+    for (const id of view.facts.memories[row]?.turns ?? []) {
+      const turn = view.turns.rowOf(id)
+      if (turn !== undefined && (scores[row] ?? 0) > (best.get(turn) ?? 0)) best.set(turn, scores[row] ?? 0)
+    }
+  }
+  return best
+}
+
+/** Scores of the turns, by row; rows that do not stand have none that means anything. */
+const turnScores = (shelf: ShelfView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights, facts: ReadonlyMap<number, number>): Float32Array => {
+  const { memories, standing } = shelf
+  const size = standing.length
+  const words = scaled(shelf.words(plan.topic), standing, false)
+  const vector = vectors[0]
+  const near = vector === undefined ? undefined : scaled(shelf.nearest(vector), standing, true)
+  const leads = plan.isBetweenPeople ? coreSpeaker.betweenPeople : coreSpeaker.withAssistant
+  // What the assistant said, and what a summary is made of, often stands in its long turns.
+  const mayBeLong = plan.asksOverview || plan.speaker === "assistant"
+  const core = new Float32Array(size)
+  const scores = new Float32Array(size)
+  for (let row = 0; row < size; row++) {
+    const memory = memories[row]
+    if (standing[row] !== 1 || memory === undefined) continue
+    const word = words[row] ?? 0
+    // Without an embedder, words take the whole part of both.
+    const close = near?.[row] ?? word
+    const isSpeaker = plan.speaker !== undefined && memory.speaker === plan.speaker
+    const alone = coreVectors * close + (1 - coreVectors) * word
+    core[row] = alone + (isSpeaker ? leads : 0)
+    const traits = traitsOf(memory)
+    scores[row] = weights.vectors * close + weights.words * word + (isSpeaker ? weights.speaker : 0) +
+      weights.substance * traits.substance + (mayBeLong ? 0 : weights.length * traits.length) + weights.asking * traits.asking +
+      (plan.asksWhen && traits.namesTime ? weights.time : 0) + weights.fact * Math.max(0, (facts.get(row) ?? 0) - alone)
+  }
+  for (const all of shelf.conversations.values()) {
+    const rows = all.filter((row) => standing[row] === 1)
+    const shared = weights.conversation * meanOfBest(rows, core)
+    for (let at = 0; at < rows.length; at++) {
+      const row = rows[at] ?? 0
+      const before = at === 0 ? 0 : core[rows[at - 1] ?? 0] ?? 0
+      const after = at + 1 === rows.length ? 0 : core[rows[at + 1] ?? 0] ?? 0
+      scores[row] = (scores[row] ?? 0) + weights.neighbour * Math.max(before, after) + shared
+    }
+  }
+  for (let row = 0; row < size; row++) {
+    const memory = memories[row]
+    if (standing[row] !== 1 || memory === undefined) continue
+    if (plan.windows.length > 0) {
+      const said = Date.parse(memory.time)
+      if (plan.windows.some(({ from, to }) => said >= from && said <= to)) scores[row] = (scores[row] ?? 0) + weights.window
+    }
+    if (plan.asksOrder && !plan.isBetweenPeople && memory.speaker === "user") scores[row] = (scores[row] ?? 0) + timelineLead
+  }
+  return scores
+}
+
+const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
+
+const standingRows = (shelf: ShelfView, scores: Float32Array): Array<RankedMemory> => {
+  const ranked: Array<RankedMemory> = []
+  for (let row = 0; row < shelf.standing.length; row++) {
+    const memory = shelf.memories[row]
+    if (shelf.standing[row] === 1 && memory !== undefined) ranked.push({ memory, score: scores[row] ?? 0 })
+  }
+  return ranked.sort(byScore)
 }
 
 /**
+ * Turns alone, best first.
+ *
  * @param vectors of `plan.vectorQueries`, in their order; empty when there is no embedder, and then words decide alone
- * @returns all turns that stand, best first
  */
-export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, use: Weights = weights): ReadonlyArray<RankedMemory> => {
-  const shelf = view.turns
-  const { memories, standing } = shelf
-  const base = fusedScores(shelf, plan, vectors, use)
-  const prior = plan.isBetweenPeople ? use.person : use.role
-  for (let row = 0; row < base.length; row++) if (plan.speaker !== undefined && memories[row]?.speaker === plan.speaker) base[row] = (base[row] ?? 0) + prior
-  const scores = base.slice()
-  for (const all of shelf.conversations.values()) {
-    const rows = all.filter((row) => standing[row] === 1)
-    const top = [0, 0, 0] as [number, number, number]
-    for (const row of rows) {
-      const score = base[row] ?? 0
-      if (score > top[0]) { top[2] = top[1]; top[1] = top[0]; top[0] = score }
-      else if (score > top[1]) { top[2] = top[1]; top[1] = score }
-      else if (score > top[2]) top[2] = score
-    }
-    const shared = (use.conversation * (top[0] + top[1] + top[2])) / 3
-    rows.forEach((row, at) => {
-      const before = base[rows[at - 1] ?? -1] ?? 0
-      const after = base[rows[at + 1] ?? -1] ?? 0
-      scores[row] = (scores[row] ?? 0) + use.neighbour * Math.max(before, after) + shared
-    })
-  }
-  if (plan.windows.length > 0) {
-    for (let row = 0; row < scores.length; row++) {
-      const said = Date.parse(memories[row]?.time ?? "")
-      if (plan.windows.some(({ from, to }) => said >= from && said <= to)) scores[row] = (scores[row] ?? 0) + use.window
-    }
-  }
-  return memories
-    .flatMap((memory, row) => (standing[row] === 1 ? [{ memory, score: scores[row] ?? 0 }] : []))
-    .sort((a, b) => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1))
-}
+export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> =>
+  standingRows(view.turns, turnScores(view.turns, plan, vectors, weights, new Map()))
 
-/** Turns and facts together, best first. */
-export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, use: Weights = weights): ReadonlyArray<RankedMemory> =>
-  rankTurns(view, plan, vectors, use)
+/**
+ * Turns and facts together, best first. A turn gets part of what its best fact is nearer to the question than itself; a fact stands
+ * just behind its best turn, so it never pushes another turn down. Facts whose turns are not there are ranked by themselves.
+ */
+export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> => {
+  if (view.facts.standingCount === 0) return rankTurns(view, plan, vectors, weights)
+  const alone = factScores(view, plan, vectors[0])
+  const scores = turnScores(view.turns, plan, vectors, weights, bestFacts(view, alone))
+  const facts = view.facts.memories.map((memory, row) => {
+    const turns = memory.turns.map((id) => view.turns.rowOf(id)).filter((turn) => turn !== undefined && view.turns.standing[turn] === 1)
+    return turns.length === 0 ? alone[row] ?? 0 : Math.max(...turns.map((turn) => scores[turn ?? 0] ?? 0)) - behindTurn
+  })
+  return [...standingRows(view.turns, scores), ...standingRows(view.facts, Float32Array.from(facts))].sort(byScore)
+}

@@ -1,0 +1,90 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { type IndexedMemory, UserIndex } from "#shared/memoryindex/user-index"
+import { planQuestion } from "#services/retriever/ranking/plan"
+import { plainRankers, rankPlainly } from "#services/retriever/ranking/plain"
+import { rankMemories, rankTurns } from "#services/retriever/ranking/rank"
+
+const axis = (at: number): Float32Array => Float32Array.from({ length: 4 }, (_, n) => (n === at ? 1 : 0))
+const memory = (id: string, text: string, more: Partial<IndexedMemory> = {}): IndexedMemory => ({
+  id, kind: "turn", text, speaker: "user", time: "2023-05-01T10:00:00.000Z", turns: [id], user: "u", conversation: id, sequence: 1, vector: axis(3), ...more
+})
+const viewOf = (...memories: ReadonlyArray<IndexedMemory>) => {
+  const index = new UserIndex(4)
+  for (const one of memories) index.put(one)
+  return index.view()
+}
+const order = (view: ReturnType<typeof viewOf>, question: string, vector: Float32Array | undefined, at?: string) =>
+  rankMemories(view, planQuestion(question, view.speakers, at), vector === undefined ? [] : [vector]).map((ranked) => ranked.memory.id)
+
+test("an empty memory gives nothing", () => {
+  assert.equal(order(viewOf(), "anything", axis(0)), [])
+})
+
+test("words and vectors both count, and words alone do where there is no embedder", () => {
+  const view = viewOf(memory("a", "green heron on the lake"), memory("b", "other things", { vector: axis(0) }), memory("c", "nothing here"))
+  assert.equal(order(view, "the heron", axis(0)).slice(0, 2).sort(), ["a", "b"])
+  assert.is(order(view, "the heron", undefined)[0], "a")
+})
+
+test("the same score gives the order of ids", () => {
+  assert.equal(order(viewOf(memory("z", "same"), memory("m", "same"), memory("a", "same")), "unrelated", axis(1)), ["a", "m", "z"])
+})
+
+test("the speaker asked about comes first among equals", () => {
+  const view = viewOf(memory("1", "we spoke of soup"), memory("2", "we spoke of soup", { speaker: "assistant" }))
+  assert.equal(order(view, "What soup do I like?", axis(1)), ["1", "2"])
+  assert.equal(order(view, "What soup did you recommend?", axis(1)), ["2", "1"])
+  const people = viewOf(memory("1", "I like soup", { speaker: "Ana" }), memory("2", "I like soup", { speaker: "Ben" }))
+  assert.is(order(people, "What does Ben like?", axis(1))[0], "2")
+})
+
+test("a turn beside a matching one, in the same conversation, is lifted", () => {
+  const at = (n: number) => `2023-05-01T10:00:0${n}.000Z`
+  const view = viewOf(
+    memory("a", "do you play the cello", { conversation: "x", time: at(0), vector: axis(0) }),
+    memory("b", "yes since school", { conversation: "x", time: at(1) }),
+    memory("c", "yes since school", { conversation: "y", time: at(2) })
+  )
+  assert.equal(order(view, "cello", axis(0)), ["a", "b", "c"])
+})
+
+test("what was said in the time asked about is lifted", () => {
+  const view = viewOf(memory("a", "went for a walk"), memory("b", "went for a walk", { time: "2023-05-14T10:00:00.000Z" }))
+  assert.is(order(view, "Where was my walk yesterday?", axis(1), "2023-05-15T10:00:00.000Z")[0], "b")
+  assert.is(order(view, "Where was my walk?", axis(1), "2023-05-15T10:00:00.000Z")[0], "a")
+})
+
+test("a question about an order is answered from the user's turns first", () => {
+  const view = viewOf(memory("a", "orchard orchard orchard", { speaker: "assistant", vector: axis(0) }), memory("b", "nothing much"))
+  assert.is(order(view, "List the order in which I brought up the orchard", axis(0))[0], "b")
+})
+
+test("a fact lifts its turn, stands right behind it, and pushes no other turn down", () => {
+  const turns = [memory("a", "long talk about many things"), memory("b", "some talk"), memory("c", "and more")]
+  const fact = memory("f", "The user plays the oboe", { kind: "fact", turns: ["c"], conversation: "c", vector: axis(0) })
+  const ranked = order(viewOf(...turns, fact), "Which instrument do I play?", axis(0))
+  assert.equal(ranked.slice(0, 2), ["c", "f"])
+  const alone = viewOf(...turns)
+  const poor = memory("f", "The user slept", { kind: "fact", turns: ["b"], conversation: "b" })
+  const question = "many things"
+  assert.equal(
+    order(viewOf(...turns, poor), question, axis(1)).filter((id) => id !== "f"),
+    rankTurns(alone, planQuestion(question, alone.speakers), [axis(1)]).map((one) => one.memory.id)
+  )
+})
+
+test("a fact whose turn is not there is ranked by itself", () => {
+  const view = viewOf(memory("f", "The user plays the oboe", { kind: "fact", turns: ["gone"], vector: axis(0) }), memory("a", "small talk"))
+  assert.equal(order(view, "oboe", axis(0)).sort(), ["a", "f"])
+})
+
+test("plain rankers order by words, by vectors and by both ranks", () => {
+  const near = (share: number) => Float32Array.from([share, 0, 0, Math.sqrt(1 - share * share)])
+  const others = Array.from({ length: 5 }, (_, n) => memory(`z${n}`, "other", { vector: near(0.9 - n / 10) }))
+  const view = viewOf(memory("a", "heron"), ...others, memory("c", "heron", { vector: near(0.85) }))
+  const first = Object.fromEntries(plainRankers.map((ranker) => [ranker, rankPlainly(ranker, view, "heron", axis(0))[0]?.memory.id]))
+  assert.equal(first, { bm25: "a", dense: "z0", rrf: "c" })
+})
+
+test.run()
