@@ -93,7 +93,7 @@ const evaluation = ({ results, run, state }: ExportMaterial) => {
     steps: tested
       ? { [folder]: { step_num: last.step, meta_memories_path: `${folder}/meta_memories.json`, meta_memories: numbered(last.principles), results: reported(last.number, last.principles.length) } }
       : {},
-    ...(tested ? { baseline: reported(0, 0) } : {})
+    ...(tested ? { baseline: reported(0, state.generations[0]?.principles.length ?? 0) } : {})
   }
 }
 

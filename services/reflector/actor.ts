@@ -157,7 +157,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
         algorithm: algorithmVersion,
         models: Object.fromEntries(names),
         templates: { ...templateHashes, judge: judgeTemplateHash },
-        memoryPosition: yield* log.head("MEMORY")
+        memoryPosition: chosen.branch?.memoryPosition ?? (yield* log.head("MEMORY"))
       } satisfies RunParameters as RunParameters
     })
 

@@ -14,7 +14,7 @@ import { JudgementData } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { behaviour } from "./behaviour.ts"
 import { makeResults, readResult, stageStep } from "./driver.ts"
-import { algorithmVersion } from "./parameters.ts"
+import { algorithmVersion, startOf } from "./parameters.ts"
 import { type GateDecided, JudgeCalibrated, reflectorCodec } from "./protocol.ts"
 import { attemptKey, expectedJobs, resultKey, stageCommand, trainingArm } from "./stages.ts"
 import { rolloutsOf, type RunState, type Sealed } from "./state.ts"
@@ -72,11 +72,11 @@ const afterDecision = (principles: ReadonlyArray<Principle>, { after, before, de
 }
 
 /**
- * Builds a generation anew from the accepted operations of all steps up to it, starting from nothing, and hashes it anew. Undefined when
+ * Builds a generation anew from the accepted operations of all steps up to it, starting from what generation 0 holds, and hashes it anew. Undefined when
  * the run has no such generation.
  */
 export const replayGeneration = (state: RunState, n: number): Replayed | undefined => {
-  let principles: ReadonlyArray<Principle> = []
+  let principles = startOf(state.parameters)
   for (const generation of state.generations) {
     principles = generation.decisions.reduce(afterDecision, principles)
     if (generation.number !== n) continue

@@ -15,7 +15,7 @@ import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal,
 import type { QuestionClass } from "#shared/domain/scope"
 import { importedEvents } from "./imported.ts"
 import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
-import { differingParameters, type RunParameters, type RunQuestion } from "./parameters.ts"
+import { differingParameters, startOf, type RunParameters, type RunQuestion } from "./parameters.ts"
 import {
   type GateDecided, ParametersDiffer, type QuestionAttempts, QuestionInTwoParts, reflectorCodec, type Results, type RunCommand, type RunEvent, type RunRefusal, RunTooSmall, type SourcedOperation
 } from "./protocol.ts"
@@ -55,7 +55,7 @@ const budget = (parameters: RunParameters) =>
     batch: parameters.batch,
     samples: parameters.samples,
     trainQuestions: parameters.train.length,
-    steps: parameters.steps,
+    steps: parameters.steps - (parameters.branch?.step ?? 0),
     validationQuestions: parameters.validation.length,
     validationSamples: parameters.validationSamples,
     candidatesPerStep: parameters.operationsPerStep,
@@ -82,13 +82,14 @@ const open = (state: RunState, parameters: RunParameters): Result.Result<Readonl
     if (seen.has(id)) return Result.fail(new QuestionInTwoParts({ question: id, message: `question ${id} stands in two parts of the split; what is learnt from may not be what is judged by` }))
     seen.add(id)
   }
+  const start = startOf(parameters)
   const { calls, explanation, refusals } = budget(parameters)
   if (refusals.length > 0 && !parameters.anyway) {
     return Result.fail(new RunTooSmall({ message: `${explanation.join("\n")}\nOpen it with --anyway to run it all the same; its figures are then labelled as too small to mean much.` }))
   }
   return Result.succeed([
     { _tag: "RunOpened", parameters, budget: explanation, expectedCalls: calls, undersized: refusals.length > 0 },
-    { _tag: "GenerationSealed", generation: 0, step: -1, principles: [], hash: generationHash({ number: 0, principles: [], gate: [] }), inputsDigest: "", gate: null }
+    { _tag: "GenerationSealed", generation: 0, step: -1, principles: start, hash: generationHash({ number: 0, principles: start, gate: [] }), inputsDigest: "", gate: null }
   ])
 }
 
@@ -286,14 +287,14 @@ const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
   const finished = (recommended: number, reason: string): RunEvent => ({ _tag: "RunFinished", generations: state.generations.length, incumbent: generation, recommended, reason })
   if (generation === 0) return [finished(0, "nothing was accepted")]
   const questions = guardQuestions(state)
-  if (questions.length === 0) return [finished(0, "no untouched question shows a difference to the empty generation, so nothing is recommended")]
+  if (questions.length === 0) return [finished(0, "no untouched question shows a difference to generation 0, so nothing is recommended")]
   const tally = (arm: number) =>
     tallyOf(results, questions.flatMap(({ id }) => Array.from({ length: state.parameters?.guardSamples ?? 0 }, (_, sample) => ({ question: id, key: attemptKey(guardArm(arm), 0, id, sample) }))))
   const decision = guardTest(questions.map(gateQuestion), tally(0), tally(generation))
   const passes = decision.decision === "accepted"
   return [
     { _tag: "GuardTested", generation, decision: decision.decision, reason: decision.reason, counts: decision.counts, figures: figuresOf(decision), results: resultsDigest(state, results) },
-    finished(passes ? generation : 0, passes ? "better than the empty generation on untouched questions" : `on untouched questions: ${decision.reason}`)
+    finished(passes ? generation : 0, passes ? state.parameters?.branch === undefined ? "better than the empty generation on untouched questions" : "better than what it began with on untouched questions" : `on untouched questions: ${decision.reason}`)
   ]
 }
 

@@ -1,5 +1,6 @@
 /** How a run's state follows from its events: it copies what they say, and never fails. */
 import { openTrials, sealed } from "#shared/metamemory/trial"
+import { startOf } from "./parameters.ts"
 import type { RunEvent } from "./protocol.ts"
 import { isMixed } from "./stages.ts"
 import { chained, gateQuestion, patched, type RunState, sourceKey } from "./state.ts"
@@ -13,14 +14,15 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       state.expectedCalls = event.expectedCalls
       state.undersized = event.undersized
       state.questions = new Map([...parameters.train, ...parameters.validation, ...parameters.guard, ...parameters.test].map((question) => [question.id, question]))
-      state.trials = openTrials({
+      const opened = openTrials({
         runSeed: String(parameters.seed),
         policy: parameters.gate,
         reader: parameters.models["answer"] ?? "",
         questions: parameters.validation.map(gateQuestion),
         maxInScope: parameters.maxInScope
       })
-      state.phase = { _tag: "Between", step: 1 }
+      state.trials = { ...opened, principles: startOf(parameters) }
+      state.phase = { _tag: "Between", step: (parameters.branch?.step ?? 0) + 1 }
       return state
     }
     case "StepStarted":

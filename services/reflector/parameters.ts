@@ -1,5 +1,6 @@
 /** Everything that determines a run, as it stands in its first event. Texts of questions are named by hash only. */
 import { Schema } from "effect"
+import { Principle } from "#shared/domain/principle"
 import { QuestionClass } from "#shared/domain/scope"
 import { JudgeKind, QuestionRefSchema } from "#services/evaluator/protocol"
 
@@ -28,6 +29,21 @@ export const GatePolicySchema = Schema.Literals(["likely", "proven", "always"])
 export const ReflectorKind = Schema.Literals(["rules", "model", "both"])
 export type ReflectorKind = typeof ReflectorKind.Type
 
+/** Where a branch begins: a generation of another run, with something changed. */
+export const Branch = Schema.Struct({
+  run: Schema.NonEmptyString,
+  generation: Schema.Int,
+  /** Step that sealed it; the branch goes on with the next, so that its ids are none of the other run's. */
+  step: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
+  /** In words. */
+  change: Schema.String,
+  /** In force from the beginning: its generation 0. */
+  principles: Schema.Array(Principle),
+  /** Of the other run, so that both are shown the same evidence. */
+  memoryPosition: Schema.Int
+})
+export type Branch = typeof Branch.Type
+
 const Count = Schema.Int.check(Schema.isGreaterThan(0))
 const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 
@@ -37,6 +53,7 @@ const chosen = {
   datasetHash: Schema.NonEmptyString,
   seed: Schema.Int,
   preset: Schema.NonEmptyString,
+  /** Number of the last step. */
   steps: Count,
   /** Questions a step. */
   batch: Count,
@@ -65,7 +82,9 @@ const chosen = {
   /** Strings planted in training answers that may stand in no principle. */
   canaries: Schema.Array(Schema.String),
   /** True = run although the budget says that it is too small to tell much; labelled so. */
-  anyway: Schema.Boolean
+  anyway: Schema.Boolean,
+  /** Absent = from the empty generation. */
+  branch: Schema.optionalKey(Branch)
 }
 
 const questionLists = <S extends Schema.Constraint>(question: S) => ({
@@ -112,6 +131,9 @@ export const presets = {
     gate: "likely", validationSamples: 3, guardSamples: 2, operationsPerStep: 4, maxInScope: 12, canaries: [], anyway: true
   }
 } as const satisfies Record<string, Partial<RunRequest>>
+
+/** The principles that generation 0 holds: none, but in a branch. */
+export const startOf = (parameters: Pick<RunParameters, "branch"> | undefined): ReadonlyArray<Principle> => parameters?.branch?.principles ?? []
 
 /** Members in which two parameter sets differ. The memory position is not one of them: a reopened run keeps its own. */
 export const differingParameters = (a: RunParameters, b: RunParameters): ReadonlyArray<keyof RunParameters> =>

@@ -39,9 +39,10 @@ export const TrialsPatch = Schema.Struct({
 })
 export type TrialsPatch = typeof TrialsPatch.Type
 
-/** A run begins; nothing that determines it is left out. */
+/** A run begins; nothing that determines it is left out. Version 1 knew no branches: what it wrote reads as it stands. */
 export const RunOpened = defineEvent("RunOpened", {
-  version: 1,
+  version: 2,
+  upcasts: { 1: (old) => old },
   payload: Schema.Struct({
     parameters: RunParameters,
     /** Calls it takes and what its gate can see, in words. */

@@ -15,7 +15,7 @@ import { nextRounds, type Round } from "#shared/metamemory/trials"
 import type { JudgementInput } from "#services/evaluator/protocol"
 import type { RolloutInput } from "#services/retriever/protocol"
 import { type ConsolidationInput, type ProposalInput, type ReflectionInput, VerdictOnly } from "./job-data.ts"
-import type { RunParameters, RunQuestion } from "./parameters.ts"
+import { type RunParameters, type RunQuestion, startOf } from "./parameters.ts"
 import type { JobResult, QuestionAttempts, Results, RunCommand } from "./protocol.ts"
 import type { RunState } from "./state.ts"
 
@@ -109,16 +109,21 @@ const asks = (state: RunState, address: RunAddress, step: number, list: Readonly
       rolloutJob(state, address, step, { question, purpose: "gate", arm, draw, sample: from + i, principles: shown, temperature: parametersOf(state).gateTemperature }))
   })
 
-/** Guard questions on which the last generation differs from the empty one: others would be answered alike. */
-export const guardQuestions = (state: RunState): ReadonlyArray<RunQuestion> =>
-  parametersOf(state).guard.filter(({ questionClass }) => state.trials.principles.some((principle) => inScope(principle, questionClass)))
+const shownIn = (principles: ReadonlyArray<Principle>, { questionClass }: RunQuestion): ReadonlyArray<Principle> => principles.filter((principle) => inScope(principle, questionClass))
+const asShown = (principles: ReadonlyArray<Principle>): string => JSON.stringify(principles.map(({ id, text }) => [id, text]))
+
+/** Guard questions on which the last generation differs from generation 0: others would be answered alike. */
+export const guardQuestions = (state: RunState): ReadonlyArray<RunQuestion> => {
+  const start = startOf(state.parameters)
+  return parametersOf(state).guard.filter((question) => asShown(shownIn(state.trials.principles, question)) !== asShown(shownIn(start, question)))
+}
 
 export const guardArm = (generation: number): string => `g${generation}`
 
 const guardJobs = (state: RunState, address: RunAddress): ReadonlyArray<RunJob> =>
   guardQuestions(state).flatMap((question) =>
     [0, state.trials.generation].flatMap((generation) => {
-      const principles = generation === 0 ? [] : state.trials.principles.filter((principle) => inScope(principle, question.questionClass))
+      const principles = shownIn(generation === 0 ? startOf(state.parameters) : state.trials.principles, question)
       return Array.from({ length: parametersOf(state).guardSamples }, (_, sample) =>
         rolloutJob(state, address, guardStep(state), {
           question, purpose: "report", arm: guardArm(generation), draw: 0, sample, principles, temperature: parametersOf(state).gateTemperature
