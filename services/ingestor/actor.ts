@@ -3,17 +3,17 @@
  * done with them afterwards.
  */
 import { createHash } from "node:crypto"
-import { Clock, Config, Context, Effect, Layer, Schedule, Schema } from "effect"
+import { Clock, Config, Context, Effect, Layer, Schedule, Schema, Stream } from "effect"
 import { type EntityError, makeEntity } from "#shared/actor/entity"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import type { Turn } from "#shared/domain/turn"
-import type { EventLog } from "#shared/eventlog/event-log"
+import { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
-import { encodeToken, memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { encodeToken, memoryFilter, memorySubject, requestSubject } from "#shared/eventlog/subjects"
 import { behaviour } from "./behaviour.ts"
 import { normaliseRequest } from "./normalise/turn.ts"
-import { IngestReply, IngestRequest } from "./protocol.ts"
+import { ingestorCodec, IngestReply, IngestRequest } from "./protocol.ts"
 
 export const settings = Config.all({
   /** Requests worked on at once. */
@@ -23,6 +23,9 @@ export const settings = Config.all({
 })
 
 const decodeRequest = Schema.decodeUnknownEffect(IngestRequest)
+
+/** Commits of the log looked at when an ingestor starts, for conversations left open. */
+const commitsLookedBack = 20_000
 
 /** Bytes of turns in one commit, below the limit of a message; longer requests become several commits. */
 const commitLimitBytes = 7_500_000
@@ -61,8 +64,22 @@ export class Ingestor extends Context.Service<Ingestor, {
     Effect.gen(function*() {
       const { idleSeconds } = yield* settings
       const conversations = yield* makeEntity(behaviour, 5_000)
-      /** Open conversations of this process and when their last turn came; a lost note is only a later flush, since `build` closes explicitly. */
-      const open = new Map<string, { at: number; turn: string }>()
+      /** Open conversations by subject: their last turn and when it came to this process, in milliseconds. */
+      const open = new Map<string, { readonly at: number; readonly turn: string }>()
+
+      /** What an ingestor that ended left open; conversations of long ago wait for their next turn. */
+      yield* Effect.gen(function*() {
+        const log = yield* EventLog
+        const recent = log.read([memoryFilter({ actor: "ingestor" })], { after: Math.max(0, (yield* log.head("MEMORY")) - commitsLookedBack) })
+        const found = new Map<string, { readonly at: number; readonly turn: string }>()
+        yield* Stream.runForEach(recent, (commit) =>
+          Effect.forEach(commit.events, (stored) =>
+            Effect.map(Effect.fromResult(ingestorCodec.decode(stored)), (event) => {
+              if (event._tag === "TurnsReceived") found.set(commit.subject, { at: Date.parse(commit.time), turn: event.turns.at(-1)?.id ?? "" })
+              else found.delete(commit.subject)
+            }), { discard: true }))
+        for (const [subject, last] of found) if (!open.has(subject)) open.set(subject, last)
+      }).pipe(Effect.catch((error) => Effect.logWarning("cannot tell which conversations were left open", error)), Effect.forkScoped)
 
       const receive = Effect.fnUntraced(function*(request: IngestRequest): Effect.fn.Return<IngestReply, EntityError> {
         const now = yield* Clock.currentTimeMillis
@@ -91,9 +108,10 @@ export class Ingestor extends Context.Service<Ingestor, {
                 const { events, folded } = yield* conversations.execute(subject, { _tag: "ReceiveTurns", turns: chunk }, { cause })
                 for (const event of events) if (event._tag === "TurnsReceived") for (const turn of event.turns) fresh.add(`${subject} ${turn.id}`)
                 last = Math.max(last, folded.sequence)
+                const { ended, lastTurn } = folded.state
+                if (ended === "open" && lastTurn !== undefined) open.set(subject, { at: now, turn: lastTurn })
               }
               const turn = all.at(-1)?.id ?? ""
-              open.set(subject, { at: now, turn })
               if (request.close === true) {
                 open.delete(subject)
                 const { folded } = yield* conversations.execute(subject, { _tag: "CloseConversation" }, { cause: `closed after ${turn}` })
@@ -132,7 +150,10 @@ export class Ingestor extends Context.Service<Ingestor, {
           open.delete(subject)
           yield* conversations
             .execute(subject, { _tag: "NoteIdle", throughTurn: turn }, { cause: `idle after ${turn}` })
-            .pipe(Effect.catch((error) => Effect.logWarning("could not note an idle conversation", error)))
+            .pipe(Effect.catch((error) => {
+              if (!open.has(subject)) open.set(subject, { at: now, turn })
+              return Effect.logWarning("could not note an idle conversation; it is tried again later", error)
+            }))
         }
       }).pipe(Effect.repeat(Schedule.spaced("5 seconds")), Effect.forkScoped)
 
