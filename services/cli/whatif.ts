@@ -1,112 +1,28 @@
 /**
- * `metamem whatif`: how a generation would have answered with one thing changed. The same validation questions are asked with the same
- * sample identities, so what the change does not touch is read from the log, and a placebo (nothing changed, other samples) shows how
- * much of a difference is chance.
+ * `metamem whatif`: how a generation would have answered with one thing changed (`--direct`), or what evolution would have come to from
+ * there (`--rerun`). Directly, the same validation questions are asked with the same sample identities, so what the change does not touch
+ * is read from the log, and a placebo (nothing changed, other samples) shows how much of a difference is chance.
  */
-import { Effect, Option, Result, Schema, Stream } from "effect"
+import { Effect, Option, Result } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { request } from "#shared/actor/requests"
 import type { Principle } from "#shared/domain/principle"
-import type { Verdict } from "#shared/domain/question"
-import { EventLog } from "#shared/eventlog/event-log"
-import { callsFilter, requestSubject, runSubject } from "#shared/eventlog/subjects"
-import { applyOperations, refusalText } from "#shared/metamemory/operations"
+import type { GatePolicy } from "#shared/metamemory/gate"
 import { inScope } from "#shared/metamemory/router"
 import { type Difference, meanDifference } from "#shared/metamemory/statistics"
-import { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
-import { JudgeReply, type JudgeKind } from "#services/evaluator/protocol"
-import { behaviour } from "#services/reflector/behaviour"
-import type { RunParameters, RunQuestion } from "#services/reflector/parameters"
-import { RolloutData, type RolloutInput } from "#services/retriever/protocol"
+import type { RunQuestion } from "#services/reflector/parameters"
+import { answerAll, type Answered, type Ask } from "./arms.ts"
+import { rerun } from "./branches.ts"
+import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
 import { withActors } from "./home.ts"
-import { CommandFailed, emit, progressLine, root, table, WrongUsage } from "./root.ts"
-import type { RunState } from "./runs.ts"
-
-export type Change =
-  | { readonly kind: "drop"; readonly principle: string }
-  | { readonly kind: "pin"; readonly principle: string }
-  | { readonly kind: "reword"; readonly principle: string; readonly text: string }
-  | { readonly kind: "judge"; readonly judge: JudgeKind }
-
-export const changeText = (change: Change): string => {
-  switch (change.kind) {
-    case "drop":
-      return `without ${change.principle}`
-    case "pin":
-      return `with ${change.principle}`
-    case "reword":
-      return `with ${change.principle} reworded`
-    case "judge":
-      return `judged by the ${change.judge} judge`
-  }
-}
-
-/** A generation as it stood when it was sealed, and how often each class of question had been drawn anew by then. */
-export interface StartingPoint {
-  readonly parameters: RunParameters
-  readonly principles: ReadonlyArray<Principle>
-  readonly draws: Readonly<Record<string, number>>
-  /** Every principle the run knows of, the refused ones too, in their last wording. */
-  readonly known: ReadonlyMap<string, Principle>
-  readonly undersized: boolean
-}
-
-/** The run at one of its generations. */
-export const startingPoint = (tenant: string, run: string, generation: number) =>
-  Effect.gen(function*() {
-    const log = yield* EventLog
-    const commits = yield* log.load(runSubject({ tenant, run }))
-    if (commits.length === 0) return yield* new CommandFailed({ message: `there is no run ${run}` })
-    let state: RunState = behaviour.initial()
-    let found: Pick<StartingPoint, "principles" | "draws"> | undefined
-    for (const commit of commits) {
-      for (const stored of commit.events) {
-        const event = behaviour.codec.decode(stored)
-        if (Result.isFailure(event)) return yield* event.failure
-        state = behaviour.evolve(state, event.success, commit)
-        if (event.success._tag === "GenerationSealed" && event.success.generation === generation) found = { principles: state.trials.principles, draws: state.trials.draws }
-      }
-    }
-    const { generations, operations, parameters, undersized } = state
-    if (found === undefined) return yield* new CommandFailed({ message: `the run ${run} has generations 0 to ${generations.length - 1}, and no ${generation}` })
-    if (parameters === undefined) return yield* new CommandFailed({ message: `${run} is the record of an imported run: it has no validation questions to ask` })
-    const known = new Map([...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)].map((principle) => [principle.id, principle]))
-    return { ...found, parameters, known, undersized } satisfies StartingPoint as StartingPoint
-  })
-
-/** The principles with the change made. A change that cannot be made, or changes nothing, is refused with what to do. */
-export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "known" | "parameters" | "principles">, change: Change): Result.Result<ReadonlyArray<Principle>, string> => {
-  if (change.kind === "judge") {
-    return change.judge === parameters.judge ? Result.fail(`the run was judged by the ${change.judge} judge: name the other one`) : Result.succeed(principles)
-  }
-  if (change.kind === "pin") {
-    const principle = known.get(change.principle)
-    if (principles.some(({ id }) => id === change.principle)) return Result.fail(`${change.principle} is in this generation already; --drop tells what it does there`)
-    return principle === undefined ? Result.fail(`the run knows of no principle ${change.principle}`) : Result.succeed([...principles, principle])
-  }
-  const operation = change.kind === "drop"
-    ? { operation: "delete" as const, id: change.principle }
-    : { operation: "update" as const, id: change.principle, content: change.text }
-  const applied = applyOperations(principles, [operation], { runSeed: "what-if", step: 0, generation: 0, maxInScope: Number.POSITIVE_INFINITY })
-  const [refused] = applied.refused
-  return refused === undefined ? Result.succeed(applied.principles) : Result.fail(refusalText(refused.refusal))
-}
-
-/** One answer to get: under which principles, and as which sample. */
-export interface Ask {
-  readonly question: RunQuestion
-  readonly arm: "before" | "after" | "placebo"
-  readonly sample: number
-  readonly draw: number
-  readonly principles: ReadonlyArray<Principle>
-  readonly judge: JudgeKind
-}
+import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
 
 /** Samples of the placebo are numbered from here, above those that any gate asks. */
 const placeboFrom = 100
 
 const same = (a: ReadonlyArray<Principle>, b: ReadonlyArray<Principle>): boolean => a.length === b.length && a.every(({ id, text }, at) => b[at]?.id === id && b[at].text === text)
+
+type Arm = "before" | "after" | "placebo"
 
 /** Answers that tell what a change does. Questions that are shown the same before and after would be answered alike and are not asked. */
 export const asksOf = ({ draws, parameters, principles }: StartingPoint, after: ReadonlyArray<Principle>, change: Change, samples: number): ReadonlyArray<Ask> =>
@@ -114,15 +30,10 @@ export const asksOf = ({ draws, parameters, principles }: StartingPoint, after: 
     const shown = (list: ReadonlyArray<Principle>) => list.filter((principle) => inScope(principle, question.questionClass))
     const [old, now] = [shown(principles), shown(after)]
     if (change.kind !== "judge" && same(old, now)) return []
-    const ask = (arm: Ask["arm"], list: ReadonlyArray<Principle>, from: number, judge = parameters.judge) =>
-      Array.from({ length: samples }, (_, sample): Ask => ({ question, arm, sample: from + sample, draw: draws[question.questionClass] ?? 0, principles: list, judge }))
+    const ask = (arm: Arm, list: ReadonlyArray<Principle>, from: number, judge = parameters.judge) =>
+      Array.from({ length: samples }, (_, sample): Ask => ({ question, arm, purpose: "gate", sample: from + sample, draw: draws[question.questionClass] ?? 0, principles: list, judge }))
     return [...ask("before", old, 0), ...ask("after", now, 0, change.kind === "judge" ? change.judge : parameters.judge), ...ask("placebo", old, placeboFrom)]
   })
-
-export interface Answered {
-  readonly ask: Ask
-  readonly verdict: Verdict
-}
 
 export interface Estimated {
   /** Shares, 95 %; null with fewer than two clusters. */
@@ -153,7 +64,7 @@ export interface Compared {
 export const compare = (answers: ReadonlyArray<Answered>, validation: ReadonlyArray<RunQuestion>): Compared => {
   const judged = answers.filter(({ verdict }) => verdict !== "error")
   const shareOf = (some: ReadonlyArray<Answered>): number | null => (some.length === 0 ? null : some.filter(({ verdict }) => verdict === "correct").length / some.length)
-  const byArm = (arm: Ask["arm"]) => judged.filter(({ ask }) => ask.arm === arm)
+  const byArm = (arm: Arm) => judged.filter(({ ask }) => ask.arm === arm)
   const byQuestion = Map.groupBy(judged, ({ ask }) => ask.question.id)
   const asked = new Set(answers.map(({ ask }) => ask.question.id))
   const differences = (arm: "after" | "placebo") =>
@@ -174,92 +85,17 @@ export const compare = (answers: ReadonlyArray<Answered>, validation: ReadonlyAr
   }
 }
 
-const decodeRollout = Schema.decodeUnknownEffect(Schema.Struct({ callKey: RolloutData.fields.callKey }))
-const decodeJudge = Schema.decodeUnknownEffect(JudgeReply)
-const decodeCall = Schema.decodeUnknownOption(Schema.fromJsonString(StoredCall))
-
-/** Longest wait for one answer: it may stand behind many others at a small model. */
-const answerDeadlineMs = 600_000
-const atOnce = 16
-
-/** Kept calls of users after a place of the store's stream, in one pass, with the last place. */
-const keptCalls = (tenant: string, users: ReadonlyArray<string>, after: number) =>
-  Effect.gen(function*() {
-    const log = yield* EventLog
-    const calls: Array<StoredCall> = []
-    let through = after
-    if (users.length === 0) return { calls, through }
-    yield* log.readRaw(users.map((user) => callsFilter(tenant, user)), { after }).pipe(Stream.runForEach(({ payload, sequence }) =>
-      Effect.sync(() => {
-        const call = Option.getOrUndefined(decodeCall(new TextDecoder().decode(payload)))
-        if (call !== undefined) calls.push(call)
-        through = sequence
-      })))
-    return { calls, through }
-  })
-
-/** Gets and judges answers; what the log holds is read from it. */
-const answerAll = (tenant: string, run: string, parameters: RunParameters, asks: ReadonlyArray<Ask>) =>
-  Effect.gen(function*() {
-    const store = yield* CallStore
-    const users = [...new Set(asks.map(({ question }) => question.user))]
-    const before = yield* keptCalls(tenant, users, 0)
-    const texts = new Map(before.calls.map(({ key, text }) => [key, text]))
-    const progress = progressLine()
-    let done = 0
-    let reused = 0
-    /** Verdicts asked for, by judge and answer: the same answer is judged once. */
-    const verdicts = new Map<string, Verdict>()
-    const answers = yield* Effect.forEach(asks, (ask) =>
-      Effect.gen(function*() {
-        const { draw, judge, principles, question: { id, user }, sample } = ask
-        const input: RolloutInput = {
-          question: { id, user }, purpose: "gate", draw, sample,
-          principles: principles.map(({ id, scope, text }) => ({ id, text, scope })),
-          temperature: parameters.gateTemperature, maxTokens: parameters.maxTokens, evidenceTokens: parameters.evidenceTokens,
-          memoryPosition: parameters.memoryPosition, runSeed: parameters.seed
-        }
-        const { callKey } = yield* request(requestSubject("retriever", "rollout"), { tenant, run, step: -1, input }, answerDeadlineMs).pipe(Effect.flatMap(decodeRollout))
-        if (texts.has(callKey)) reused += 1
-        const text = texts.get(callKey) ?? Option.getOrUndefined(Option.map(yield* store.get(tenant, user, callKey), ({ text }) => text))
-        if (text === undefined) return { ask, verdict: "error" } satisfies Answered as Answered
-        const known = verdicts.get(`${judge}/${callKey}`)
-        if (known !== undefined) return { ask, verdict: known } satisfies Answered as Answered
-        const reply = yield* request(requestSubject("evaluator", "judge"), { tenant, judge, answers: [{ question: { id, user }, response: text }] }, answerDeadlineMs).pipe(Effect.flatMap(decodeJudge))
-        const verdict = reply.verdicts[0]?.verdict ?? "error"
-        verdicts.set(`${judge}/${callKey}`, verdict)
-        return { ask, verdict } satisfies Answered as Answered
-      }).pipe(
-        // Could not be answered or judged: an error, never wrong.
-        Effect.catchTag(["RequestRefused", "DeadlinePassed", "SchemaError"], () => Effect.succeed<Answered>({ ask, verdict: "error" })),
-        Effect.tap(() => Effect.sync(() => progress.update(`${++done} of ${asks.length} answered`)))
-      ), { concurrency: atOnce })
-    progress.end()
-    const paid = (yield* keptCalls(tenant, users, before.through)).calls
-    const sum = (pick: (call: StoredCall) => number) => paid.reduce((total, call) => total + pick(call), 0)
-    return {
-      answers,
-      reused: { answers: reused, ofAnswers: asks.length },
-      paid: {
-        calls: paid.length,
-        answers: paid.filter(({ role }) => role === "answer").length,
-        judgements: paid.filter(({ role }) => role === "judge").length,
-        promptTokens: sum(({ usage }) => usage.promptTokens),
-        completionTokens: sum(({ usage }) => usage.completionTokens)
-      }
-    }
-  })
-
-const readChange = (input: { readonly drop: Option.Option<string>; readonly pin: Option.Option<string>; readonly reword: Option.Option<string>; readonly text: Option.Option<string>; readonly role: Option.Option<string> }): Effect.Effect<Change, WrongUsage> => {
+const readChange = (input: { readonly drop: Option.Option<string>; readonly pin: Option.Option<string>; readonly reword: Option.Option<string>; readonly text: Option.Option<string>; readonly role: Option.Option<string>; readonly gate: Option.Option<GatePolicy> }): Effect.Effect<Change, WrongUsage> => {
   const wrong = (message: string) => Effect.fail(new WrongUsage({ message }))
   const changes: ReadonlyArray<Change> = [
     ...Option.toArray(Option.map(input.drop, (principle): Change => ({ kind: "drop", principle }))),
     ...Option.toArray(Option.map(input.pin, (principle): Change => ({ kind: "pin", principle }))),
     ...Option.toArray(Option.map(input.reword, (principle): Change => ({ kind: "reword", principle, text: Option.getOrElse(input.text, () => "") }))),
-    ...Option.toArray(Option.map(input.role, (role): Change => ({ kind: "judge", judge: role === "judge=model" ? "model" : "lexical" })))
+    ...Option.toArray(Option.map(input.role, (role): Change => ({ kind: "judge", judge: role === "judge=model" ? "model" : "lexical" }))),
+    ...Option.toArray(Option.map(input.gate, (policy): Change => ({ kind: "gate", policy })))
   ]
   const [change] = changes
-  if (change === undefined || changes.length > 1) return wrong("say what is changed, one thing at a time: --drop P, --pin P, --reword P \"…\" or --role judge=lexical|model")
+  if (change === undefined || changes.length > 1) return wrong("say what is changed, one thing at a time: --drop P, --pin P, --reword P \"…\", --gate POLICY or --role judge=lexical|model")
   if (Option.isSome(input.text) !== (change.kind === "reword")) return wrong("--reword P needs the new text after it, and nothing else does")
   return Effect.succeed(change)
 }
@@ -267,6 +103,57 @@ const readChange = (input: { readonly drop: Option.Option<string>; readonly pin:
 const points = (share: number | null): string => (share === null ? "?" : `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`)
 const interval = ({ high, low, mean }: Estimated): ReadonlyArray<string> => [points(mean), low === null ? "too few clusters" : `${points(low)} to ${points(high)}`]
 const percent = (share: number | null): string => (share === null ? "?" : `${(share * 100).toFixed(1)} %`)
+
+const direct = (run: string, from: number, change: Change, wantedSamples: Option.Option<number>) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    if (change.kind === "gate") return yield* new WrongUsage({ message: "a policy changes what comes after a generation, not how it answers: give --rerun" })
+    const result = yield* Effect.gen(function*() {
+      const start = yield* startingPoint(tenant, run, from)
+      const samples = Option.getOrElse(wantedSamples, () => start.parameters.validationSamples)
+      if (samples < 1 || samples > placeboFrom) return yield* new WrongUsage({ message: `--samples is a number from 1 to ${placeboFrom}` })
+      const after = changed(start, change)
+      if (Result.isFailure(after)) return yield* new WrongUsage({ message: after.failure })
+      const asks = asksOf(start, after.success, change, samples)
+      if (asks.length === 0) return yield* new CommandFailed({ message: `no validation question of ${run} is shown a principle of that scope, so nothing can be told` })
+      const { answers, paid, reused } = yield* answerAll(tenant, run, start.parameters, asks)
+      return {
+        run, from, change, mode: "direct", judge: start.parameters.judge, samples,
+        validation: start.parameters.validation.length,
+        ...compare(answers, start.parameters.validation),
+        reused, paid, undersized: start.undersized
+      }
+    }).pipe(Effect.provide(CallStore.layerJetStream), withActors(["retriever", "evaluator"]))
+    yield* emit(result, ({ accuracy, difference, errors, inScope, overall, paid, placebo, reused, samples, undersized, validation }) =>
+      [
+        `generation ${from} of ${run} ${changeText(change)}: ${inScope} of ${validation} validation questions are ${change.kind === "judge" ? "judged anew" : "shown something else"}, ${samples} answers each`,
+        table([
+          ["in points", "", "95 %"],
+          ["difference", ...interval(difference)],
+          ["  over all questions", ...interval(overall)],
+          ["placebo: nothing changed, other samples", ...interval(placebo)]
+        ]),
+        `right: ${percent(accuracy.before)} before, ${percent(accuracy.after)} after, ${percent(accuracy.placebo)} placebo; ${errors} errors`,
+        `${reused.answers} of ${reused.ofAnswers} answers were in the log; paid: ${paid.answers} answers and ${paid.judgements} judgements, ${paid.promptTokens} + ${paid.completionTokens} tokens`,
+        ...(undersized ? ["the run was too small for such differences to mean much"] : [])
+      ].join("\n"))
+  })
+
+const again = (run: string, from: number, change: Change, steps: Option.Option<number>, reseeds: number) =>
+  Effect.gen(function*() {
+    const result = yield* rerun(run, from, change, Option.getOrUndefined(steps), reseeds).pipe(Effect.provide(CallStore.layerJetStream), withActors(["retriever", "evaluator", "reflector"]))
+    yield* emit(result, ({ calls, completionTokens, difference, errors, judge, placebo, promptTokens, questions, reseeds, undersized }) =>
+      [
+        `evolution from generation ${from} of ${run} ${changeText(change)}, beside branches with nothing changed; last generations on ${questions.count} ${questions.part} questions, ${judge} judge`,
+        table([
+          ["seed", "changed", "unchanged", "difference", "principles", "run"],
+          ...reseeds.map((one) => [String(one.seed), percent(one.changed.accuracy), percent(one.placebo.accuracy), points(one.difference), `${one.changed.principles} and ${one.placebo.principles}`, one.changed.run])
+        ]),
+        `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${reseeds.length} seeds; the unchanged branches themselves lie between ${percent(placebo.low)} and ${percent(placebo.high)}`,
+        `${calls} calls, ${promptTokens} + ${completionTokens} tokens in all branches and their answers; ${errors} errors`,
+        ...(undersized ? ["the run was too small for such differences to mean much"] : [])
+      ].join("\n"))
+  })
 
 export const whatif = Command.make(
   "whatif",
@@ -278,41 +165,18 @@ export const whatif = Command.make(
     reword: Flag.String("reword").pipe(Flag.withDescription("Give this one the text that follows"), Flag.optional),
     text: Argument.String("text").pipe(Argument.withDescription("The new text for --reword"), Argument.optional),
     role: Flag.Literals("role", ["judge=lexical", "judge=model"]).pipe(Flag.withDescription("Let the other judge judge"), Flag.optional),
-    samples: Flag.Int("samples").pipe(Flag.withDescription("Answers a question and arm (default: as the run's validation)"), Flag.optional)
+    gate: Flag.Literals("gate", ["likely", "proven", "always"]).pipe(Flag.withDescription("Let another policy decide; with --rerun"), Flag.optional),
+    direct: Flag.Boolean("direct").pipe(Flag.withDescription("Compare this generation alone (the default)"), Flag.withDefault(false)),
+    rerun: Flag.Boolean("rerun").pipe(Flag.withDescription("Let evolution go on from there, under several seeds: many times the calls of a run"), Flag.withDefault(false)),
+    samples: Flag.Int("samples").pipe(Flag.withDescription("Directly: answers a question and arm (default: as the run's validation)"), Flag.optional),
+    steps: Flag.Int("steps").pipe(Flag.withDescription("Rerun: steps of each branch (default: what is left of the run, at least one)"), Flag.optional),
+    reseeds: Flag.Int("reseeds").pipe(Flag.withDescription("Rerun: how many seeds, each with a branch and its placebo"), Flag.withDefault(5))
   },
   (input) =>
     Effect.gen(function*() {
-      const { tenant } = yield* root
-      const { from, run } = input
       const change = yield* readChange(input)
-      const result = yield* Effect.gen(function*() {
-        const start = yield* startingPoint(tenant, run, from)
-        const samples = Option.getOrElse(input.samples, () => start.parameters.validationSamples)
-        if (samples < 1 || samples > placeboFrom) return yield* new WrongUsage({ message: `--samples is a number from 1 to ${placeboFrom}` })
-        const after = changed(start, change)
-        if (Result.isFailure(after)) return yield* new WrongUsage({ message: after.failure })
-        const asks = asksOf(start, after.success, change, samples)
-        if (asks.length === 0) return yield* new CommandFailed({ message: `no validation question of ${run} is shown a principle of that scope, so nothing can be told` })
-        const { answers, paid, reused } = yield* answerAll(tenant, run, start.parameters, asks)
-        return {
-          run, from, change, mode: "direct", judge: start.parameters.judge, samples,
-          validation: start.parameters.validation.length,
-          ...compare(answers, start.parameters.validation),
-          reused, paid, undersized: start.undersized
-        }
-      }).pipe(Effect.provide(CallStore.layerJetStream), withActors(["retriever", "evaluator"]))
-      yield* emit(result, ({ accuracy, difference, errors, inScope, overall, paid, placebo, reused, samples, undersized, validation }) =>
-        [
-          `generation ${from} of ${run} ${changeText(change)}: ${inScope} of ${validation} validation questions are shown something else, ${samples} answers each`,
-          table([
-            ["in points", "", "95 %"],
-            ["difference", ...interval(difference)],
-            ["  over all questions", ...interval(overall)],
-            ["placebo: nothing changed, other samples", ...interval(placebo)]
-          ]),
-          `right: ${percent(accuracy.before)} before, ${percent(accuracy.after)} after, ${percent(accuracy.placebo)} placebo; ${errors} errors`,
-          `${reused.answers} of ${reused.ofAnswers} answers were in the log; paid: ${paid.answers} answers and ${paid.judgements} judgements, ${paid.promptTokens} + ${paid.completionTokens} tokens`,
-          ...(undersized ? ["the run was too small for such differences to mean much"] : [])
-        ].join("\n"))
+      if (input.direct && input.rerun) return yield* new WrongUsage({ message: "--direct or --rerun, not both" })
+      if (input.rerun) return yield* again(input.run, input.from, change, input.steps, input.reseeds)
+      return yield* direct(input.run, input.from, change, input.samples)
     })
-).pipe(Command.withDescription("How a generation would have answered with one thing changed, beside what chance alone does"))
+).pipe(Command.withDescription("How a generation would have answered, or evolution gone on, with one thing changed, beside what chance alone does"))

@@ -104,4 +104,30 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
     assert.match((yield* run("whatif", "--run", "nobody", "--from", "0", "--drop", "P")).error, /no run nobody/)
   }))
 
+onStage("evolution goes on from a changed generation in branches of the log, each beside one with nothing changed", (run, asked) =>
+  Effect.gen(function*() {
+    const { generations } = yield* stateOf("a")
+    const principle = generations[1]?.principles[0]
+    assert.ok(principle !== undefined)
+    const again = ["whatif", "--run", "a", "--from", "1", "--drop", principle.id, "--rerun", "--reseeds", "2", "--steps", "1"]
+    const { error, json } = yield* run(...again)
+    assert.is(error, "")
+    assert.equal([json.mode, json.questions, json.reseeds.map(({ seed }: any) => seed)], ["rerun", { part: "test", count: 2 }, [3, 4]])
+    for (const { changed, placebo } of json.reseeds) {
+      const [branch, same] = [yield* stateOf(changed.run), yield* stateOf(placebo.run)]
+      assert.equal(same.generations[0]?.principles, generations[1]?.principles)
+      assert.equal(branch.generations[0]?.principles, generations[1]?.principles.filter(({ id }) => id !== principle.id))
+      assert.is(branch.steps[0]?.step, (generations[1]?.step ?? 0) + 1)
+      const verified = yield* run("verify", "--run", changed.run)
+      assert.equal([verified.error, verified.json.ok], ["", true])
+    }
+    assert.is(json.difference.values.length, 2)
+    const before = asked()
+    const standing = yield* run(...again)
+    assert.equal([standing.json.reseeds, asked() - before], [json.reseeds, 0])
+    assert.match((yield* run("whatif", "--run", "a", "--from", "1", "--gate", "always")).error, /give --rerun/)
+    assert.match((yield* run("whatif", "--run", "a", "--from", "1", "--gate", "likely", "--rerun")).error, /name another/)
+    assert.match((yield* run(...again, "--direct")).error, /not both/)
+  }))
+
 test.run()

@@ -2,7 +2,10 @@ import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Principle } from "#shared/domain/principle"
-import { type Answered, type Ask, asksOf, changed, compare, type StartingPoint } from "#services/cli/whatif"
+import type { Answered, Ask } from "#services/cli/arms"
+import { plannedBranch, spreadOf } from "#services/cli/branches"
+import { changed, type StartingPoint } from "#services/cli/change"
+import { asksOf, compare } from "#services/cli/whatif"
 import { parameters, question } from "../reflector/simulation.ts"
 
 const test = suite("what if")
@@ -11,7 +14,7 @@ const principle = (id: string, scope: Principle["scope"]): Principle => ({ id, t
 // Classes of the simulated questions by number modulo three: single-fact, assistant-said, preference.
 const [one, other, refused] = [principle("P1", "single-fact"), principle("P2", "preference"), principle("P3", "assistant-said")]
 const start: StartingPoint = {
-  parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, undersized: false,
+  parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, step: 2, expectedCalls: 300, undersized: false,
   known: new Map([one, other, refused].map((known) => [known.id, known]))
 }
 const after = (change: Parameters<typeof changed>[1]) => Result.getOrThrow(changed(start, change))
@@ -31,6 +34,7 @@ test("a change that cannot be made, or changes nothing, says why", () => {
   assert.match(refusal({ kind: "reword", principle: "P1", text: "word ".repeat(31) }), /31 words/)
   assert.match(refusal({ kind: "reword", principle: "P1", text: one.text }), /says the same/)
   assert.match(refusal({ kind: "judge", judge: "lexical" }), /name the other/)
+  assert.match(refusal({ kind: "gate", policy: "likely" }), /name another/)
 })
 
 test("only questions that are shown something else are asked, as the samples their gate would have asked", () => {
@@ -53,7 +57,7 @@ test("another judge judges the same answers to all questions", () => {
 
 const answered = (id: string, arm: Ask["arm"], ...letters: ReadonlyArray<string>): ReadonlyArray<Answered> =>
   letters.map((letter, sample) => ({
-    ask: { question: question(id), arm, sample, draw: 0, principles: [], judge: "lexical" },
+    ask: { question: question(id), arm, purpose: "gate", sample, draw: 0, principles: [], judge: "lexical" },
     verdict: letter === "c" ? "correct" : letter === "i" ? "incorrect" : "error"
   }))
 const validation = ["a", "b", "c", "d"].map((id) => question(id))
@@ -69,6 +73,26 @@ test("errors are counted and are in no difference; one cluster gives no interval
   const found = compare([...answered("a", "before", ..."ce"), ...answered("a", "after", ..."ci"), ...answered("b", "before", ..."c"), ...answered("b", "after", ..."e")], validation.slice(0, 2))
   assert.equal([found.difference.mean, found.difference.low, found.errors], [-0.5, null, 2])
   assert.is(found.accuracy.placebo, null)
+})
+
+test("a branch is asked for as its run was, but for what is changed, and named by it", () => {
+  const of = { run: "r", from: 1, start, last: 6, seed: 8 }
+  const placebo = plannedBranch({ ...of, principles: start.principles })
+  const dropped = plannedBranch({ ...of, principles: [other], change: { kind: "drop", principle: "P1" } })
+  assert.equal([dropped.request.seed, dropped.request.steps, dropped.request.branch?.step], [8, 6, 2])
+  assert.equal([dropped.request.branch?.principles, placebo.request.branch?.principles], [[other], start.principles])
+  assert.equal(dropped.request.train.slice(0, 1), [{ id: "t0", user: "u-t0" }])
+  assert.is.not(dropped.run, placebo.run)
+  assert.is(plannedBranch({ ...of, principles: start.principles }).run, placebo.run)
+  assert.is.not(plannedBranch({ ...of, principles: start.principles, seed: 9 }).run, placebo.run)
+  assert.is(plannedBranch({ ...of, principles: start.principles, change: { kind: "gate", policy: "always" } }).request.gate, "always")
+  assert.is(plannedBranch({ ...of, principles: start.principles, change: { kind: "judge", judge: "model" } }).request.judge, "model")
+  assert.is(placebo.request.judge, "lexical")
+})
+
+test("a spread is in order, and what is not known is in none of it", () => {
+  assert.equal(spreadOf([0.5, null, -0.5, 0.25]), { values: [-0.5, 0.25, 0.5], mean: 0.25 / 3, low: -0.5, high: 0.5 })
+  assert.equal(spreadOf([null]), { values: [], mean: null, low: null, high: null })
 })
 
 test.run()

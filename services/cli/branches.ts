@@ -1,0 +1,144 @@
+/**
+ * What evolution comes to from a changed generation: branches in the log under several seeds, each beside one with nothing changed, and how
+ * their last generations answer questions that none of them was trained or gated on.
+ */
+import { Effect, Result } from "effect"
+import { canonicalJson } from "#shared/metamemory/generation"
+import { digest } from "#shared/metamemory/random"
+import { inScope } from "#shared/metamemory/router"
+import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector/parameters"
+import { answerAll, type Ask } from "./arms.ts"
+import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
+import { CommandFailed, root, say, WrongUsage } from "./root.ts"
+import { foldRun } from "./runs.ts"
+import { runToEnd } from "./train.ts"
+
+/** Branches at once; each keeps the models as busy as a run does. */
+const atOnce = 2
+const reseedsMax = 50
+
+interface Planned {
+  readonly run: string
+  readonly seed: number
+  readonly request: RunRequest
+}
+
+const refs = (questions: ReadonlyArray<RunQuestion>) => questions.map(({ id, user }) => ({ id, user }))
+const nonEmptyRefs = ([first, ...more]: RunParameters["train"]) => [{ id: first.id, user: first.user }, ...refs(more)] as const
+
+/**
+ * One branch. Its name says what it is, so asking for the same again goes on with it or reads it.
+ *
+ * @param change absent = the placebo @param last number of its last step
+ */
+export const plannedBranch = (of: { readonly run: string; readonly from: number; readonly start: StartingPoint; readonly principles: StartingPoint["principles"]; readonly change?: Change; readonly last: number; readonly seed: number }): Planned => {
+  const { change, from, last, principles, run, seed, start } = of
+  const { algorithm, branch, guard, memoryPosition, models, templates, test, train, validation, ...chosen } = start.parameters
+  const what = change === undefined ? "same" : `${change.kind}-${digest(canonicalJson(change)).slice(0, 8)}`
+  return {
+    run: `${run}-g${from}-${what}-${last}-s${seed}`,
+    seed,
+    request: {
+      ...chosen,
+      seed,
+      steps: last,
+      // The run it comes from was allowed to run; what its size says is said of both.
+      anyway: true,
+      train: nonEmptyRefs(train), validation: nonEmptyRefs(validation), guard: refs(guard), test: refs(test),
+      ...(change?.kind === "judge" ? { judge: change.judge } : {}),
+      ...(change?.kind === "gate" ? { gate: change.policy } : {}),
+      branch: { run, generation: from, step: start.step, change: change === undefined ? "nothing changed" : changeText(change), principles, memoryPosition }
+    }
+  }
+}
+
+export interface BranchOutcome {
+  readonly run: string
+  readonly generations: number
+  readonly principles: number
+  /** Of the last generation, on questions judged; null when none was. */
+  readonly accuracy: number | null
+}
+
+export interface Reseeded {
+  readonly seed: number
+  readonly changed: BranchOutcome
+  readonly placebo: BranchOutcome
+  readonly difference: number | null
+}
+
+export interface Spread {
+  /** In ascending order; shares. */
+  readonly values: ReadonlyArray<number>
+  readonly mean: number | null
+  readonly low: number | null
+  readonly high: number | null
+}
+
+export const spreadOf = (values: ReadonlyArray<number | null>): Spread => {
+  const known = values.filter((value) => value !== null).sort((a, b) => a - b)
+  return { values: known, mean: known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length, low: known[0] ?? null, high: known.at(-1) ?? null }
+}
+
+/** Runs branches and placebos to their end, or reads those that stand, and compares their last generations. */
+export const rerun = (run: string, from: number, change: Change, steps: number | undefined, reseeds: number) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    if (reseeds < 1 || reseeds > reseedsMax) return yield* new WrongUsage({ message: `--reseeds is a number from 1 to ${reseedsMax}; below five a distribution cannot be seen` })
+    if (steps !== undefined && steps < 1) return yield* new WrongUsage({ message: "--steps is at least 1" })
+    const start = yield* startingPoint(tenant, run, from)
+    const after = changed(start, change)
+    if (Result.isFailure(after)) return yield* new WrongUsage({ message: after.failure })
+    const { parameters } = start
+    const [part, questions] = parameters.test.length > 0 ? ["test", parameters.test] as const : ["guard", parameters.guard] as const
+    if (questions.length === 0) return yield* new CommandFailed({ message: `${run} has neither test nor guard questions: there is nothing to compare branches by` })
+    const last = start.step + (steps ?? Math.max(1, parameters.steps - start.step))
+    const seeds = Array.from({ length: reseeds }, (_, at) => parameters.seed + at)
+    const pairs = seeds.map((seed) => ({
+      changed: plannedBranch({ run, from, start, principles: after.success, change, last, seed }),
+      placebo: plannedBranch({ run, from, start, principles: start.principles, last, seed })
+    }))
+    const perStep = start.expectedCalls / Math.max(1, parameters.steps - (parameters.branch?.step ?? 0))
+    yield* say(`${2 * reseeds} branches of ${last - start.step} steps, about ${Math.ceil(2 * reseeds * perStep * (last - start.step))} calls; kill it at any time, the same command goes on`)
+    const planned = pairs.flatMap((pair) => [pair.changed, pair.placebo])
+    const results = yield* Effect.forEach(planned, (one) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`)), { concurrency: atOnce })
+    const states = new Map(yield* Effect.forEach(planned, (one) => Effect.map(foldRun(tenant, one.run), (state) => [one.run, state] as const)))
+    const asks = planned.flatMap((one) => {
+      const principles = states.get(one.run)?.generations.at(-1)?.principles ?? []
+      return questions.map((question): Ask => ({
+        question, arm: one.run, purpose: "report", sample: 0, draw: 0,
+        principles: principles.filter((principle) => inScope(principle, question.questionClass)),
+        // One yardstick for all branches, whoever judged within them.
+        judge: parameters.judge
+      }))
+    })
+    const { answers, paid } = yield* answerAll(tenant, run, parameters, asks)
+    const byArm = Map.groupBy(answers.filter(({ verdict }) => verdict !== "error"), ({ ask }) => ask.arm)
+    const outcome = (one: Planned): BranchOutcome => {
+      const judged = byArm.get(one.run) ?? []
+      const generations = states.get(one.run)?.generations ?? []
+      return {
+        run: one.run,
+        generations: generations.length,
+        principles: generations.at(-1)?.principles.length ?? 0,
+        accuracy: judged.length === 0 ? null : judged.filter(({ verdict }) => verdict === "correct").length / judged.length
+      }
+    }
+    const reseeded = pairs.map((pair): Reseeded => {
+      const [now, same] = [outcome(pair.changed), outcome(pair.placebo)]
+      return { seed: pair.changed.seed, changed: now, placebo: same, difference: now.accuracy === null || same.accuracy === null ? null : now.accuracy - same.accuracy }
+    })
+    const sum = (pick: (result: (typeof results)[number]) => number) => results.reduce((total, result) => total + pick(result), 0)
+    return {
+      run, from, change, mode: "rerun", judge: parameters.judge,
+      questions: { part, count: questions.length },
+      reseeds: reseeded,
+      difference: spreadOf(reseeded.map(({ difference }) => difference)),
+      placebo: spreadOf(reseeded.map(({ placebo }) => placebo.accuracy)),
+      errors: answers.filter(({ verdict }) => verdict === "error").length + sum(({ errors }) => errors),
+      calls: paid.calls + sum(({ calls }) => calls),
+      promptTokens: paid.promptTokens + sum(({ cost }) => cost.promptTokens),
+      completionTokens: paid.completionTokens + sum(({ cost }) => cost.completionTokens),
+      undersized: start.undersized
+    }
+  })

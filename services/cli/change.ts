@@ -1,0 +1,92 @@
+/** What may be changed about a generation, and the generation as it stood. */
+import { Effect, Result } from "effect"
+import type { Principle } from "#shared/domain/principle"
+import { EventLog } from "#shared/eventlog/event-log"
+import { runSubject } from "#shared/eventlog/subjects"
+import type { GatePolicy } from "#shared/metamemory/gate"
+import { applyOperations, refusalText } from "#shared/metamemory/operations"
+import type { JudgeKind } from "#services/evaluator/protocol"
+import { behaviour } from "#services/reflector/behaviour"
+import type { RunParameters } from "#services/reflector/parameters"
+import { CommandFailed } from "./root.ts"
+import type { RunState } from "./runs.ts"
+
+export type Change =
+  | { readonly kind: "drop"; readonly principle: string }
+  | { readonly kind: "pin"; readonly principle: string }
+  | { readonly kind: "reword"; readonly principle: string; readonly text: string }
+  | { readonly kind: "judge"; readonly judge: JudgeKind }
+  | { readonly kind: "gate"; readonly policy: GatePolicy }
+
+export const changeText = (change: Change): string => {
+  switch (change.kind) {
+    case "drop":
+      return `without ${change.principle}`
+    case "pin":
+      return `with ${change.principle}`
+    case "reword":
+      return `with ${change.principle} reworded`
+    case "judge":
+      return `judged by the ${change.judge} judge`
+    case "gate":
+      return `under the gate policy ${change.policy}`
+  }
+}
+
+/** A generation as it stood when it was sealed, and how often each class of question had been drawn anew by then. */
+export interface StartingPoint {
+  readonly parameters: RunParameters
+  readonly principles: ReadonlyArray<Principle>
+  readonly draws: Readonly<Record<string, number>>
+  /** Every principle the run knows of, the refused ones too, in their last wording. */
+  readonly known: ReadonlyMap<string, Principle>
+  /** Step that sealed it; 0 for generation 0. */
+  readonly step: number
+  /** Of the whole run. */
+  readonly expectedCalls: number
+  readonly undersized: boolean
+}
+
+/** The run at one of its generations. */
+export const startingPoint = (tenant: string, run: string, generation: number) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const commits = yield* log.load(runSubject({ tenant, run }))
+    if (commits.length === 0) return yield* new CommandFailed({ message: `there is no run ${run}` })
+    let state: RunState = behaviour.initial()
+    let found: Pick<StartingPoint, "principles" | "draws" | "step"> | undefined
+    for (const commit of commits) {
+      for (const stored of commit.events) {
+        const event = behaviour.codec.decode(stored)
+        if (Result.isFailure(event)) return yield* event.failure
+        state = behaviour.evolve(state, event.success, commit)
+        if (event.success._tag === "GenerationSealed" && event.success.generation === generation) found = { principles: state.trials.principles, draws: state.trials.draws, step: Math.max(event.success.step, state.parameters?.branch?.step ?? 0) }
+      }
+    }
+    const { expectedCalls, generations, operations, parameters, undersized } = state
+    if (found === undefined) return yield* new CommandFailed({ message: `the run ${run} has generations 0 to ${generations.length - 1}, and no ${generation}` })
+    if (parameters === undefined) return yield* new CommandFailed({ message: `${run} is the record of an imported run: it has no validation questions to ask` })
+    const known = new Map([...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)].map((principle) => [principle.id, principle]))
+    return { ...found, parameters, known, expectedCalls, undersized } satisfies StartingPoint as StartingPoint
+  })
+
+/** The principles with the change made. A change that cannot be made, or changes nothing, is refused with what to do. */
+export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "known" | "parameters" | "principles">, change: Change): Result.Result<ReadonlyArray<Principle>, string> => {
+  if (change.kind === "judge") {
+    return change.judge === parameters.judge ? Result.fail(`the run was judged by the ${change.judge} judge: name the other one`) : Result.succeed(principles)
+  }
+  if (change.kind === "gate") {
+    return change.policy === parameters.gate ? Result.fail(`the run was gated by the policy ${change.policy}: name another one`) : Result.succeed(principles)
+  }
+  if (change.kind === "pin") {
+    const principle = known.get(change.principle)
+    if (principles.some(({ id }) => id === change.principle)) return Result.fail(`${change.principle} is in this generation already; --drop tells what it does there`)
+    return principle === undefined ? Result.fail(`the run knows of no principle ${change.principle}`) : Result.succeed([...principles, principle])
+  }
+  const operation = change.kind === "drop"
+    ? { operation: "delete" as const, id: change.principle }
+    : { operation: "update" as const, id: change.principle, content: change.text }
+  const applied = applyOperations(principles, [operation], { runSeed: "what-if", step: 0, generation: 0, maxInScope: Number.POSITIVE_INFINITY })
+  const [refused] = applied.refused
+  return refused === undefined ? Result.succeed(applied.principles) : Result.fail(refusalText(refused.refusal))
+}
