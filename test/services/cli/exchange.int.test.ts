@@ -93,6 +93,7 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     assert.is(ok(yield* run("import", "--reference", out, "--run", "copy")).fresh, false)
     assert.equal(ok(yield* run("replay", "--run", "copy", "--generation", String(taken.generations.length - 1))).principles.map(({ text }: any) => text), last.principles.map(({ text }: any) => text))
     assert.is(ok(yield* run("verify", "--run", "copy")).ok, true)
+    assert.equal(ok(yield* run("adopt", "--run", "copy", "--generation", "1")), { tenant: "t", run: "copy", generation: 1 })
     assert.match((yield* run("import", "--reference", out, "--run", "a")).error, /a run stands under this name/)
     assert.match((yield* run("import", "--reference", folder, "--run", "x")).error, /not a training folder/)
     mkdirSync(join(folder, "bad/step_1"), { recursive: true })
