@@ -42,6 +42,10 @@ export interface ShelfView {
   /** 1 for each row that stands. */
   readonly standing: Uint8Array
   readonly standingCount: number
+  /** Who speaks in each row, as a number; length ≥ rows. */
+  readonly speakerCodes: Uint16Array
+  /** The number of a speaker; nothing where nobody of that name speaks. */
+  readonly speakerCode: (speaker: string) => number | undefined
   /** Rows of each conversation in the order of time, those that do not stand included. */
   readonly conversations: ReadonlyMap<string, ReadonlyArray<number>>
   /** BM25 of every row. */
@@ -64,6 +68,9 @@ class Shelf {
   readonly rows = new Map<string, number>()
   readonly conversations = new Map<string, Array<number>>()
   readonly gone = new Set<number>()
+  /** Numbers of speakers; beyond 65,535 names the last number is shared. */
+  readonly #speakers = new Map<string, number>()
+  #codes = new Uint16Array(64)
   readonly #words = new WordIndex()
   readonly #vectors: VectorIndex
 
@@ -84,6 +91,14 @@ class Shelf {
     const { vector, ...rest } = memory
     this.memories.push(rest)
     this.rows.set(memory.id, row)
+    const code = this.#speakers.get(memory.speaker) ?? Math.min(this.#speakers.size, 65_535)
+    this.#speakers.set(memory.speaker, code)
+    if (row >= this.#codes.length) {
+      const grown = new Uint16Array(this.#codes.length * 2)
+      grown.set(this.#codes)
+      this.#codes = grown
+    }
+    this.#codes[row] = code
     this.#words.add(row, indexedText(memory))
     if (vector !== undefined) this.#vectors.set(row, vector)
     const conversation = this.conversations.get(memory.conversation) ?? []
@@ -127,6 +142,8 @@ class Shelf {
       memories: this.memories,
       standing,
       standingCount,
+      speakerCodes: this.#codes,
+      speakerCode: (speaker) => this.#speakers.get(speaker),
       conversations: this.conversations,
       words: (text) => this.#words.scores(queryTerms(text), standing, size),
       nearest: (vector) => this.#vectors.scores(vector, standing, size),
@@ -138,6 +155,7 @@ class Shelf {
 export class UserIndex {
   readonly #shelves: Readonly<Record<MemoryKind, Shelf>>
   readonly #superseded = new Map<string, Array<Supersession>>()
+  #kept: { readonly key: string; readonly view: UserView } | undefined
 
   constructor(dimensions: number) {
     this.#shelves = { turn: new Shelf(dimensions), fact: new Shelf(dimensions) }
@@ -149,6 +167,7 @@ export class UserIndex {
 
   /** @throws RangeError when a vector has the wrong length; layers check before */
   put(memory: IndexedMemory): void {
+    this.#kept = undefined
     this.#shelves[memory.kind].put(memory)
   }
 
@@ -167,6 +186,7 @@ export class UserIndex {
   }
 
   supersede(id: string, by: string, sequence: number): void {
+    this.#kept = undefined
     const past = this.#superseded.get(id) ?? []
     if (past.some((one) => one.by === by && one.bySequence === sequence)) return
     past.push({ by, bySequence: sequence, byTime: this.#memory(by)?.time ?? "", until: Infinity })
@@ -174,10 +194,12 @@ export class UserIndex {
   }
 
   restore(id: string, sequence: number): void {
+    this.#kept = undefined
     for (const one of this.#superseded.get(id) ?? []) one.until = Math.min(one.until, sequence)
   }
 
   remove(id: string): void {
+    this.#kept = undefined
     this.#at(id, (shelf, row) => shelf.remove(row))
   }
 
@@ -194,7 +216,16 @@ export class UserIndex {
     return { ...memory, ...(by === undefined ? {} : { supersededBy: by }), ...(past.some(({ until }) => until !== Infinity) ? { restored: true } : {}) }
   }
 
+  /** The view of a filter is kept until the next change, since one question looks twice and many questions use the same filter. */
   view(filter: Filter = {}): UserView {
+    const key = JSON.stringify(filter)
+    if (this.#kept?.key === key) return this.#kept.view
+    const view = this.#makeView(filter)
+    this.#kept = { key, view }
+    return view
+  }
+
+  #makeView(filter: Filter): UserView {
     const hidden = this.#superseded.size === 0 ? () => false : (memory: IndexedMemory) => this.#hidden(memory, filter)
     const turns = this.#shelves.turn.view(filter, hidden)
     const speakers = new Set<string>()

@@ -45,6 +45,9 @@ export const weightsFor = (plan: QuestionPlan): Weights => (plan.isBetweenPeople
 /** Lets user turns come before all others where the order of what a user brought up is asked. */
 const timelineLead = 10
 
+/** Memories of a kind that are ranked; the rest of a large store is not sorted. */
+const rankedMax = 2_000
+
 /** How far behind its turn a fact stands. */
 const behindTurn = 1e-4
 
@@ -64,7 +67,7 @@ const scaled = (scores: Float32Array, standing: Uint8Array, fromLeast: boolean):
   return scores.map((score) => (score - floor) / span)
 }
 
-/** Mean of the three highest scores among rows; missing ones count 0. */
+/** Mean of the three highest scores among rows; missing ones, and rows that do not stand, count 0. */
 const meanOfBest = (rows: ReadonlyArray<number>, scores: Float32Array): number => {
   let first = 0
   let second = 0
@@ -102,10 +105,9 @@ const factScores = (view: UserView, plan: QuestionPlan, vector: Float32Array | u
 }
 
 /** The best fact of each turn, by turn row. */
-const bestFacts = (view: UserView, scores: Float32Array): ReadonlyMap<number, number> => {
+const bestFacts = (view: UserView, scores: Float32Array, rows: ReadonlyArray<number>): ReadonlyMap<number, number> => {
   const best = new Map<number, number>()
-  for (let row = 0; row < view.facts.standing.length; row++) {
-    if (view.facts.standing[row] !== 1) continue
+  for (const row of rows) {
     for (const id of view.facts.memories[row]?.turns ?? []) {
       const turn = view.turns.rowOf(id)
       if (turn !== undefined && (scores[row] ?? 0) > (best.get(turn) ?? 0)) best.set(turn, scores[row] ?? 0)
@@ -114,72 +116,96 @@ const bestFacts = (view: UserView, scores: Float32Array): ReadonlyMap<number, nu
   return best
 }
 
-/** Scores of the turns, by row; rows that do not stand have none that means anything. */
+/** Rows that stand and score best, at most `rankedMax`, in the order of rows. */
+const bestRows = (standing: Uint8Array, scores: Float32Array): ReadonlyArray<number> => {
+  let rows: Array<number> = []
+  let floor = -Infinity
+  const cut = () => {
+    const kept = Float32Array.from(rows, (row) => scores[row] ?? 0).sort()
+    floor = kept[kept.length - rankedMax] ?? floor
+    rows = rows.filter((row) => (scores[row] ?? 0) >= floor)
+  }
+  for (let row = 0; row < scores.length; row++) {
+    if (standing[row] !== 1 || (scores[row] ?? 0) < floor) continue
+    rows.push(row)
+    if (rows.length >= 8 * rankedMax) cut()
+  }
+  if (rows.length > rankedMax) cut()
+  return rows
+}
+
+/** Scores of the turns, by row, without their traits; rows that do not stand have none that means anything. */
 const turnScores = (shelf: ShelfView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights, facts: ReadonlyMap<number, number>): Float32Array => {
-  const { memories, standing } = shelf
+  const { memories, speakerCodes, standing } = shelf
   const size = standing.length
   const words = scaled(shelf.words(plan.topic), standing, false)
   const vector = vectors[0]
-  const near = vector === undefined ? undefined : scaled(shelf.nearest(vector), standing, true)
+  // Without an embedder, words take the whole part of both.
+  const near = vector === undefined ? words : scaled(shelf.nearest(vector), standing, true)
   const leads = plan.isBetweenPeople ? coreSpeaker.betweenPeople : coreSpeaker.withAssistant
-  // What the assistant said, and what a summary is made of, often stands in its long turns.
-  const mayBeLong = plan.asksOverview || plan.speaker === "assistant"
+  const windows = plan.windows.map(({ from, to }) => [new Date(from).toISOString(), new Date(to).toISOString()] as const)
+  const speaker = plan.speaker === undefined ? undefined : shelf.speakerCode(plan.speaker)
+  const user = plan.asksOrder && !plan.isBetweenPeople ? shelf.speakerCode("user") : undefined
   const core = new Float32Array(size)
   const scores = new Float32Array(size)
   for (let row = 0; row < size; row++) {
-    const memory = memories[row]
-    if (standing[row] !== 1 || memory === undefined) continue
+    if (standing[row] !== 1) continue
     const word = words[row] ?? 0
-    // Without an embedder, words take the whole part of both.
-    const close = near?.[row] ?? word
-    const isSpeaker = plan.speaker !== undefined && memory.speaker === plan.speaker
-    const alone = coreVectors * close + (1 - coreVectors) * word
-    core[row] = alone + (isSpeaker ? leads : 0)
-    const traits = traitsOf(memory)
-    scores[row] = weights.vectors * close + weights.words * word + (isSpeaker ? weights.speaker : 0) +
-      weights.substance * traits.substance + (mayBeLong ? 0 : weights.length * traits.length) + weights.asking * traits.asking +
-      (plan.asksWhen && traits.namesTime ? weights.time : 0) + weights.fact * Math.max(0, (facts.get(row) ?? 0) - alone)
+    const close = near[row] ?? 0
+    const isSpeaker = speaker !== undefined && speakerCodes[row] === speaker
+    core[row] = coreVectors * close + (1 - coreVectors) * word + (isSpeaker ? leads : 0)
+    let score = weights.vectors * close + weights.words * word + (isSpeaker ? weights.speaker : 0)
+    if (windows.length > 0) {
+      const time = memories[row]?.time ?? ""
+      if (windows.some(([from, to]) => time >= from && time <= to)) score += weights.window
+    }
+    if (user !== undefined && speakerCodes[row] === user) score += timelineLead
+    scores[row] = score
   }
-  for (const all of shelf.conversations.values()) {
-    const rows = all.filter((row) => standing[row] === 1)
+  for (const [row, score] of facts) {
+    const alone = coreVectors * (near[row] ?? 0) + (1 - coreVectors) * (words[row] ?? 0)
+    if (standing[row] === 1) scores[row] = (scores[row] ?? 0) + weights.fact * Math.max(0, score - alone)
+  }
+  for (const rows of shelf.conversations.values()) {
     const shared = weights.conversation * meanOfBest(rows, core)
-    for (let at = 0; at < rows.length; at++) {
-      const row = rows[at] ?? 0
-      const before = at === 0 ? 0 : core[rows[at - 1] ?? 0] ?? 0
-      const after = at + 1 === rows.length ? 0 : core[rows[at + 1] ?? 0] ?? 0
-      scores[row] = (scores[row] ?? 0) + weights.neighbour * Math.max(before, after) + shared
+    let before = 0
+    let last = -1
+    for (const row of rows) {
+      if (standing[row] !== 1) continue
+      const own = core[row] ?? 0
+      // Each turn is finished when its successor is known.
+      if (last >= 0) scores[last] = (scores[last] ?? 0) + weights.neighbour * Math.max(before, own) + shared
+      before = last >= 0 ? core[last] ?? 0 : 0
+      last = row
     }
-  }
-  for (let row = 0; row < size; row++) {
-    const memory = memories[row]
-    if (standing[row] !== 1 || memory === undefined) continue
-    if (plan.windows.length > 0) {
-      const said = Date.parse(memory.time)
-      if (plan.windows.some(({ from, to }) => said >= from && said <= to)) scores[row] = (scores[row] ?? 0) + weights.window
-    }
-    if (plan.asksOrder && !plan.isBetweenPeople && memory.speaker === "user") scores[row] = (scores[row] ?? 0) + timelineLead
+    if (last >= 0) scores[last] = (scores[last] ?? 0) + weights.neighbour * before + shared
   }
   return scores
 }
 
-const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
-
-const standingRows = (shelf: ShelfView, scores: Float32Array): Array<RankedMemory> => {
-  const ranked: Array<RankedMemory> = []
-  for (let row = 0; row < shelf.standing.length; row++) {
-    const memory = shelf.memories[row]
-    if (shelf.standing[row] === 1 && memory !== undefined) ranked.push({ memory, score: scores[row] ?? 0 })
-  }
-  return ranked.sort(byScore)
+/** What a turn's form adds to its score. */
+const formScore = (memory: IndexedMemory, plan: QuestionPlan, weights: Weights): number => {
+  const { asking, length, namesTime, substance } = traitsOf(memory)
+  // What the assistant said, and what a summary is made of, often stands in its long turns.
+  const mayBeLong = plan.asksOverview || plan.speaker === "assistant"
+  return weights.substance * substance + (mayBeLong ? 0 : weights.length * length) + weights.asking * asking + (plan.asksWhen && namesTime ? weights.time : 0)
 }
 
+const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
+
+const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, scores: Float32Array): Array<RankedMemory> =>
+  bestRows(shelf.standing, scores).flatMap((row) => {
+    const memory = shelf.memories[row]
+    return memory === undefined ? [] : [{ memory, score: (scores[row] ?? 0) + formScore(memory, plan, weights) }]
+  })
+
 /**
- * Turns alone, best first.
+ * Turns alone, best first, at most 2,000: past these a turn's form is not looked at.
  *
  * @param vectors of `plan.vectorQueries`, in their order; empty when there is no embedder, and then words decide alone
  */
 export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> =>
-  standingRows(view.turns, turnScores(view.turns, plan, vectors, weights, new Map()))
+  rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors, weights, new Map())).sort(byScore)
 
 /**
  * Turns and facts together, best first. A turn gets part of what its best fact is nearer to the question than itself; a fact stands
@@ -188,10 +214,17 @@ export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyA
 export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> => {
   if (view.facts.standingCount === 0) return rankTurns(view, plan, vectors, weights)
   const alone = factScores(view, plan, vectors[0])
-  const scores = turnScores(view.turns, plan, vectors, weights, bestFacts(view, alone))
-  const facts = view.facts.memories.map((memory, row) => {
-    const turns = memory.turns.map((id) => view.turns.rowOf(id)).filter((turn) => turn !== undefined && view.turns.standing[turn] === 1)
-    return turns.length === 0 ? alone[row] ?? 0 : Math.max(...turns.map((turn) => scores[turn ?? 0] ?? 0)) - behindTurn
+  const rows = bestRows(view.facts.standing, alone)
+  const turns = rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors, weights, bestFacts(view, alone, rows)))
+  const scoreOf = new Map(turns.map(({ memory, score }) => [memory.id, score]))
+  const facts = rows.flatMap((row): ReadonlyArray<RankedMemory> => {
+    const memory = view.facts.memories[row]
+    if (memory === undefined) return []
+    const standing = memory.turns.filter((id) => view.turns.standing[view.turns.rowOf(id) ?? -1] === 1)
+    if (standing.length === 0) return [{ memory, score: alone[row] ?? 0 }]
+    // A fact whose turns are not among the best is not either.
+    const best = Math.max(...standing.map((id) => scoreOf.get(id) ?? -Infinity))
+    return best === -Infinity ? [] : [{ memory, score: best - behindTurn }]
   })
-  return [...standingRows(view.turns, scores), ...standingRows(view.facts, Float32Array.from(facts))].sort(byScore)
+  return [...turns, ...facts].sort(byScore)
 }

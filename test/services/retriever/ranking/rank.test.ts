@@ -81,10 +81,10 @@ test("a fact whose turn is not there is ranked by itself", () => {
 
 test("plain rankers order by words, by vectors and by both ranks", () => {
   const near = (share: number) => Float32Array.from([share, 0, 0, Math.sqrt(1 - share * share)])
-  const others = Array.from({ length: 5 }, (_, n) => memory(`z${n}`, "other", { vector: near(0.9 - n / 10) }))
+  const others = Array.from({ length: 5 }, (_, n) => memory(`z${9 - n}`, "other", { vector: near(0.9 - n / 10) }))
   const view = viewOf(memory("a", "heron"), ...others, memory("c", "heron", { vector: near(0.85) }))
   const first = Object.fromEntries(plainRankers.map((ranker) => [ranker, rankPlainly(ranker, view, "heron", axis(0))[0]?.memory.id]))
-  assert.equal(first, { bm25: "a", dense: "z0", rrf: "c" })
+  assert.equal(first, { bm25: "a", dense: "z9", rrf: "c" })
 })
 
 test.run()
