@@ -55,6 +55,8 @@ export interface EvolvedPolicy {
   /** The last one sealed, whatever the guard test said of it. */
   readonly incumbent: { readonly generation: number; readonly principles: ReadonlyArray<Shown>; readonly score?: Score }
   readonly score?: Score
+  /** The generation of all that the world scores highest on the validation questions: what choosing afterwards, without a gate, would give at best. */
+  readonly bestOfAll?: { readonly generation: number; readonly score: Score }
   readonly calls: number
   readonly errors: number
   readonly seconds: number
@@ -164,14 +166,21 @@ export const benchEvolve = (options: EvolveOptions) =>
           yield* log.read([resultFilter(address)]).pipe(Stream.runForEach((commit) => Effect.sync(() => cost.add(commit))))
           const shown = (generation: number): ReadonlyArray<Shown> => (state.generations.find(({ number }) => number === generation)?.principles ?? []).map(({ scope, text }) => ({ text, scope }))
           const generation = state.recommended ?? 0
+          const scoreOn = (split: "val" | "test", questions: ReadonlyArray<Question>, principles: ReadonlyArray<Shown>) =>
+            fetched(new URL("/world/score", options.world), { split, routed: routedTo(questions, principles) }).pipe(
+              Effect.flatMap(decodeScore),
+              Effect.mapError((error) => new CommandFailed({ message: error.message }))
+            )
           const scored = (principles: ReadonlyArray<Shown>) =>
-            options.score
-              ? fetched(new URL("/world/score", options.world), { split: "test", routed: routedTo(test.questions, principles) }).pipe(
-                Effect.flatMap(decodeScore),
-                Effect.mapError((error) => new CommandFailed({ message: error.message })),
-                Effect.map((score) => ({ score }))
-              )
-              : Effect.succeed({})
+            options.score ? Effect.map(scoreOn("test", test.questions, principles), (score) => ({ score })) : Effect.succeed({})
+          const bestOfAll = Effect.gen(function*() {
+            let best = { generation: 0, accuracy: -1 }
+            for (const { number, principles } of state.generations) {
+              const { accuracy } = yield* scoreOn("val", validation, principles)
+              if (accuracy > best.accuracy) best = { generation: number, accuracy }
+            }
+            return { bestOfAll: { generation: best.generation, score: yield* scoreOn("test", test.questions, shown(best.generation)) } }
+          })
           const last = state.trials.generation
           const rows = cost.rows()
           return {
@@ -180,6 +189,7 @@ export const benchEvolve = (options: EvolveOptions) =>
             routed: routedTo(test.questions, shown(generation)),
             incumbent: { generation: last, principles: shown(last), ...(yield* scored(shown(last))) },
             ...(yield* scored(shown(generation))),
+            ...(options.score ? yield* bestOfAll : {}),
             calls: rows.reduce((sum, { calls }) => sum + calls, 0),
             errors: rows.reduce((sum, { failed }) => sum + failed, 0),
             seconds: rounded((performance.now() - from) / 1_000)
@@ -205,8 +215,8 @@ const points = (score: Score | undefined): string =>
 
 /** One line a run. */
 export const evolveRows = ({ policies }: EvolveResult): ReadonlyArray<ReadonlyArray<string>> => [
-  ["policy", "seed", "recommended", "principles", "score", "last sealed", "its score", "calls", "errors", "seconds"],
-  ...policies.map(({ calls, errors, generation, incumbent, policy, principles, score, seconds, seed }) => [
-    policy, String(seed), String(generation), String(principles.length), points(score), String(incumbent.generation), points(incumbent.score), String(calls), String(errors), String(seconds)
+  ["policy", "seed", "recommended", "principles", "score", "last sealed", "its score", "best of all by validation", "calls", "errors", "seconds"],
+  ...policies.map(({ bestOfAll, calls, errors, generation, incumbent, policy, principles, score, seconds, seed }) => [
+    policy, String(seed), String(generation), String(principles.length), points(score), String(incumbent.generation), points(incumbent.score), bestOfAll === undefined ? "" : `${bestOfAll.generation}: ${points(bestOfAll.score)}`, String(calls), String(errors), String(seconds)
   ])
 ]
