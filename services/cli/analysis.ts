@@ -1,5 +1,4 @@
 /** What the log alone says of a run: `diff`, `blame`, `history`, `effect`, `cost`, `curve`. No model and no actor is asked. */
-import { writeFileSync } from "node:fs"
 import { Effect, Option, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Principle } from "#shared/domain/principle"
@@ -12,7 +11,7 @@ import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
 import { attemptsOf, type CostRow, curveOf, droppedRollouts, makeCost } from "#services/reflector/analysis"
 import { logLayer } from "./home.ts"
-import { accuracyPlot, type PlotPoint } from "./plot.ts"
+import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
 
@@ -360,7 +359,7 @@ export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
     }
   })
 
-const curve = Command.make("curve", { run: runFlag, plot: Flag.String("plot").pipe(Flag.withDescription("Write a plot to this .svg file"), Flag.optional) }, ({ plot, run }) =>
+const curve = Command.make("curve", { run: runFlag, plot: plotFlag("training accuracy by step") }, ({ plot, run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
@@ -368,10 +367,7 @@ const curve = Command.make("curve", { run: runFlag, plot: Flag.String("plot").pi
     const generations = (yield* replayAll(tenant, run)).map(({ generation, hash, principles, step }) => ({ n: generation, step, hash, principles: principles.length }))
     if (Option.isSome(plot)) {
       const shown = steps.flatMap(({ accuracy, interval, step }): ReadonlyArray<PlotPoint> => (accuracy === null ? [] : [{ n: step, accuracy, interval }]))
-      yield* Effect.try({
-        try: () => writeFileSync(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, "step")),
-        catch: (error) => new CommandFailed({ message: `${plot.value} cannot be written: ${(error as Error).message}` })
-      })
+      yield* writePlot(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, "step"))
     }
     yield* emit({ run, judge: state.parameters?.judge ?? null, steps, generations, undersized: state.undersized, modelCalls: 0 }, () =>
       [

@@ -17,7 +17,7 @@ import { JudgeReply } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { dataFlag, limited } from "./build.ts"
 import { correctedAccuracy } from "./calibrate.ts"
-import { accuracyPlot } from "./plot.ts"
+import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, table, WrongUsage } from "./root.ts"
 import { foldRun, replayAll, type Replayed, type RunState } from "./runs.ts"
@@ -176,7 +176,7 @@ export const evaluate = Command.make(
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
     generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 0,2"), Flag.withDefault("all")),
     limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional),
-    plot: Flag.String("plot").pipe(Flag.withDescription("Write a plot of accuracy by generation to this .svg file"), Flag.optional)
+    plot: plotFlag("accuracy by generation")
   },
   (input) =>
     Effect.gen(function*() {
@@ -205,10 +205,7 @@ export const evaluate = Command.make(
         const best = shown.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
         return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(actorsNeeded))
-      if (Option.isSome(input.plot)) {
-        const path = input.plot.value
-        yield* Effect.try({ try: () => writeFileSync(path, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`)), catch: (error) => new CommandFailed({ message: `${path} cannot be written: ${(error as Error).message}` }) })
-      }
+      if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`))
       const percent = (value: number) => (value * 100).toFixed(1)
       yield* emit(result, ({ best, generations, judge, undersized }) =>
         [

@@ -1,4 +1,10 @@
-/** A plot of accuracy by generation or step as SVG: points with 95 % intervals, readable in print and on screen. */
+/** A plot of accuracy by generation or step, as SVG or PNG: points with 95 % intervals, readable in print and on screen. */
+import { Effect } from "effect"
+import { Flag } from "effect/cli"
+import { writeFileSync } from "node:fs"
+import { extname } from "node:path"
+import { fileURLToPath } from "node:url"
+import { CommandFailed } from "./root.ts"
 
 export interface PlotPoint {
   readonly n: number
@@ -31,3 +37,33 @@ export const accuracyPlot = (points: ReadonlyArray<PlotPoint>, title: string, ax
     ""
   ].join("\n")
 }
+
+const endings = [".svg", ".png"]
+
+/** Where a plot goes; refused before any work is done when the file's ending is none that can be written. */
+export const plotFlag = (what: string) =>
+  Flag.String("plot").pipe(
+    Flag.withDescription(`Write a plot of ${what} to this .svg or .png file`),
+    Flag.mapTryCatch(
+      (path) => {
+        if (!endings.includes(extname(path).toLowerCase())) throw new Error(`a plot is written to a .svg or .png file, and ${path} is neither`)
+        return path
+      },
+      (error) => (error as Error).message
+    ),
+    Flag.optional
+  )
+
+/** Loaded when it is needed: most commands draw nothing. The letters come with a package, so that the image is alike on every machine. */
+const imageOf = async (svg: string): Promise<Uint8Array> => {
+  const { Resvg } = await import("@resvg/resvg-js")
+  const letters = fileURLToPath(import.meta.resolve("dejavu-fonts-ttf/ttf/DejaVuSans.ttf"))
+  return new Resvg(svg, { fitTo: { mode: "zoom", value: 2 }, font: { loadSystemFonts: false, fontFiles: [letters], defaultFontFamily: "DejaVu Sans" } }).render().asPng()
+}
+
+/** Writes a plot as SVG, or to a `.png` file as an image of twice the size. Fails when the file cannot be written. */
+export const writePlot = (path: string, svg: string): Effect.Effect<void, CommandFailed> =>
+  Effect.tryPromise({
+    try: async () => writeFileSync(path, extname(path).toLowerCase() === ".png" ? await imageOf(svg) : svg),
+    catch: (error) => new CommandFailed({ message: `${path} cannot be written: ${error instanceof Error ? error.message : String(error)}` })
+  })
