@@ -82,8 +82,13 @@ export interface JobWorker<R> {
 }
 
 const ackWaitSeconds = 15
-/** Deliveries after which the server stops: a guard against a job that kills its worker each time. */
-const maxDeliver = 50
+/**
+ * Deliveries after which a job is settled as failed and not run again: a guard against one that ends its worker each time. The server
+ * sets no limit of its own, since a message it stops delivering would be settled by nobody.
+ */
+const deliveriesMax = 50
+/** Longest wait before a job is delivered again whose outcome could not be recorded: a full disk is no fault of the job. */
+const recordAgainMaxMs = 60_000
 
 /** Settles one outcome; when another worker was first, theirs stands. */
 const settle = (job: Job, outcome: Omit<JobSettled, "_tag">): Effect.Effect<void, AppendError, EventLog> =>
@@ -132,6 +137,20 @@ const runOnce = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<unknown, JobF
       ))
   )
 
+/** Settles a job as failed for good, and says so to people. */
+const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string): Effect.Effect<void, AppendError, EventLog | Nats> =>
+  Effect.andThen(
+    settle(job, { status: "failed", data: null, error, attempts: tries, worker: worker.worker }),
+    bury({
+      actor: worker.actor,
+      kind: worker.kind,
+      about: resultSubject(job),
+      error,
+      tries,
+      mend: "The run counts it as an error and goes on. Mend what the message names; a step already folded can be done again in a branch."
+    })
+  )
+
 /** @param isNew nobody can have tried it before: not published again, not delivered before */
 const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<void, AppendError, R | EventLog | Nats> =>
   Effect.gen(function*() {
@@ -143,17 +162,7 @@ const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<
         return yield* settle(job, { status: "done", data: outcome.success ?? null, error: "", attempts: number, worker: worker.worker })
       }
       const { final, message } = outcome.failure
-      if (final || number >= worker.maxAttempts) {
-        yield* settle(job, { status: "failed", data: null, error: message, attempts: number, worker: worker.worker })
-        return yield* bury({
-          actor: worker.actor,
-          kind: worker.kind,
-          about: resultSubject(job),
-          error: message,
-          tries: number,
-          mend: "The run counts it as an error and goes on. Mend what the message names; a step already folded can be done again in a branch."
-        })
-      }
+      if (final || number >= worker.maxAttempts) return yield* giveUp(worker, job, number, message)
       yield* recordAttempt(job, number, message)
       yield* Effect.sleep(Math.min(200 * 2 ** number, 5_000))
     }
@@ -168,7 +177,7 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
       name: `${worker.actor}-${worker.kind}`,
       filters: [workFilter(worker.actor, worker.kind)],
       ackWaitSeconds,
-      maxDeliver
+      maxDeliver: -1
     })
     let consumer = yield* open
     /** A slot that ends in the middle hands its job back, so that others need not wait for the time limit: after a second, when this process asks for no more. */
@@ -207,10 +216,14 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
       }
       if (!(yield* isSettled(job))) {
         const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => message.working())), Effect.forever)
-        const outcome = yield* Effect.result(work(worker, job, job.dispatch === 0 && message.info.deliveryCount === 1).pipe(Effect.raceFirst(working), Effect.onInterrupt(() => handBack(message))))
+        const { deliveryCount } = message.info
+        const doing = deliveryCount > deliveriesMax
+          ? giveUp(worker, job, deliveriesMax, `delivered ${deliveriesMax} times, and each time its worker ended before it was through: it may be what ends them`)
+          : work(worker, job, job.dispatch === 0 && deliveryCount === 1)
+        const outcome = yield* Effect.result(doing.pipe(Effect.raceFirst(working), Effect.onInterrupt(() => handBack(message))))
         if (outcome._tag === "Failure") {
           yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
-          message.nak(1_000)
+          message.nak(Math.min(1_000 * 2 ** (deliveryCount - 1), recordAgainMaxMs))
           return
         }
       }

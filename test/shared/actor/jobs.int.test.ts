@@ -156,6 +156,47 @@ it("attempts of an earlier worker count", Effect.gen(function*() {
   assert.is(yield* Ref.get(tries), 1)
 }))
 
+it("a job that ends its worker every time is settled as failed after fifty deliveries, and not before", Effect.gen(function*() {
+  const { js, jsm, url } = yield* Nats
+  const tries = yield* Ref.make(0)
+  const running = runJobs(worker("a", () => Effect.as(Ref.update(tries, (n) => n + 1), "well"), 1)).pipe(Effect.provide(on(url)))
+  // The consumer as a worker makes it.
+  yield* Effect.raceFirst(running, until(Effect.promise(() => jsm.consumers.info("WORK", "evaluator-judgement").then(() => true, () => false)), 5_000, "the consumer"))
+  /** Takes the job and drops it, as workers do that end with it. */
+  const taken = (times: number) =>
+    Effect.promise(async () => {
+      const consumer = await js.consumers.get("WORK", "evaluator-judgement")
+      for (let i = 0; i < times; i++) {
+        const message = await consumer.next({ expires: 5_000 })
+        assert.ok(message !== null, `delivery ${i + 1} comes`)
+        message.nak()
+      }
+    })
+  yield* publishJobs("evaluator", [job("deadly")], 0)
+  yield* taken(50)
+  yield* running.pipe(Effect.forkScoped)
+  yield* settled(1)
+  assert.is(yield* Ref.get(tries), 0)
+  const end = yield* outcome("deadly")
+  assert.equal(end?._tag === "JobSettled" && [end.status, end.attempts], ["failed", 50])
+  assert.match(end?._tag === "JobSettled" ? end.error : "", /delivered 50 times/)
+  yield* until(Effect.map(listDead(), (dead) => dead.some(({ about }) => about === resultSubject(job("deadly")))), 2_000, "the dead letter")
+}))
+
+it("a job delivered often, but not too often, is still done", Effect.gen(function*() {
+  const { js, jsm, url } = yield* Nats
+  const running = runJobs(worker("a", () => Effect.succeed("well"), 1)).pipe(Effect.provide(on(url)))
+  yield* Effect.raceFirst(running, until(Effect.promise(() => jsm.consumers.info("WORK", "evaluator-judgement").then(() => true, () => false)), 5_000, "the consumer"))
+  yield* publishJobs("evaluator", [job("slow")], 0)
+  yield* Effect.promise(async () => {
+    const consumer = await js.consumers.get("WORK", "evaluator-judgement")
+    for (let i = 0; i < 49; i++) (await consumer.next({ expires: 5_000 }))?.nak()
+  })
+  yield* running.pipe(Effect.forkScoped)
+  yield* settled(1)
+  assert.equal(yield* outcome("slow"), { _tag: "JobSettled", status: "done", data: "well", error: "", attempts: 1, worker: "a" })
+}))
+
 it("a handler without a result settles its job readably", Effect.gen(function*() {
   yield* runJobs(worker("a", () => Effect.void)).pipe(Effect.forkScoped)
   yield* publishJobs("evaluator", [job("q")], 0)
