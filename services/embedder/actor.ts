@@ -52,9 +52,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
 
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch, EventLog> {
       const { epoch, inputThrough, state } = yield* conversations.load(target)
-      if (inputThrough >= minimum) return inputThrough
       // Vectors of another model are never compared with this one's: the whole conversation is embedded anew.
       const isStale = [...state.models.values()].some((model) => model !== embeddings.modelHash)
+      if (inputThrough >= minimum && !isStale) return inputThrough
+      const reached = Math.max(inputThrough, minimum)
       const due = (yield* pendingTexts(target, isStale ? 0 : inputThrough, minimum)).filter(({ id }) => state.models.get(id) !== embeddings.modelHash)
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
@@ -66,15 +67,15 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           target,
           { _tag: "RecordVectors", model: embeddings.modelHash, dimensions: embeddings.dimensions, ids, bytes: binary.length },
           {
-            cause: createHash("sha256").update([embeddings.modelHash, isLast ? minimum : "", ...ids].join("\n")).digest("base64url"),
+            cause: createHash("sha256").update([embeddings.modelHash, isLast ? reached : "", ...ids].join("\n")).digest("base64url"),
             seen: epoch,
             ...(binary.length === 0 ? {} : { binary }),
-            // Complete up to the minimum and perhaps beyond; what is beyond is found done by the next signal.
-            ...(isLast ? { inputThrough: minimum } : {})
+            // Complete up to there and perhaps beyond; what is beyond is found done by the next signal.
+            ...(isLast && reached > inputThrough ? { inputThrough: reached } : {})
           }
         )
       }
-      return minimum
+      return reached
     })
 
     yield* runSignals({
@@ -83,6 +84,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       target: (subject) => memorySubject(parseMemorySubject(subject), "embedder"),
       handle,
       concurrency,
+      // Conversations embedded by another model before come up again, also those that do not go on.
+      basis: embeddings.modelHash,
       // Work done twice equals itself bit for bit, so racing another embedder costs only time.
       lease: false
     }).pipe(Effect.forkScoped)

@@ -12,6 +12,8 @@ export interface DurableOptions {
   /** −1 = without limit, where a nak is part of normal work. */
   readonly maxDeliver: number
   readonly headersOnly?: boolean
+  /** What the work depends on beside the log; when it changes, everything is delivered once more. */
+  readonly basis?: string
 }
 
 /** Makes or updates the consumer. Retried while the server is away, at most for a minute. */
@@ -28,9 +30,15 @@ export const durable = (options: DurableOptions): Effect.Effect<Consumer, LogUna
       // More than the largest import of one conversation: below it a single hot conversation stops delivery for all.
       max_ack_pending: 200_000,
       max_waiting: 4_096,
-      headers_only: options.headersOnly ?? false
+      headers_only: options.headersOnly ?? false,
+      ...(options.basis === undefined ? {} : { metadata: { basis: options.basis } })
     }
     return yield* attempt(`open consumer ${options.name}`, async () => {
+      if (options.basis !== undefined) {
+        // The server takes other metadata for an update and goes on where it was.
+        const standing = await jsm.consumers.info(options.stream, options.name).catch(() => undefined)
+        if (standing !== undefined && standing.config.metadata?.["basis"] !== options.basis) await jsm.consumers.delete(options.stream, options.name)
+      }
       try {
         await jsm.consumers.add(options.stream, config)
       } catch (error) {

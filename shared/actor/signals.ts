@@ -28,6 +28,8 @@ export interface SignalWorker<E, R> {
   readonly handle: (target: string, minimum: number) => Effect.Effect<number, E, R>
   /** Entities worked on at once in this process. */
   readonly concurrency: number
+  /** What the work depends on beside the log, as the name of a model; where it changed, all entities are signalled once more. */
+  readonly basis?: string
   /** Without a lease several workers may do the same work at once; only for work that is cheap to repeat. */
   readonly lease?: boolean
 }
@@ -178,7 +180,7 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
       })
     )
     return yield* Effect.gen(function*() {
-      const consumer = yield* durable({ stream: "MEMORY", name: worker.actor, filters: worker.filters, ackWaitSeconds, maxDeliver: -1, headersOnly: true })
+      const consumer = yield* durable({ stream: "MEMORY", name: worker.actor, filters: worker.filters, ackWaitSeconds, maxDeliver: -1, headersOnly: true, ...(worker.basis === undefined ? {} : { basis: worker.basis }) })
       yield* Stream.unwrap(
         Effect.map(
           Effect.acquireRelease(

@@ -82,6 +82,25 @@ it("another model gives every memory of a conversation a new vector when the con
     assert.equal(yield* recorded, { vectors: { a: ["newer", 5, 9], b: ["newer", 5, 9], c: ["newer", 5, 9] }, count: 5 })
   }))
 
+it("after a change of the model, conversations that do not go on get new vectors too, once", () =>
+  Effect.gen(function*() {
+    const conversations = yield* makeEntity(ingestorBehaviour)
+    yield* conversations.execute(source, say("a"), { cause: "1" })
+    const first = yield* conversations.execute(source, say("b"), { cause: "2" })
+    yield* reaches(first.folded.sequence).pipe(Effect.provide(embedder(modelNamed("old"))))
+    const anew = Effect.gen(function*() {
+      while ((yield* recorded).count < 4) yield* Effect.sleep(10)
+      // Whatever is signalled beyond that must find its work done.
+      yield* Effect.sleep(300)
+    })
+    yield* anew.pipe(Effect.provide(embedder(modelNamed("newer"))))
+    assert.equal(yield* recorded, { vectors: { a: ["newer", 5, 9], b: ["newer", 5, 9] }, count: 4 })
+    const again = yield* conversations.execute(source, say("c"), { cause: "3" })
+    yield* reaches(again.folded.sequence).pipe(Effect.provide(embedder(modelNamed("newer"))))
+    assert.is((yield* recorded).count, 5)
+    assert.is((yield* (yield* EventLog).last(target))?.inputThrough, again.folded.sequence)
+  }))
+
 it("an embedder killed between two commits leaves no memory without a vector and none with two", () =>
   Effect.gen(function*() {
     const conversations = yield* makeEntity(ingestorBehaviour)
