@@ -1,12 +1,12 @@
 /** Commands about one user's memories: `ask`, `memories list|show|history|forget|restore`, `feedback`. */
-import { Effect, Option, Schema } from "effect"
+import { Effect, Option, Result, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { normaliseTime } from "#shared/domain/time"
-import { AskReply, MemoriesReply } from "#services/retriever/protocol"
+import { AskPart, AskReply, MemoriesReply } from "#services/retriever/protocol"
 import { build } from "./build.ts"
 import { withActors } from "./home.ts"
 import { findMemory, history, show } from "./history.ts"
@@ -32,8 +32,36 @@ const isoOf = (given: Option.Option<string>) =>
 const decodeAsk = Schema.decodeUnknownEffect(AskReply)
 const decodeMemories = Schema.decodeUnknownEffect(MemoriesReply)
 
-const evidenceText = (reply: AskReply): string =>
-  table(reply.evidence.slice(0, 8).map(({ conversation, speaker, text, time }) => [`  ${time.slice(0, 16).replace("T", " ")}`, speaker, conversation, text.replace(/\s+/g, " ").slice(0, 110)]))
+const decodePart = Schema.decodeUnknownResult(AskPart)
+
+/** Shows an answer while it is written. */
+export const shownAnswer = (write: (text: string) => void) => {
+  let shown = ""
+  return {
+    part: (part: unknown): void => {
+      const decoded = decodePart(part)
+      if (Result.isFailure(decoded)) return
+      const text = "text" in decoded.success ? decoded.success.text : "\n(begun again)\n"
+      shown = "text" in decoded.success ? shown + text : ""
+      write(text)
+    },
+    /** What is left to print: nothing where all of the answer was shown. */
+    rest: (marked: string): string => (shown === "" ? marked : shown.trim() === marked ? "" : `\n(what was shown broke off or was put right; the answer is:)\n${marked}`)
+  }
+}
+
+const evidenceMax = 8
+
+const evidenceText = ({ citations, evidence }: AskReply): string => {
+  const cited = new Set(citations.map(({ number }) => number))
+  const shown = evidence.flatMap((item, at) => (cited.has(at + 1) || at < evidenceMax ? [{ ...item, number: at + 1 }] : []))
+  return table(shown.map(({ conversation, number, speaker, text, time }) => [`${cited.has(number) ? " *" : "  "}[${number}]`, time.slice(0, 16).replace("T", " "), speaker, conversation, text.replace(/\s+/g, " ").slice(0, 110)]))
+}
+
+const restsOn = ({ citations, evidence }: AskReply): string =>
+  evidence.length === 0
+    ? "no evidence was found"
+    : `evidence (of ${evidence.length}, in the order of time${citations.length === 0 ? "" : `; * = the answer rests on it, ${citations[0]?.by === "reader" ? "as the reader says" : "by the words they share"}`}):`
 
 const ask = Command.make(
   "ask",
@@ -59,6 +87,8 @@ const ask = Command.make(
           principles: replayed.sealed.principles
         }))
         : {}
+      const { json } = yield* root
+      const answer = shownAnswer((text) => void process.stdout.write(text))
       const reply = yield* request(
         requestSubject("retriever", "ask"),
         {
@@ -72,14 +102,15 @@ const ask = Command.make(
           ...(Option.isSome(input.after) ? { after: input.after.value } : {}),
           ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {})
         },
-        input.deadline + 5_000
+        input.deadline + 5_000,
+        json ? undefined : answer.part
       ).pipe(Effect.flatMap(decodeAsk))
       yield* emit(reply, (reply) =>
         [
-          reply.answer,
+          answer.rest(reply.marked),
           "",
-          reply.evidence.length === 0 ? "no evidence was found" : `evidence (the first ${Math.min(8, reply.evidence.length)} of ${reply.evidence.length}, in the order of time):`,
-          evidenceText(reply),
+          restsOn(reply),
+          ...(reply.evidence.length === 0 ? [] : [evidenceText(reply)]),
           `${reply.latencyMs} ms${reply.generation.run === "" ? ", no principles adopted" : `, guided by generation ${reply.generation.generation} of ${reply.generation.run}`}${reply.behind.length === 0 ? "" : `; behind: ${reply.behind.join(", ")}`}`
         ].join("\n"))
     }).pipe(withActors(["retriever"]))

@@ -24,13 +24,14 @@ import { principlesFor } from "#shared/metamemory/router"
 import { Embeddings } from "#shared/model/embeddings"
 import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
-import { answer, evidenceHash, settings as answerSettings } from "./answering.ts"
+import { answer, evidenceHash, readAnswer, settings as answerSettings } from "./answering.ts"
 import { behaviour } from "./behaviour.ts"
 import { candidatesOf } from "./candidates.ts"
 import { verifyUser } from "./index-care.ts"
 import { indexUser, runProjection } from "./projection.ts"
 import {
   answersConversation,
+  type AskPart,
   type AskReply,
   AskRequest,
   AwaitRequest,
@@ -181,7 +182,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         : { principles: event.principles, generation: { run: event.run, generation: event.generation } }
     })
 
-    const ask = Effect.fnUntraced(function*(request: AskRequest) {
+    const ask = Effect.fnUntraced(function*(request: AskRequest, tell: ((part: AskPart) => void) | undefined) {
       const started = yield* Clock.currentTimeMillis
       // What the index shows is of this place in the log or later: an answer from before an erasure is not recorded.
       const seen = projection.through()
@@ -207,14 +208,11 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
             temperature: 0,
             maxTokens: small ? 48 : 1_024,
             sample: { runSeed: 0, purpose: "live", draw: 0, question: request.question, sample: 0 },
-            small
-          }).pipe(Effect.provideService(Models, models), Effect.timeout(left))
+            small,
+            isCited: true
+          }, tell).pipe(Effect.provideService(Models, models), Effect.timeout(left))
         )
-      // Without evidence there is nothing to ask the reader about; without a reader the evidence itself is the answer.
-      const best = evidence.reduce<EvidenceItem | undefined>((first, item) => (first === undefined || item.score > first.score ? item : first), undefined)
-      const text = reply === undefined
-        ? "I do not know: nothing that was said bears on this."
-        : Result.isSuccess(reply) ? reply.success.text.trim() : `(no reader: ${"message" in reply.failure ? reply.failure.message : "it is too slow"}) The best evidence: ${best?.text ?? ""}`
+      const { answer: text, citations, marked } = readAnswer(request.question, evidence, reply, small)
       const late = reply !== undefined && Result.isFailure(reply) ? ["reader"] : []
       const usage = reply !== undefined && Result.isSuccess(reply) ? reply.success.usage : { promptTokens: 0, completionTokens: 0, estimated: false }
       const latencyMs = (yield* Clock.currentTimeMillis) - started
@@ -239,7 +237,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         },
         { cause: answerId, seen }
       )
-      return { answerId, answer: text, evidence, generation, latencyMs, usage, behind: [...behind, ...late] } satisfies AskReply
+      return { answerId, answer: text, marked, citations, evidence, generation, latencyMs, usage, behind: [...behind, ...late] } satisfies AskReply
     })
 
     const listMemories = Effect.fnUntraced(function*(request: typeof MemoriesRequest.Type) {
@@ -328,16 +326,16 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       run: rollout
     }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    const serve = <A, R>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message?: string }, R>) => {
+    const serve = <A, R>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, { readonly _tag: string; readonly message?: string }, R>) => {
       const decode = Schema.decodeUnknownEffect(schema)
       return respond<RequestRefused | LogUnavailable, R>({
         subject: requestSubject("retriever", verb),
         queue: "retriever",
         concurrency: requests,
-        handle: (payload) =>
+        handle: (payload, tell) =>
           decode(payload).pipe(
             Effect.mapError((error) => bad(error.message)),
-            Effect.flatMap(handle),
+            Effect.flatMap((request) => handle(request, tell)),
             Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: error.message ?? `${error._tag}` }))
           )
       }).pipe(Effect.forkScoped)

@@ -88,9 +88,25 @@ export const AskRequest = Schema.Struct({
 })
 export type AskRequest = typeof AskRequest.Type
 
+/** One memory an answer rests on. */
+export const Citation = Schema.Struct({
+  /** Its place in the reply's evidence, from 1; what `[n]` in `marked` refers to. */
+  number: Schema.Int,
+  memoryId: Schema.String,
+  turns: Schema.Array(Schema.String),
+  /** `reader`: the reader named it; `words`: it holds the answer's words, and the reader named none. */
+  by: Schema.Literals(["reader", "words"])
+})
+export type Citation = typeof Citation.Type
+
 export const AskReply = Schema.Struct({
   answerId: Schema.String,
+  /** As it is recorded, without marks. */
   answer: Schema.String,
+  /** The answer with `[n]` behind what a memory supports; the same text where the reader set no marks. */
+  marked: Schema.String,
+  /** In order of first mention; none where the answer is not known. */
+  citations: Schema.Array(Citation),
   evidence: Schema.Array(EvidenceItem),
   generation: GenerationRef,
   latencyMs: Schema.Finite,
@@ -98,6 +114,10 @@ export const AskReply = Schema.Struct({
   behind: Schema.Array(Schema.String)
 })
 export type AskReply = typeof AskReply.Type
+
+/** A part of an answer while the reader writes it, marks included. After `restarted` all text before it is void; the reply alone is the word. */
+export const AskPart = Schema.Union([Schema.Struct({ text: Schema.String }), Schema.Struct({ restarted: Schema.Literal(true) })])
+export type AskPart = typeof AskPart.Type
 
 export const FeedbackRequest = Schema.Struct({
   tenant: Schema.NonEmptyString,

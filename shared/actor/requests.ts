@@ -1,5 +1,8 @@
-/** Requests: interactive questions with a deadline, over core request/reply. Many responders share a queue group. */
-import { errors } from "@nats-io/transport-node"
+/**
+ * Requests: interactive questions with a deadline, over core request/reply. Many responders share a queue group. An asker may want parts
+ * of the answer while it is made; they come on the reply's own subject, before it and in order, and the reply alone counts.
+ */
+import { createInbox, errors, headers, type Msg, type NatsConnection } from "@nats-io/transport-node"
 import { Effect, Result, Schema, Stream } from "effect"
 import { LogUnavailable, maxMessageBytes, Nats } from "../eventlog/nats.ts"
 
@@ -21,15 +24,50 @@ const decodeReply = Schema.decodeUnknownResult(Schema.fromJsonString(Reply))
 const tooLarge = (tag: string, bytes: number, limitBytes: number): RequestRefused =>
   new RequestRefused({ tag, message: `${bytes} bytes are more than one message may have (${limitBytes}): ask for less at once.` })
 
-/** Asks and waits, at most `deadlineMs`. */
-export const request = (subject: string, payload: unknown, deadlineMs: number): Effect.Effect<unknown, RequestError, Nats> =>
+/** Says in a request that parts are wanted; a responder that does not know it sends the reply alone. */
+const partsHeader = "Metamem-Parts"
+/** Parts of one answer, at most: more than any reply has tokens. */
+const partsMax = 20_000
+const Part = Schema.Struct({ part: Schema.Unknown })
+const decodePart = Schema.decodeUnknownResult(Schema.fromJsonString(Part))
+
+/** What the server says in place of a responder. */
+const nobodyCode = 503
+
+/** The reply to a question published with an inbox of its own; parts before it go to `onPart`. */
+const inParts = async (nc: NatsConnection, subject: string, body: Uint8Array, deadlineMs: number, onPart: (part: unknown) => void, signal: AbortSignal): Promise<Msg> => {
+  const inbox = createInbox()
+  const subscription = nc.subscribe(inbox, { max: partsMax + 1 })
+  const stop = () => subscription.unsubscribe()
+  const timer = setTimeout(stop, deadlineMs)
+  signal.addEventListener("abort", stop, { once: true })
+  try {
+    const wanted = headers()
+    wanted.set(partsHeader, "1")
+    nc.publish(subject, body, { reply: inbox, headers: wanted })
+    for await (const message of subscription) {
+      if (message.headers?.code === nobodyCode && message.data.length === 0) throw new errors.NoRespondersError(subject)
+      const part = decodePart(message.string())
+      if (Result.isFailure(part)) return message
+      onPart(part.success.part)
+    }
+    throw new errors.TimeoutError()
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener("abort", stop)
+    stop()
+  }
+}
+
+/** Asks and waits, at most `deadlineMs`. @param onPart told each part that comes before the reply; parts may be missing or void, the reply is the word */
+export const request = (subject: string, payload: unknown, deadlineMs: number, onPart?: (part: unknown) => void): Effect.Effect<unknown, RequestError, Nats> =>
   Effect.gen(function*() {
     const { nc } = yield* Nats
     const body = Buffer.from(JSON.stringify(payload))
     const limitBytes = nc.info?.max_payload ?? maxMessageBytes
     if (body.length > limitBytes) return yield* tooLarge("QuestionTooLarge", body.length, limitBytes)
     const message = yield* Effect.tryPromise({
-      try: () => nc.request(subject, body, { timeout: deadlineMs }),
+      try: (signal) => (onPart === undefined ? nc.request(subject, body, { timeout: deadlineMs }) : inParts(nc, subject, body, deadlineMs, onPart, signal)),
       catch: (error): RequestError => {
         const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
         if (error instanceof errors.NoRespondersError || cause instanceof errors.NoRespondersError) {
@@ -56,7 +94,24 @@ export interface Responder<E extends { readonly _tag: string; readonly message: 
   readonly queue: string
   /** Requests at once in this process; more wait in order. */
   readonly concurrency: number
-  readonly handle: (payload: unknown) => Effect.Effect<unknown, E, R>
+  /** `tell` sends a part of the answer to an asker who wants parts; undefined where none are wanted. */
+  readonly handle: (payload: unknown, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, E, R>
+}
+
+/** Sends parts in answer to a message. Parts are only for show: one that cannot be sent is left out. */
+const teller = (message: Msg, limitBytes: number): ((part: unknown) => void) | undefined => {
+  if (message.headers === undefined || !message.headers.has(partsHeader)) return undefined
+  let left = partsMax
+  return (part) => {
+    const body = Buffer.from(JSON.stringify({ part }))
+    if (left === 0 || body.length > limitBytes) return
+    left -= 1
+    try {
+      message.respond(body)
+    } catch {
+      left = 0
+    }
+  }
 }
 
 const refusal = (tag: string, message: string): Buffer => Buffer.from(JSON.stringify({ ok: false, tag, message }))
@@ -75,7 +130,7 @@ export const respond = <E extends { readonly _tag: string; readonly message: str
         (message) =>
           Effect.gen(function*() {
             const payload = yield* Effect.try({ try: () => message.json() as unknown, catch: () => ({ _tag: "BadRequest", message: "the request is not JSON" }) })
-            const value = yield* responder.handle(payload)
+            const value = yield* responder.handle(payload, teller(message, limitBytes))
             const body = Buffer.from(JSON.stringify({ ok: true, value: value ?? null }))
             return body.length > limitBytes ? yield* tooLarge("AnswerTooLarge", body.length, limitBytes) : body
           }).pipe(

@@ -14,8 +14,10 @@ export interface Capabilities {
   /** `chat_template_kwargs` to switch reasoning off. */
   readonly thinkingSwitch: boolean
   readonly tokenLimit: "max_tokens" | "max_completion_tokens"
+  /** A reply in pieces, with its tokens counted or not; `whole` = it does not stream. */
+  readonly streaming: "counted" | "plain" | "whole"
 }
-export const allCapabilities: Capabilities = { format: "json_schema", thinkingSwitch: true, tokenLimit: "max_tokens" }
+export const allCapabilities: Capabilities = { format: "json_schema", thinkingSwitch: true, tokenLimit: "max_tokens", streaming: "counted" }
 
 export interface EndpointRequest {
   readonly model: string
@@ -69,6 +71,8 @@ const contextWords = /context[ _]length|context window|maximum context|too many 
 /** A lower form of a request the endpoint turned down with this message; undefined when nothing is left to leave out. */
 export const lowered = (sent: Capabilities, hasSchema: boolean, message: string): Capabilities | undefined => {
   if (sent.tokenLimit === "max_tokens" && message.includes("max_completion_tokens")) return { ...sent, tokenLimit: "max_completion_tokens" }
+  if (sent.streaming === "counted" && /stream_options|include_usage/i.test(message)) return { ...sent, streaming: "plain" }
+  if (sent.streaming !== "whole" && /\bstream(?:ing|s|ed)?\b/i.test(message)) return { ...sent, streaming: "whole" }
   const lowerFormat: Capabilities | undefined =
     !hasSchema || sent.format === "text" ? undefined : { ...sent, format: sent.format === "json_schema" ? "json_object" : "text" }
   if (/response_format|json_schema|json_object|json mode|guided|grammar|structured/i.test(message) && lowerFormat !== undefined) return lowerFormat
@@ -195,13 +199,16 @@ export const makeEndpoint = (url: string, key: Redacted.Redacted<string> | undef
   }
 
   const streamed = async (request: EndpointRequest, signal: AbortSignal, onText: (piece: string) => void): Promise<Outcome> => {
-    const pieces = await client.chat.completions.create({ ...bodyOf(request), stream: true, stream_options: { include_usage: true } }, { signal, headers: request.headers })
+    const counted = request.capabilities.streaming === "counted" ? { stream_options: { include_usage: true } } : {}
+    const pieces = await client.chat.completions.create({ ...bodyOf(request), stream: true, ...counted }, { signal, headers: request.headers })
     let text = ""
     let reasoning = ""
     let refusal = ""
     let finish = ""
     let usage: Usage | undefined
+    let isEmpty = true
     for await (const piece of pieces) {
+      isEmpty = false
       usage = usageOf(piece.usage) ?? usage
       const choice = piece.choices?.[0]
       if (choice === undefined) continue
@@ -214,6 +221,8 @@ export const makeEndpoint = (url: string, key: Redacted.Redacted<string> | undef
         onText(delta.content)
       }
     }
+    // A whole reply in spite of the request reads as a stream of nothing.
+    if (isEmpty) return failed("rejected", "it does not stream")
     if (finish === "") return failed("unavailable", "the reply broke off before its end")
     return { _tag: "Completion", completion: { text, reasoning, refusal: refusal === "" ? undefined : refusal, finish, usage } }
   }
@@ -221,7 +230,7 @@ export const makeEndpoint = (url: string, key: Redacted.Redacted<string> | undef
   return {
     url,
     complete: (request, signal, onText) =>
-      (onText === undefined ? whole(request, signal) : streamed(request, signal, onText)).catch((error: unknown) => ({ _tag: "Failure", failure: translate(error) })),
+      (onText === undefined || request.capabilities.streaming === "whole" ? whole(request, signal) : streamed(request, signal, onText)).catch((error: unknown) => ({ _tag: "Failure", failure: translate(error) })),
     models: async (signal) => {
       try {
         const page: unknown = await client.models.list({ signal })

@@ -23,8 +23,8 @@ export const receive = (payload: Omit<IngestRequest, "tenant"> & { readonly tena
 export const retrieve = (payload: Pick<RetrieveRequest, "user" | "question"> & Partial<RetrieveRequest>) =>
   Effect.flatMap(request(requestSubject("retriever", "retrieve"), { tenant: "local", deadlineMs: 10_000, ...payload }, 30_000), decodeRetrieve)
 
-export const ask = (payload: Pick<AskRequest, "user" | "question"> & Partial<AskRequest>) =>
-  Effect.flatMap(request(requestSubject("retriever", "ask"), { tenant: "local", deadlineMs: 10_000, ...payload }, 30_000), decodeAsk)
+export const ask = (payload: Pick<AskRequest, "user" | "question"> & Partial<AskRequest>, onPart?: (part: unknown) => void) =>
+  Effect.flatMap(request(requestSubject("retriever", "ask"), { tenant: "local", deadlineMs: 10_000, ...payload }, 30_000, onPart), decodeAsk)
 
 export const memories = (user: string, tenant = "local") =>
   Effect.map(Effect.flatMap(request(requestSubject("retriever", "memories"), { tenant, user, limit: 10_000 }, 20_000), decodeMemories), (reply) => reply.memories)

@@ -61,7 +61,11 @@ export interface ScriptedOptions {
   readonly gold?: ReadonlyMap<string, string>
   readonly latencyMs?: number
   /** Members of a request it answers with status 400, as an older server would. */
-  readonly unknown?: ReadonlyArray<"json_schema" | "json_object" | "chat_template_kwargs" | "max_tokens">
+  readonly unknown?: ReadonlyArray<"json_schema" | "json_object" | "chat_template_kwargs" | "max_tokens" | "stream" | "stream_options">
+  /** Answers whole to whoever asks for a stream. */
+  readonly neverStreams?: boolean
+  /** Milliseconds between two pieces of a streamed reply. */
+  readonly pieceMs?: number
   /** Names it lists; the first is used where none is set. */
   readonly models?: ReadonlyArray<string>
   /** False = counts no tokens. */
@@ -229,12 +233,15 @@ export const scriptedModel = (options: ScriptedOptions = {}): Effect.Effect<Scri
           const completionTokens = Math.ceil(text.length / 4)
           const usage = options.countsTokens === false ? {} : { usage: { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens } }
           const base = { id: `chatcmpl-${call.slice(0, 12)}`, created: 0, model: body["model"] }
-          if (body["stream"] !== true) {
+          if (body["stream"] !== true || options.neverStreams === true) {
             return json(response, 200, { ...base, object: "chat.completion", choices: [{ index: 0, finish_reason: finish, message }], ...usage })
           }
           response.writeHead(200, { "content-type": "text/event-stream" })
           const piece = (choices: ReadonlyArray<unknown>, more: object = {}) => response.write(`data: ${JSON.stringify({ ...base, object: "chat.completion.chunk", choices, ...more })}\n\n`)
-          for (let at = 0; at < text.length; at += 16) piece([{ index: 0, delta: { content: text.slice(at, at + 16) }, finish_reason: null }])
+          for (let at = 0; at < text.length; at += 16) {
+            piece([{ index: 0, delta: { content: text.slice(at, at + 16) }, finish_reason: null }])
+            if (options.pieceMs !== undefined) await new Promise((resolve) => setTimeout(resolve, options.pieceMs))
+          }
           piece([{ index: 0, delta: {}, finish_reason: finish }])
           piece([], usage)
           response.end("data: [DONE]\n\n")

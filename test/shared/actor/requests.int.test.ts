@@ -18,7 +18,7 @@ const failure = (payload: unknown, deadlineMs = 2_000) => Effect.flip(request(su
 
 /** Answers in a fiber of the test's scope; ready when it returns. */
 const responding = <E extends { readonly _tag: string; readonly message: string }>(
-  handle: (payload: unknown) => Effect.Effect<unknown, E>,
+  handle: (payload: unknown, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, E>,
   concurrency = 4
 ) =>
   Effect.gen(function*() {
@@ -66,6 +66,47 @@ it("a handler that breaks fails its own request only", Effect.gen(function*() {
   assert.is((error as RequestRefused).tag, "Defect")
   assert.not.match(error.message, /x is undefined/)
   assert.is(yield* request(subject, "next", 2_000), "well")
+}))
+
+it("an asker who wants parts gets them in order before the reply; who does not gets the reply alone", Effect.gen(function*() {
+  yield* responding((_, tell) =>
+    Effect.gen(function*() {
+      for (let n = 0; n < 50; n++) {
+        tell?.({ n, ok: true })
+        if (n % 10 === 0) yield* Effect.sleep(1)
+      }
+      return { isTelling: tell !== undefined }
+    }))
+  const parts: Array<unknown> = []
+  assert.equal(yield* request(subject, {}, 2_000, (part) => void parts.push(part)), { isTelling: true })
+  assert.equal(parts, Array.from({ length: 50 }, (_, n) => ({ n, ok: true })))
+  assert.equal(yield* request(subject, {}, 2_000), { isTelling: false })
+}))
+
+it("whatever comes after some parts is the end: a refusal, a defect, or the deadline", Effect.gen(function*() {
+  yield* responding((payload, tell) =>
+    Effect.suspend((): Effect.Effect<unknown, NoSuchUser> => {
+      tell?.("part")
+      // Too large to send, which loses the part and nothing else.
+      tell?.("x".repeat(9_000_000))
+      return payload === "refused" ? Effect.fail(new NoSuchUser({ message: "no user" })) : payload === "bug" ? Effect.die(new TypeError("x")) : Effect.as(Effect.sleep(3_000), "late")
+    }))
+  for (const [payload, tag] of [["refused", "NoSuchUser"], ["bug", "Defect"]] as const) {
+    const parts: Array<unknown> = []
+    const error = yield* Effect.flip(request(subject, payload, 2_000, (part) => void parts.push(part)))
+    assert.equal([(error as RequestRefused).tag, parts], [tag, ["part"]])
+  }
+  const started = performance.now()
+  const late = yield* Effect.flip(request(subject, "late", 300, () => undefined))
+  assert.is(late._tag, "DeadlinePassed")
+  assert.ok(performance.now() - started < 1_500)
+}))
+
+it("an asker who wants parts is told at once that nobody answers", Effect.gen(function*() {
+  const started = performance.now()
+  const error = yield* Effect.flip(request(subject, {}, 5_000, () => undefined))
+  assert.is(error._tag, "NobodyAnswers")
+  assert.ok(performance.now() - started < 1_000)
 }))
 
 it("a request that is not JSON is refused, and the responder lives", Effect.gen(function*() {

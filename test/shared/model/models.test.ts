@@ -235,4 +235,18 @@ withModel(test, "an answer that has to be asked for again restarts what is shown
     assert.ok(Result.isFailure(outcome) && (outcome.failure as ModelError)._tag === "ModelError")
   }))
 
+for (const [what, options] of [["counts no streamed tokens", { unknown: ["stream_options"] }], ["refuses to stream", { unknown: ["stream"] }], ["answers whole to a wish for a stream", { neverStreams: true }]] as const) {
+  withModel(test, `an endpoint that ${what} is found out once, and its answer is shown all the same`, (model) =>
+    Effect.gen(function*() {
+      for (const prompt of ["first", "second"]) {
+        const shown = yield* parts(answer(prompt))
+        const done = shown.at(-1)
+        if (done?._tag !== "Done") throw new Error("the last part is not Done")
+        assert.is(shown.map((part) => (part._tag === "Text" ? part.text : "")).join(""), done.reply.text)
+        assert.is(done.reply.requests <= (prompt === "first" ? 3 : 1), true, `${prompt}: ${done.reply.requests} requests`)
+      }
+      assert.is(model.requests.at(-1)?.body["stream_options"], undefined)
+    }), options)
+}
+
 test.run()

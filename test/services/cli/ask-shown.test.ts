@@ -1,0 +1,29 @@
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { shownAnswer } from "#services/cli/memory"
+
+const test = suite("an answer shown while it is written")
+
+const shown = (parts: ReadonlyArray<unknown>, marked: string) => {
+  const written: Array<string> = []
+  const answer = shownAnswer((text) => void written.push(text))
+  for (const part of parts) answer.part(part)
+  return [written.join(""), answer.rest(marked)] as const
+}
+
+test("what was shown whole is not printed again", () => {
+  assert.equal(shown([{ text: "Nine mar" }, { text: "bles [3]. " }], "Nine marbles [3]."), ["Nine marbles [3]. ", ""])
+  assert.equal(shown([{ text: "Ni" }, { restarted: true }, { text: "Nine" }], "Nine"), ["Ni\n(begun again)\nNine", ""])
+})
+
+test("an answer that was not shown, or came out otherwise, is printed, and the difference is said", () => {
+  assert.equal(shown([], "Nine"), ["", "Nine"])
+  const [, rest] = shown([{ text: "Nin" }], "(no reader: it is too slow) The best evidence: …")
+  assert.match(rest, /broke off[^]*no reader/)
+})
+
+test("what is no part is passed over", () => {
+  assert.equal(shown(["x", null, { other: 1 }, { text: 5 }], "Nine"), ["", "Nine"])
+})
+
+test.run()
