@@ -167,7 +167,12 @@ export const ingest = Command.make(
             else turns.push(one)
           }
           return Effect.forEach(requestsOf(turns), send, { discard: true })
-        })
+        }),
+        // What was acknowledged stands, and is not taken twice.
+        Effect.mapError((error) =>
+          summary.received + summary.duplicates === 0
+            ? error
+            : new CommandFailed({ message: `${error.message}\n${summary.received + summary.duplicates} turns were acknowledged before that; the same command goes on behind them` }))
       )
       if (input.close) for (const of of seen.values()) yield* sendTurns({ tenant, ...of, turns: [], close: true })
       progress.end()

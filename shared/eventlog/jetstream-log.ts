@@ -9,7 +9,7 @@ import { Clock, Effect, Layer, Stream } from "effect"
 import { type Commit, type CommitDraft, encodeCommit, type RawMessage } from "./envelope.ts"
 import { type Appended, type AppendError, CommitTooLarge, EventLog, type ReadError, SequenceConflict } from "./event-log.ts"
 import { decodeOrFail } from "./memory-log.ts"
-import { apiCode, attempt, attemptRead, isPassing, LogUnavailable, maxMessageBytes, Nats } from "./nats.ts"
+import { apiCode, attempt, attemptRead, isPassing, LogUnavailable, maxMessageBytes, Nats, reasonOf } from "./nats.ts"
 import { streamOf } from "./subjects.ts"
 
 const headersOf = (headers: MsgHdrs | undefined): Record<string, string> => {
@@ -128,9 +128,8 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
           if (mine !== undefined) return { sequence: mine.sequence, checksum: mine.checksum, already: true }
           return yield* new SequenceConflict({ subject: draft.subject, expected, actual: later.at(-1)?.sequence ?? 0 })
         }
-        const message = outcome.error instanceof Error ? outcome.error.message : String(outcome.error)
         if (!isPassing(outcome.error) || (yield* Clock.currentTimeMillis) > giveUpAt) {
-          return yield* new LogUnavailable({ operation: "append", message: `append to ${draft.subject}: ${message}` })
+          return yield* new LogUnavailable({ operation: "append", message: `append to ${draft.subject}: ${reasonOf(outcome.error)}` })
         }
         yield* Effect.sleep(Math.min(100 * 2 ** tries, 2_000))
       }

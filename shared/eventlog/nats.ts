@@ -62,11 +62,22 @@ export const ensureStreams = (jsm: JetStreamManager, replicas = 1): Effect.Effec
     { discard: true }
   )
 
+/** Error codes of a server that cannot store: its limit is reached, or the disk refuses. */
+const storeRefusals = [10023, 10047, 10077]
+
+/** Why the server did not do something, in words; where it has no room left, with what to do about it. */
+export const reasonOf = (error: unknown): string => {
+  const message = error instanceof Error ? error.message : String(error)
+  return error instanceof JetStreamApiError && storeRefusals.includes(error.code)
+    ? `${message}. The log's disk is full, or nats-server's max_file_store is reached. Nothing acknowledged is lost: make room, start the server again, and repeat the command; work that waits goes on by itself.`
+    : message
+}
+
 /** Runs one client operation; any failure becomes `LogUnavailable` that names it. */
 export const attempt = <A>(operation: string, run: () => Promise<A>): Effect.Effect<A, LogUnavailable> =>
   Effect.tryPromise({
     try: run,
-    catch: (error) => new LogUnavailable({ operation, message: error instanceof Error ? `${operation}: ${error.message}` : String(error) })
+    catch: (error) => new LogUnavailable({ operation, message: `${operation}: ${reasonOf(error)}` })
   })
 
 /** Like {@link attempt}, for operations that may be repeated: while the failure is a passing one, up to four times in all. */

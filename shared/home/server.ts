@@ -5,9 +5,9 @@
  * (an SQLite file lock: it goes with the process that held it, however that ended), and a living server of the home is never joined by a second.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs"
 import { createConnection, createServer } from "node:net"
-import { delimiter, join, resolve } from "node:path"
+import { delimiter, dirname, join, resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Effect, Schema, type Scope } from "effect"
 
@@ -156,12 +156,30 @@ const living = async (home: string): Promise<ServerRecord | undefined> => {
   return undefined
 }
 
+/** Bytes of all files below a folder. */
+const bytesIn = (folder: string): number =>
+  !existsSync(folder) ? 0 : readdirSync(folder, { recursive: true, withFileTypes: true }).reduce((sum, file) => sum + (file.isFile() ? (statSync(join(file.parentPath, file.name), { throwIfNoEntry: false })?.size ?? 0) : 0), 0)
+
+/** Share of the free disk that the log may still fill, so that the server refuses before the disk does. */
+const fillable = 0.9
+
+/**
+ * What the store may come to, in bytes. The server's own default is three quarters of the free disk, whatever the store holds already:
+ * with a large log on a well-filled disk it would refuse every write.
+ */
+const storeMax = (store: string): number => {
+  const { bavail, bsize } = statfsSync(dirname(store))
+  return Math.floor(bytesIn(store) + fillable * bavail * bsize)
+}
+
 const configText = (home: string, port: number): string => `# Written at each start by metamem; change settings there, not here.
 listen: "127.0.0.1:${port}"
 server_name: "metamem-${process.pid}"
 max_payload: 8MB
 jetstream {
   store_dir: ${JSON.stringify(paths(home).store)}
+  # What it holds and ${fillable * 100} % of what is free.
+  max_file_store: ${storeMax(paths(home).store)}
   # Acknowledged = on disk: every write is synced before it is acknowledged.
   sync_interval: always
 }
