@@ -7,6 +7,7 @@ import type { Question, Verdict } from "#shared/domain/question"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { canonicalJson } from "#shared/metamemory/generation"
 import { digest } from "#shared/metamemory/random"
+import { typeOf } from "#shared/metamemory/split"
 import { corrected, type Interval, judgeQuality, kappa, wilson } from "#shared/metamemory/statistics"
 import { JudgeReply } from "#services/evaluator/protocol"
 import { type JudgeCalibrated, type LabelCounts, RecordReply } from "#services/reflector/protocol"
@@ -70,8 +71,8 @@ const cell = (isRight: boolean, verdict: Verdict): keyof LabelCounts =>
 /** Counts by type of question, in order of type. @param verdicts in the order of the answers */
 export const countLabels = (answers: ReadonlyArray<LabelledAnswer>, verdicts: ReadonlyArray<Verdict>): JudgeCalibrated["counts"] => {
   const counts = new Map<string, LabelCounts>()
-  answers.forEach(({ isRight, question: { abstention, type } }, at) => {
-    const name = abstention ? `${type} (abstention)` : type
+  answers.forEach(({ isRight, question }, at) => {
+    const name = typeOf(question)
     const own = counts.get(name) ?? none
     const which = cell(isRight, verdicts[at] ?? "error")
     counts.set(name, { ...own, [which]: own[which] + 1 })

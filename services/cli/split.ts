@@ -6,14 +6,14 @@ import { Command, Flag } from "effect/cli"
 import type { Dataset } from "#shared/datasets/dataset"
 import { readDataset } from "#shared/datasets/read-dataset"
 import type { Question } from "#shared/domain/question"
-import { type Fold, plainSplit, referenceSplit, referenceSplitDefaults, type Splittable, stratifiedSplit } from "#shared/metamemory/split"
+import { type Fold, plainSplit, referenceSplit, referenceSplitDefaults, type Splittable, stratifiedSplit, typeOf } from "#shared/metamemory/split"
 import { dataFlag } from "./build.ts"
 import { CommandFailed, emit } from "./root.ts"
 
 /** A question as a split sees it: what belongs to one user or one cluster stays in one part. */
 export const splittable = (question: Question): Splittable & { readonly question: Question } => ({
   id: question.id,
-  type: question.abstention ? `${question.type} (abstention)` : question.type,
+  type: typeOf(question),
   bonds: [`user ${question.user}`, `cluster ${question.cluster}`],
   question
 })

@@ -8,13 +8,14 @@ import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { chosen } from "#shared/metamemory/random"
+import { drawByType, fewestOfType, mixOf, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
 import { presets, type RunRequest } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
 import { withActors } from "./home.ts"
 import { costOfRun, foldRun, runResults } from "./runs.ts"
-import { CommandFailed, emit, progressLine, root, say } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { defaultSplit } from "./split.ts"
 
 const decodeOpen = Schema.decodeUnknownEffect(OpenReply)
@@ -47,22 +48,34 @@ export interface Parts {
   readonly validation: ReadonlyArray<Question>
   readonly guard: ReadonlyArray<Question>
   readonly test: ReadonlyArray<Question>
+  /** Could have validated, and are more than was asked for: they are in no part. */
+  readonly left: ReadonlyArray<Question>
 }
+
+/** Questions a run validates with where there are that many, by preset. */
+const validationSizes = { laptop: 60, metamem: 120 } as const
 
 /**
  * Which questions a run trains on, gates with, guards with and is tested by. Without a validation file the data is split 50/30/20 and half of the
  * last part guards; with one, a fifth of the training questions is held back to guard, unless a guard file is given.
+ *
+ * @param size most validation questions; drawn so that rare types are told from each other too, when there are more
  */
-export const partsOf = (data: Dataset, given: { readonly val?: Dataset | undefined; readonly guard?: Dataset | undefined; readonly test?: Dataset | undefined }, seed: number): Parts => {
+export const partsOf = (data: Dataset, given: { readonly val?: Dataset | undefined; readonly guard?: Dataset | undefined; readonly test?: Dataset | undefined }, seed: number, size: number): Parts => {
+  const drawnFrom = (pool: ReadonlyArray<Question>) => {
+    const validation = drawByType(pool.map((question) => ({ type: typeOf(question), question })), size, String(seed)).map(({ question }) => question)
+    const taken = new Set(validation)
+    return { validation, left: pool.filter((question) => !taken.has(question)) }
+  }
   if (given.val === undefined) {
     const { test, train, val } = defaultSplit(data.questions, String(seed))
     const guard = given.guard?.questions ?? chosen(test, Math.ceil(test.length / 2), "guard", seed)
     const guarding = new Set(guard.map(({ id }) => id))
-    return { train, validation: val, guard, test: given.test?.questions ?? test.filter(({ id }) => !guarding.has(id)) }
+    return { train, ...drawnFrom(val), guard, test: given.test?.questions ?? test.filter(({ id }) => !guarding.has(id)) }
   }
   const guard = given.guard?.questions ?? chosen(data.questions, Math.floor(data.questions.length / 5), "guard", seed)
   const guarding = new Set(guard.map(({ id }) => id))
-  return { train: data.questions.filter(({ id }) => !guarding.has(id)), validation: given.val.questions, guard, test: given.test?.questions ?? [] }
+  return { train: data.questions.filter(({ id }) => !guarding.has(id)), ...drawnFrom(given.val.questions), guard, test: given.test?.questions ?? [] }
 }
 
 const refs = (questions: ReadonlyArray<Question>) => questions.map(({ id, user }) => ({ id, user }))
@@ -101,7 +114,7 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "GuardTested":
       return `guard test of generation ${event.generation} against the empty one: ${event.decision} — ${event.reason}`
     case "RunFinished":
-      return `finished: ${event.generations} generations, recommended ${event.recommended} — ${event.reason}`
+      return `finished${event.stopped === undefined ? "" : ` early, after step ${event.stopped.step} (${event.stopped.reason})`}: ${event.generations} generations, recommended ${event.recommended} — ${event.reason}`
     default:
       return undefined
   }
@@ -109,6 +122,7 @@ export const runLine = (event: RunEvent): string | undefined => {
 
 export interface TrainResult {
   readonly run: string
+  /** Number of the last step taken. */
   readonly steps: number
   readonly generations: number
   readonly incumbent: number
@@ -158,7 +172,7 @@ export const resultOf = (run: string) =>
     const sum = (pick: (cost: (typeof costs)[number]) => number): number => costs.reduce((total, cost) => total + pick(cost), 0)
     return {
       run,
-      steps: state.parameters?.steps ?? 0,
+      steps: state.stopped?.step ?? state.parameters?.steps ?? 0,
       generations: state.generations.length,
       incumbent: state.trials.generation,
       recommended: state.recommended ?? 0,
@@ -184,6 +198,8 @@ export const train = Command.make(
     preset: Flag.Literals("preset", ["laptop", "metamem"]).pipe(Flag.withDescription("laptop: small, for showing the machinery (default without an endpoint); metamem: the published sizes"), Flag.optional),
     steps: int("steps", "Steps (laptop: 3, metamem: 35)"),
     batch: int("batch", "Questions a step"),
+    validation: int("validation", `Most validation questions (laptop: 60, metamem: 120), at least ${fewestOfType} of a type where there are that many`),
+    patience: int("patience", "End early after this many steps in a row that sealed nothing, with no trial open (default 16; 0: never)"),
     samples: int("samples", "Attempts a question, at least 2"),
     seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of everything drawn"), Flag.withDefault(42)),
     gate: Flag.Literals("gate", ["likely", "proven", "always"]).pipe(Flag.withDescription("likely: about 80 % sure; proven: p ≤ .05; always: accept everything, as the original"), Flag.optional),
@@ -201,7 +217,10 @@ export const train = Command.make(
       const [val, guard, test] = yield* Effect.all([read(input.val), read(input.guard), read(input.test)])
       const cast = yield* roleSettings
       const preset = presets[Option.getOrElse(input.preset, () => (cast.answer.urls.length === 0 ? "laptop" : "metamem"))]
-      const parts = partsOf(data, { val, guard, test }, input.seed)
+      if (Option.isSome(input.validation) && input.validation.value < 1) return yield* new WrongUsage({ message: "--validation is at least 1" })
+      if (Option.isSome(input.patience) && input.patience.value < 0) return yield* new WrongUsage({ message: "--patience is a number of steps, or 0 for a run that never ends early" })
+      const parts = partsOf(data, { val, guard, test }, input.seed, Option.getOrElse(input.validation, () => validationSizes[preset.preset]))
+      if (parts.left.length > 0) yield* say(`${parts.validation.length} of ${parts.validation.length + parts.left.length} validation questions are drawn by type, and the others are left out; --validation N takes more`)
       const [firstTrain, ...train] = refs(parts.train)
       const [firstValidation, ...validation] = refs(parts.validation)
       if (firstTrain === undefined || firstValidation === undefined) {
@@ -213,6 +232,9 @@ export const train = Command.make(
         seed: input.seed,
         steps: Option.getOrElse(input.steps, () => (preset.preset === "laptop" ? 3 : 35)),
         ...set("samples", input.samples),
+        ...set("patience", input.patience),
+        // The data as given is the natural mix, before anything is drawn from it.
+        mix: mixOf(data.questions.map(typeOf)),
         ...set("gate", input.gate),
         ...set("judge", input.judge),
         ...set("reflector", input.reflector),

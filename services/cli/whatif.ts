@@ -10,7 +10,7 @@ import type { GatePolicy } from "#shared/metamemory/gate"
 import { inScope } from "#shared/metamemory/router"
 import { type Difference, meanDifference } from "#shared/metamemory/statistics"
 import { CallStore } from "#shared/model/call-store"
-import type { RunQuestion } from "#services/reflector/parameters"
+import { gateQuestions, type RunParameters } from "#services/reflector/parameters"
 import { answerAll, type Answered, type Ask } from "./arms.ts"
 import { rerun } from "./branches.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
@@ -42,14 +42,16 @@ export interface Estimated {
   readonly high: number | null
 }
 
-const estimated = (differences: ReadonlyArray<Difference>): Estimated => {
+/** @param z standard errors on either side of the mean: 1.96 for 95 % */
+export const estimated = (differences: ReadonlyArray<Difference>, z = 1.96): Estimated => {
   const { mean, standardError } = meanDifference(differences)
-  const half = 1.96 * standardError
+  const half = z * standardError
   return Number.isFinite(half) ? { mean, low: mean - half, high: mean + half } : { mean, low: null, high: null }
 }
 
 export interface Compared {
   readonly inScope: number
+  /** Of the answers as asked, not weighted. */
   readonly accuracy: { readonly before: number | null; readonly after: number | null; readonly placebo: number | null }
   /** After less before, over the questions asked. */
   readonly difference: Estimated
@@ -60,27 +62,31 @@ export interface Compared {
   readonly errors: number
 }
 
-/** Differences by question, paired, clusters as the unit; answers that could not be judged are in none. */
-export const compare = (answers: ReadonlyArray<Answered>, validation: ReadonlyArray<RunQuestion>): Compared => {
+const shareOf = (some: ReadonlyArray<Answered>): number | null => (some.length === 0 ? null : some.filter(({ verdict }) => verdict === "correct").length / some.length)
+
+/** One arm less `before` by validation question, weighted back to the data's mix of types; answers that could not be judged are in none. */
+export const differencesOf = (answers: ReadonlyArray<Answered>, { mix, validation }: Pick<RunParameters, "mix" | "validation">, arm: "after" | "placebo"): ReadonlyArray<Difference & { readonly question: string }> => {
+  const byQuestion = Map.groupBy(answers.filter(({ verdict }) => verdict !== "error"), ({ ask }) => ask.question.id)
+  return gateQuestions(validation, mix).flatMap(({ cluster, id, weight }) => {
+    const own = byQuestion.get(id) ?? []
+    const [old, now] = [shareOf(own.filter(({ ask }) => ask.arm === "before")), shareOf(own.filter(({ ask }) => ask.arm === arm))]
+    return old === null || now === null ? [] : [{ question: id, value: now - old, cluster, ...(weight === undefined ? {} : { weight }) }]
+  })
+}
+
+/** Differences by question, paired, clusters as the unit. */
+export const compare = (answers: ReadonlyArray<Answered>, parameters: Pick<RunParameters, "mix" | "validation">): Compared => {
   const judged = answers.filter(({ verdict }) => verdict !== "error")
-  const shareOf = (some: ReadonlyArray<Answered>): number | null => (some.length === 0 ? null : some.filter(({ verdict }) => verdict === "correct").length / some.length)
   const byArm = (arm: Arm) => judged.filter(({ ask }) => ask.arm === arm)
-  const byQuestion = Map.groupBy(judged, ({ ask }) => ask.question.id)
   const asked = new Set(answers.map(({ ask }) => ask.question.id))
-  const differences = (arm: "after" | "placebo") =>
-    validation.flatMap((question): ReadonlyArray<Difference> => {
-      const own = byQuestion.get(question.id) ?? []
-      const [old, now] = [shareOf(own.filter(({ ask }) => ask.arm === "before")), shareOf(own.filter(({ ask }) => ask.arm === arm))]
-      return old === null || now === null ? [] : [{ value: now - old, cluster: question.cluster }]
-    })
-  const found = differences("after")
-  const unchanged = validation.filter(({ id }) => !asked.has(id)).map(({ cluster }) => ({ value: 0, cluster }))
+  const found = differencesOf(answers, parameters, "after")
+  const unchanged = gateQuestions(parameters.validation, parameters.mix).filter(({ id }) => !asked.has(id)).map((question) => ({ ...question, value: 0 }))
   return {
     inScope: asked.size,
     accuracy: { before: shareOf(byArm("before")), after: shareOf(byArm("after")), placebo: shareOf(byArm("placebo")) },
     difference: estimated(found),
     overall: estimated([...found, ...unchanged]),
-    placebo: estimated(differences("placebo")),
+    placebo: estimated(differencesOf(answers, parameters, "placebo")),
     errors: answers.length - judged.length
   }
 }
@@ -120,7 +126,7 @@ const direct = (run: string, from: number, change: Change, wantedSamples: Option
       return {
         run, from, change, mode: "direct", judge: start.parameters.judge, samples,
         validation: start.parameters.validation.length,
-        ...compare(answers, start.parameters.validation),
+        ...compare(answers, start.parameters),
         reused, paid, undersized: start.undersized
       }
     }).pipe(Effect.provide(CallStore.layerJetStream), withActors(["retriever", "evaluator"]))

@@ -150,6 +150,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       return {
         ...chosen,
         ...by,
+        // Named even where nothing was asked for: what a run was opened with is never guessed later.
+        mix: chosen.mix ?? {},
+        patience: chosen.patience ?? 0,
         train: [firstTrain, ...moreTrain],
         validation: [firstValidation, ...moreValidation],
         guard: yield* known(tenant, guard),

@@ -15,13 +15,13 @@ import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal,
 import type { QuestionClass } from "#shared/domain/scope"
 import { importedEvents } from "./imported.ts"
 import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
-import { differingParameters, startOf, type RunParameters, type RunQuestion } from "./parameters.ts"
+import { differingParameters, gateQuestions, startOf, type RunParameters, type RunQuestion } from "./parameters.ts"
 import {
   type GateDecided, ParametersDiffer, type QuestionAttempts, QuestionInTwoParts, reflectorCodec, type Results, type RunCommand, type RunEvent, type RunRefusal, RunTooSmall, type SourcedOperation
 } from "./protocol.ts"
-import { asked, attemptKey, guardArm, guardQuestions, incumbentArm, isMixed, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, tallyOf, trainingArm, verdictOf } from "./stages.ts"
+import { asked, attemptKey, guardArm, guardQuestions, incumbentArm, isMixed, isThrough, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
 import { evolve } from "./evolve.ts"
-import { chained, gateQuestion, initialState, patchOf, rolloutsOf, type RunState, sourceKey } from "./state.ts"
+import { chained, initialState, patchOf, rolloutsOf, type RunState, sourceKey } from "./state.ts"
 
 const decodeReflection = Schema.decodeUnknownOption(ReflectionData)
 const decodeProposal = Schema.decodeUnknownOption(ProposalData)
@@ -50,8 +50,9 @@ const shareInScope = (questions: ReadonlyArray<RunQuestion>): number => {
 
 const thresholds = { likely: likelyThreshold, proven: 1.645, always: 0 } as const
 
-const budget = (parameters: RunParameters) =>
-  budgetOf({
+const budget = (parameters: RunParameters) => {
+  const weights = gateQuestions(parameters.validation, parameters.mix).flatMap(({ weight }) => (weight === undefined ? [] : [weight]))
+  return budgetOf({
     batch: parameters.batch,
     samples: parameters.samples,
     trainQuestions: parameters.train.length,
@@ -60,8 +61,10 @@ const budget = (parameters: RunParameters) =>
     validationSamples: parameters.validationSamples,
     candidatesPerStep: parameters.operationsPerStep,
     shareInScope: shareInScope(parameters.validation),
-    threshold: thresholds[parameters.gate]
+    threshold: thresholds[parameters.gate],
+    ...(weights.length === 0 ? {} : { validationWeights: weights })
   })
+}
 
 const isTaken = (what: string) => Result.fail(new ParametersDiffer({ parameters: ["origin"], message: `${what} stands under this name; choose another one.` }))
 
@@ -284,13 +287,16 @@ const foldGateRound = (state: RunState, gate: Extract<RunState["phase"], { reado
 
 const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
   const { generation } = state.trials
-  const finished = (recommended: number, reason: string): RunEvent => ({ _tag: "RunFinished", generations: state.generations.length, incumbent: generation, recommended, reason })
+  const stopped = stoppedEarly(state)
+  const finished = (recommended: number, reason: string): RunEvent => ({ _tag: "RunFinished", generations: state.generations.length, incumbent: generation, recommended, reason, ...(stopped === undefined ? {} : { stopped }) })
   if (generation === 0) return [finished(0, "nothing was accepted")]
   const questions = guardQuestions(state)
   if (questions.length === 0) return [finished(0, "no untouched question shows a difference to generation 0, so nothing is recommended")]
   const tally = (arm: number) =>
     tallyOf(results, questions.flatMap(({ id }) => Array.from({ length: state.parameters?.guardSamples ?? 0 }, (_, sample) => ({ question: id, key: attemptKey(guardArm(arm), 0, id, sample) }))))
-  const decision = guardTest(questions.map(gateQuestion), tally(0), tally(generation))
+  const shownOtherwise = new Set(questions.map(({ id }) => id))
+  const weighted = gateQuestions(state.parameters?.guard ?? [], state.parameters?.mix).filter(({ id }) => shownOtherwise.has(id))
+  const decision = guardTest(weighted, tally(0), tally(generation))
   const passes = decision.decision === "accepted"
   return [
     { _tag: "GuardTested", generation, decision: decision.decision, reason: decision.reason, counts: decision.counts, figures: figuresOf(decision), results: resultsDigest(state, results) },
@@ -310,7 +316,7 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
   if (parameters === undefined) return Result.succeed([])
   switch (command._tag) {
     case "StartStep":
-      return Result.succeed(phase._tag === "Between" && phase.step === command.step && command.step <= parameters.steps ? startStep(state, parameters, command.step) : [])
+      return Result.succeed(phase._tag === "Between" && phase.step === command.step && !isThrough(state) ? startStep(state, parameters, command.step) : [])
     case "FoldRollouts":
       return Result.succeed(phase._tag === "Rollouts" && phase.step === command.step ? foldRollouts(state, parameters, phase.step, phase.questions, command.results) : [])
     case "FoldReflections":
@@ -322,7 +328,7 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
     case "FoldGateRound":
       return Result.succeed(phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, command.results) : [])
     case "FinishRun":
-      return Result.succeed(phase._tag === "Between" && phase.step > parameters.steps ? finish(state, command.results) : [])
+      return Result.succeed(isThrough(state) ? finish(state, command.results) : [])
   }
 }
 

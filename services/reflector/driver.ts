@@ -11,7 +11,7 @@ import { LogUnavailable, type Nats } from "#shared/eventlog/nats"
 import { type ActorName, parseResultSubject, resultFilter, runSubject, type RunAddress } from "#shared/eventlog/subjects"
 import { algorithmVersion } from "./parameters.ts"
 import type { JobResult, Results, RunCommand, RunEvent, RunRefusal } from "./protocol.ts"
-import { causeOf, expectedJobs, guardStep, plannedJobs, resultKey, type RunJob, stageCommand, workerOf } from "./stages.ts"
+import { causeOf, expectedJobs, guardStep, isThrough, plannedJobs, resultKey, type RunJob, stageCommand, workerOf } from "./stages.ts"
 import type { RunState } from "./state.ts"
 
 export type Runs = Entity<RunState, RunCommand, RunEvent, RunRefusal>
@@ -34,7 +34,7 @@ export const stageStep = (state: RunState): number => {
     case "Finished":
       return 0
     case "Between":
-      return state.parameters !== undefined && state.phase.step > state.parameters.steps ? guardStep(state) : state.phase.step
+      return isThrough(state) ? guardStep(state) : state.phase.step
     default:
       return state.phase.step
   }

@@ -1,9 +1,9 @@
 /** How a run's state follows from its events: it copies what they say, and never fails. */
 import { openTrials, sealed } from "#shared/metamemory/trial"
-import { startOf } from "./parameters.ts"
+import { gateQuestions, startOf } from "./parameters.ts"
 import type { RunEvent } from "./protocol.ts"
 import { isMixed } from "./stages.ts"
-import { chained, gateQuestion, patched, type RunState, sourceKey } from "./state.ts"
+import { chained, patched, type RunState, sourceKey } from "./state.ts"
 
 export const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: number }): RunState => {
   switch (event._tag) {
@@ -18,7 +18,7 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
         runSeed: String(parameters.seed),
         policy: parameters.gate,
         reader: parameters.models["answer"] ?? "",
-        questions: parameters.validation.map(gateQuestion),
+        questions: gateQuestions(parameters.validation, parameters.mix),
         maxInScope: parameters.maxInScope
       })
       state.trials = { ...opened, principles: startOf(parameters) }
@@ -104,6 +104,7 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       return state
     case "RunFinished":
       state.recommended = event.recommended
+      state.stopped = event.stopped
       state.phase = { _tag: "Finished" }
       return state
   }

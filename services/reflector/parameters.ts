@@ -2,6 +2,9 @@
 import { Schema } from "effect"
 import { Principle } from "#shared/domain/principle"
 import { QuestionClass } from "#shared/domain/scope"
+import type { GateQuestion } from "#shared/metamemory/gate"
+import { typeOf } from "#shared/metamemory/split"
+import { mixWeights } from "#shared/metamemory/statistics"
 import { JudgeKind, QuestionRefSchema } from "#services/evaluator/protocol"
 
 /**
@@ -83,6 +86,13 @@ const chosen = {
   canaries: Schema.Array(Schema.String),
   /** True = run although the budget says that it is too small to tell much; labelled so. */
   anyway: Schema.Boolean,
+  /**
+   * Questions of each type in the data set, to whose shares the figures of gate and guard test are weighted back: the parts may be drawn by
+   * type. Absent or empty = every question counts alike.
+   */
+  mix: Schema.optionalKey(Schema.Record(Schema.String, Schema.Int)),
+  /** Steps in a row that may seal nothing before the run ends early; 0 or absent = it goes through to the last step. */
+  patience: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   /** Absent = from the empty generation. */
   branch: Schema.optionalKey(Branch)
 }
@@ -120,24 +130,42 @@ export const RunParameters = Schema.Struct({
 })
 export type RunParameters = typeof RunParameters.Type
 
-/** Published settings of the original: 50 questions × 5 samples, all policies of ours. */
+/**
+ * Published settings of the original: 50 questions × 5 samples, all policies of ours. Patience: in 40 simulated runs of 35 steps × 12 questions
+ * the longest pause before something was accepted again was 15 steps; a patience of 12 would have cost two of them part of what they learnt.
+ */
 export const presets = {
   metamem: {
     preset: "metamem", batch: 50, samples: 5, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 1_024, evidenceTokens: 4_000,
-    gate: "likely", validationSamples: 3, guardSamples: 3, operationsPerStep: 4, maxInScope: 12, canaries: [], anyway: false
+    gate: "likely", validationSamples: 3, guardSamples: 3, operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: false
   },
   laptop: {
     preset: "laptop", batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 600,
-    gate: "likely", validationSamples: 3, guardSamples: 2, operationsPerStep: 4, maxInScope: 12, canaries: [], anyway: true
+    gate: "likely", validationSamples: 3, guardSamples: 2, operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: true
   }
 } as const satisfies Record<string, Partial<RunRequest>>
 
 /** The principles that generation 0 holds: none, but in a branch. */
 export const startOf = (parameters: Pick<RunParameters, "branch"> | undefined): ReadonlyArray<Principle> => parameters?.branch?.principles ?? []
 
-/** Members in which two parameter sets differ. The memory position is not one of them: a reopened run keeps its own. */
+/**
+ * Questions as the gate sees them. A weight says how much rarer the part has made the question's type than the data set; within one class
+ * of questions the same weights bring back the natural mix of that class, since questions of a type are drawn without regard to class.
+ *
+ * @param questions a whole part: of validation or of guard
+ */
+export const gateQuestions = (questions: ReadonlyArray<RunQuestion>, mix: RunParameters["mix"]): ReadonlyArray<GateQuestion> => {
+  const weights = mix === undefined || Object.keys(mix).length === 0 ? undefined : mixWeights(questions.map(typeOf), new Map(Object.entries(mix)))
+  return questions.map(({ abstention, cluster, id, questionClass }, at) => ({ id, questionClass, cluster, abstention, ...(weights === undefined ? {} : { weight: weights[at] ?? 0 }) }))
+}
+
+/** What runs opened before version 3 of their opening could not say: asked for with it, they go on as they were. */
+const sinceVersion3: ReadonlySet<string> = new Set(["mix", "patience"])
+
+/** Members in which two parameter sets differ. The memory position is not one of them: a reopened run keeps its own. @param a what stands */
 export const differingParameters = (a: RunParameters, b: RunParameters): ReadonlyArray<keyof RunParameters> =>
-  (Object.keys({ ...a, ...b }) as Array<keyof RunParameters>).filter((name) => name !== "memoryPosition" && JSON.stringify(sorted(a[name])) !== JSON.stringify(sorted(b[name])))
+  (Object.keys({ ...a, ...b }) as Array<keyof RunParameters>).filter((name) =>
+    name !== "memoryPosition" && !(a[name] === undefined && sinceVersion3.has(name)) && JSON.stringify(sorted(a[name])) !== JSON.stringify(sorted(b[name])))
 
 const sorted = (value: unknown): unknown =>
   value !== null && typeof value === "object" && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1))) : value

@@ -39,10 +39,13 @@ export const TrialsPatch = Schema.Struct({
 })
 export type TrialsPatch = typeof TrialsPatch.Type
 
-/** A run begins; nothing that determines it is left out. Version 1 knew no branches: what it wrote reads as it stands. */
+/**
+ * A run begins; nothing that determines it is left out. Version 1 knew no branches; version 2 neither the data set's mix of types, so that
+ * every question counts alike, nor an early end. What they wrote reads as it stands.
+ */
 export const RunOpened = defineEvent("RunOpened", {
-  version: 2,
-  upcasts: { 1: (old) => old },
+  version: 3,
+  upcasts: { 1: (old) => old, 2: (old) => old },
   payload: Schema.Struct({
     parameters: RunParameters,
     /** Calls it takes and what its gate can see, in words. */
@@ -206,9 +209,27 @@ export const GuardTested = defineEvent("GuardTested", {
   })
 })
 
+/** A run ended before its last step because going on was not worth it. */
+export const StoppedEarly = Schema.Struct({
+  /** The last step that was taken. */
+  step: Schema.Int,
+  reason: Schema.String
+})
+export type StoppedEarly = typeof StoppedEarly.Type
+
+/** Version 1 knew no early end: what it wrote reads as it stands. */
 export const RunFinished = defineEvent("RunFinished", {
-  version: 1,
-  payload: Schema.Struct({ generations: Schema.Int, incumbent: Schema.Int, recommended: Schema.Int, reason: Schema.String })
+  version: 2,
+  upcasts: { 1: (old) => old },
+  payload: Schema.Struct({
+    generations: Schema.Int,
+    incumbent: Schema.Int,
+    recommended: Schema.Int,
+    /** Of the recommendation. */
+    reason: Schema.String,
+    /** Absent = the last step was taken. */
+    stopped: Schema.optionalKey(StoppedEarly)
+  })
 })
 
 /** This run was made elsewhere: its generations follow in the same commit, and nothing of it is driven here. */

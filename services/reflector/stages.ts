@@ -16,7 +16,7 @@ import type { JudgementInput } from "#services/evaluator/protocol"
 import type { RolloutInput } from "#services/retriever/protocol"
 import { type ConsolidationInput, type ProposalInput, type ReflectionInput, VerdictOnly } from "./job-data.ts"
 import { type RunParameters, type RunQuestion, startOf } from "./parameters.ts"
-import type { JobResult, QuestionAttempts, Results, RunCommand } from "./protocol.ts"
+import type { JobResult, QuestionAttempts, Results, RunCommand, StoppedEarly } from "./protocol.ts"
 import type { RunState } from "./state.ts"
 
 /** Who does a kind of job. */
@@ -77,6 +77,23 @@ interface RolloutOf {
   readonly principles: ReadonlyArray<Principle>
   readonly temperature: number
 }
+
+/**
+ * Why no further step is taken, and after which one; undefined while the run goes on or its last step is through. The rule: as many steps
+ * in a row as its patience sealed nothing, and no trial is open. One that is open waits for answers to spend and may still be accepted.
+ */
+export const stoppedEarly = ({ generations, parameters, phase, trials }: RunState): StoppedEarly | undefined => {
+  const patience = parameters?.patience ?? 0
+  if (parameters === undefined || phase._tag !== "Between" || patience === 0 || phase.step > parameters.steps) return undefined
+  const step = phase.step - 1
+  const sealed = Math.max(generations.at(-1)?.step ?? 0, parameters.branch?.step ?? 0, 0)
+  if (step - sealed < patience || trials.trials.some(({ state }) => state === "open")) return undefined
+  return { step, reason: `${step - sealed} steps in a row sealed nothing, and no trial is open` }
+}
+
+/** True when no step is left to take: what follows is the guard test, or the end. */
+export const isThrough = (state: RunState): boolean =>
+  state.phase._tag === "Between" && (state.phase.step > parametersOf(state).steps || stoppedEarly(state) !== undefined)
 
 /** Number under which the guard test's results stand: one more than the last step. */
 export const guardStep = (state: RunState): number => parametersOf(state).steps + 1
@@ -143,7 +160,7 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
     case "Finished":
       return []
     case "Between":
-      return phase.step > parametersOf(state).steps && state.trials.generation > 0 ? guardJobs(state, address) : []
+      return isThrough(state) && state.trials.generation > 0 ? guardJobs(state, address) : []
     case "Rollouts":
       return phase.questions.flatMap((id) => {
         const question = questionOf(state, id)
@@ -249,7 +266,7 @@ export const stageCommand = (state: RunState, results: Results): RunCommand | un
     case "Finished":
       return undefined
     case "Between":
-      return phase.step > parametersOf(state).steps ? { _tag: "FinishRun", results } : { _tag: "StartStep", step: phase.step }
+      return isThrough(state) ? { _tag: "FinishRun", results } : { _tag: "StartStep", step: phase.step }
     case "Rollouts":
       return { _tag: "FoldRollouts", step: phase.step, results }
     case "Reflections":

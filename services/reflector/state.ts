@@ -2,13 +2,12 @@
 import type { Principle } from "#shared/domain/principle"
 import type { Tried } from "#shared/metamemory/batch"
 import type { DroppedRollout } from "#shared/metamemory/effect"
-import type { GateQuestion } from "#shared/metamemory/gate"
 import type { DecidedOperation } from "#shared/metamemory/generation"
 import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, JudgeCalibrated, QuestionAttempts, SourcedOperation, TrialsPatch } from "./protocol.ts"
+import type { GateDecided, JudgeCalibrated, QuestionAttempts, SourcedOperation, StoppedEarly, TrialsPatch } from "./protocol.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }
@@ -62,6 +61,8 @@ export interface RunState {
   /** Chained digest over all results folded so far. */
   digest: string
   recommended: number | undefined
+  /** Why the run ended before its last step, and after which one; undefined = it went through, or goes on. */
+  stopped: StoppedEarly | undefined
   readonly alarms: Array<string>
   /** Where an imported run comes from; such a run has no parameters. */
   imported: { readonly origin: string; readonly digest: string } | undefined
@@ -85,6 +86,7 @@ export const initialState = (): RunState => ({
   stepSequence: 0,
   digest: "",
   recommended: undefined,
+  stopped: undefined,
   alarms: [],
   imported: undefined,
   calibrations: []
@@ -139,8 +141,6 @@ export const rolloutsOf = (state: RunState, { attempts, generation, step }: Step
       verdict === "e" ? [] : [{ step, question: id, cluster, questionClass, correct: verdict === "c", shown: routed.filter((principle) => !dropped[sample]?.includes(principle)) }])
   })
 }
-
-export const gateQuestion = ({ abstention, cluster, id, questionClass }: RunQuestion): GateQuestion => ({ id, questionClass, cluster, abstention })
 
 /** Trials that spread to other classes keep the place of their operation below a thousand. */
 export const sourceKey = (step: number, index: number): string => `${step}/${index % 1000}`

@@ -2,7 +2,7 @@
 import type { RunAddress } from "#shared/eventlog/subjects"
 import type { Progress } from "./driver.ts"
 import type { RunStatus } from "./protocol.ts"
-import { plannedJobs } from "./stages.ts"
+import { isThrough, plannedJobs } from "./stages.ts"
 import type { RunState } from "./state.ts"
 
 const stages = { Rollouts: "rollouts", Reflections: "reflections", Proposals: "proposals", Consolidation: "consolidation", Gate: "gate", Finished: "finished" } as const
@@ -11,12 +11,12 @@ const stages = { Rollouts: "rollouts", Reflections: "reflections", Proposals: "p
 export const statusOf = (state: RunState, address: RunAddress, progress: Progress | undefined): RunStatus => {
   const { phase } = state
   const steps = state.parameters?.steps ?? 0
-  const stage = phase._tag === "Unopened" ? "between steps" : phase._tag === "Between" ? (phase.step > steps ? "guard" : "between steps") : stages[phase._tag]
+  const stage = phase._tag === "Unopened" ? "between steps" : phase._tag === "Between" ? (isThrough(state) ? "guard" : "between steps") : stages[phase._tag]
   return {
     tenant: address.tenant,
     run: address.run,
     stage,
-    step: phase._tag === "Unopened" ? 0 : phase._tag === "Finished" ? steps : Math.min(phase.step, steps),
+    step: phase._tag === "Unopened" ? 0 : phase._tag === "Finished" ? (state.stopped?.step ?? steps) : Math.min(phase.step, steps),
     steps,
     done: progress?.done ?? 0,
     expected: progress?.expected ?? plannedJobs(state, address).length,

@@ -13,6 +13,8 @@ export interface BudgetInput {
   readonly trainQuestions: number
   readonly steps: number
   readonly validationQuestions: number
+  /** Of each validation question, back to the natural mix of types; absent = all alike. */
+  readonly validationWeights?: ReadonlyArray<number>
   readonly validationSamples: number
   /** Candidates put to the gate a step, and the share of validation questions in scope of one. */
   readonly candidatesPerStep: number
@@ -46,6 +48,12 @@ export const fewestSteps = 3
 const whole = (n: number): string => Math.round(n).toLocaleString("en-US")
 const points = (share: number): string => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} points` : "any size")
 
+/** Questions of equal weight that would tell as much as these. Source: Kish 1965, effective sample size. */
+export const effectiveQuestions = (weights: ReadonlyArray<number>): number => {
+  const squares = weights.reduce((sum, weight) => sum + weight * weight, 0)
+  return squares === 0 ? 0 : weights.reduce((sum, weight) => sum + weight, 0) ** 2 / squares
+}
+
 /** Calls: answers and judgements 2Bk, reflections Bπk, proposals Bπ, one consolidation; gate 2nk once, then 2nk × share in scope a candidate. */
 export const budgetOf = (input: BudgetInput): Budget => {
   const { batch, samples, mixedShare = 0.3, steps, validationQuestions: n, validationSamples: k } = input
@@ -58,8 +66,9 @@ export const budgetOf = (input: BudgetInput): Budget => {
     ...(input.answerVariance !== undefined && { answerVariance: input.answerVariance }),
     ...(input.effectVariance !== undefined && { effectVariance: input.effectVariance })
   }
-  const detectable = minimalDetectableEffect({ questions: n, samples: k, threshold: input.threshold, ...variances })
-  const detectableInScope = minimalDetectableEffect({ questions: n * input.shareInScope, samples: k, threshold: input.threshold, ...variances })
+  const worth = input.validationWeights === undefined ? n : effectiveQuestions(input.validationWeights)
+  const detectable = minimalDetectableEffect({ questions: worth, samples: k, threshold: input.threshold, ...variances })
+  const detectableInScope = minimalDetectableEffect({ questions: worth * input.shareInScope, samples: k, threshold: input.threshold, ...variances })
   const mixed = batch * mixedShare
   const refusals: Array<BudgetRefusal> = [
     ...(mixed < fewestMixed ? ["too few questions with mixed outcomes a step" as const] : []),
@@ -72,6 +81,7 @@ export const budgetOf = (input: BudgetInput): Budget => {
       ? `the gate: ${whole(gateOnce)} calls once (${n} questions x ${k} samples, answered and judged), then ${whole(gatePerCandidate)} a candidate`
       : "the gate: none; every operation is accepted",
     `the run: ${steps} steps, about ${whole(calls)} calls, on ${input.trainQuestions} training questions`,
+    ...(gated && input.validationWeights !== undefined ? [`validation questions are weighted back to the data set's mix of types: ${n} tell as much as ${worth.toFixed(0)} drawn without regard to type`] : []),
     ...(gated ? [`smallest effect seen with 80 % power: ${points(detectable)} over all questions, ${points(detectableInScope)} within one scope`] : []),
     ...refusals.map((refusal) => {
       switch (refusal) {

@@ -45,7 +45,10 @@ export interface GateInput {
   readonly policy: GatePolicy
   /** Questions in scope of the change. */
   readonly questions: ReadonlyArray<GateQuestion>
-  /** Abstention questions of the whole validation set, of which those out of scope count as unchanged; 0 leaves them unguarded. */
+  /**
+   * Abstention questions of the whole validation set, of which those out of scope count as unchanged; 0 leaves them unguarded. They count
+   * alike whatever they weigh: a guard protects what is there.
+   */
   readonly abstentionQuestions: number
   readonly incumbent: Tallies
   readonly candidate: Tallies
@@ -79,15 +82,15 @@ export const differences = (questions: ReadonlyArray<GateQuestion>, incumbent: T
 /** z of a mean difference, without dividing by zero. */
 export const zOf = ({ mean, standardError }: MeanDifference): number => (standardError > 0 ? (standardError === Infinity ? 0 : mean / standardError) : mean === 0 ? 0 : Math.sign(mean) * Infinity)
 
-/** Cluster sums as whole numbers where all questions have the same numbers of samples, so that the exact test applies. */
+/** Cluster sums as whole numbers where all questions have the same numbers of samples and weigh alike, so that the exact test applies. */
 const clusterSums = (questions: ReadonlyArray<GateQuestion>, incumbent: Tallies, candidate: Tallies): ReadonlyArray<number> => {
   const sums = new Map<string, number>()
-  const sizes = new Set<string>()
   const usable = questions.filter(({ id }) => judged(incumbent[id] ?? noTally) > 0 && judged(candidate[id] ?? noTally) > 0)
-  for (const { id } of usable) sizes.add(`${judged(incumbent[id]!)}/${judged(candidate[id]!)}`)
+  const sizes = new Set(usable.map(({ id }) => `${judged(incumbent[id]!)}/${judged(candidate[id]!)}`))
+  const alike = sizes.size === 1 && usable.every(({ weight }) => (weight ?? 1) === 1)
   for (const { id, cluster, weight = 1 } of usable) {
     const [old, now] = [incumbent[id]!, candidate[id]!]
-    const value = sizes.size === 1 && weight === 1
+    const value = alike
       ? now.correct * judged(old) - old.correct * judged(now)
       : weight * (now.correct / judged(now) - old.correct / judged(old))
     sums.set(cluster, (sums.get(cluster) ?? 0) + value)

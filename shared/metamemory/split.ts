@@ -3,7 +3,7 @@
  * together what would leak from one part into another.
  */
 import { pythonRandom } from "./mersenne.ts"
-import { shuffled } from "./random.ts"
+import { chosen, shuffled } from "./random.ts"
 
 export interface Fold<A> {
   readonly train: ReadonlyArray<A>
@@ -149,4 +149,33 @@ export const plainSplit = <A extends Splittable>(
 ): Fold<A> => {
   const [train, val, test] = dealt(groupsOf(items, options.similar), options.shares ?? [0.5, 0.3, 0.2], options.seed) as [Array<A>, Array<A>, Array<A>]
   return { train, val, test }
+}
+
+/** The type by which questions are drawn and weighted: those that cannot be answered are a type of their own beside each. */
+export const typeOf = ({ abstention, type }: { readonly type: string; readonly abstention: boolean }): string => (abstention ? `${type} (abstention)` : type)
+
+/** How many items there are of each type, in order of type. */
+export const mixOf = (types: ReadonlyArray<string>): Readonly<Record<string, number>> =>
+  Object.fromEntries([...Map.groupBy(types, (type) => type)].map(([type, own]) => [type, own.length] as const).sort(([a], [b]) => (a < b ? -1 : 1)))
+
+/** Fewest items of a type that a draw takes where there are that many: fewer say nothing about the type. */
+export const fewestOfType = 20
+
+/**
+ * `size` items, all when there are no more: of each type at least 20 where there are that many and `size` allows it, the rest so that
+ * types come as near to their shares as that leaves. In the order given.
+ */
+export const drawByType = <A extends Pick<Splittable, "type">>(items: ReadonlyArray<A>, size: number, seed: string): ReadonlyArray<A> => {
+  if (items.length <= size) return items
+  const byType = [...Map.groupBy(items, ({ type }) => type)].sort(([a], [b]) => (a < b ? -1 : 1)).map(([type, own]) => ({ type, own, taken: 0 }))
+  /** The type that the next item is taken of: one still below the fewest, the least taken first; else the one farthest below its share. */
+  const next = () => {
+    const left = byType.filter(({ own, taken }) => taken < own.length)
+    const few = left.filter(({ taken }) => taken < fewestOfType)
+    const lack = ({ own, taken }: (typeof byType)[number]): number => (few.length > 0 ? -taken : (own.length * size) / items.length - taken)
+    return (few.length > 0 ? few : left).reduce((one, other) => (lack(other) > lack(one) ? other : one))
+  }
+  for (let i = 0; i < size; i++) next().taken += 1
+  const drawn = new Set(byType.flatMap(({ own, taken, type }) => chosen(own, taken, "by type", seed, type)))
+  return items.filter((item) => drawn.has(item))
 }

@@ -60,23 +60,34 @@ const answered = (id: string, arm: Ask["arm"], ...letters: ReadonlyArray<string>
     ask: { question: question(id), arm, purpose: "gate", sample, draw: 0, principles: [], judge: "lexical" },
     verdict: letter === "c" ? "correct" : letter === "i" ? "incorrect" : "error"
   }))
-const validation = ["a", "b", "c", "d"].map((id) => question(id))
+const validation = [question("a"), question("b"), question("c"), question("d")] as const
 
 test("differences are paired by question, and over all questions those out of scope count as unchanged", () => {
-  const found = compare([...answered("a", "before", ..."cc"), ...answered("a", "after", ..."ii"), ...answered("a", "placebo", ..."ci"), ...answered("b", "before", ..."ii"), ...answered("b", "after", ..."ii"), ...answered("b", "placebo", ..."ii")], validation)
+  const found = compare([...answered("a", "before", ..."cc"), ...answered("a", "after", ..."ii"), ...answered("a", "placebo", ..."ci"), ...answered("b", "before", ..."ii"), ...answered("b", "after", ..."ii"), ...answered("b", "placebo", ..."ii")], { validation })
   assert.equal([found.inScope, found.difference.mean, found.overall.mean, found.placebo.mean, found.errors], [2, -0.5, -0.25, -0.25, 0])
   assert.equal(found.accuracy, { before: 0.5, after: 0, placebo: 0.25 })
   assert.ok((found.difference.low ?? 0) < -0.5 && (found.difference.high ?? -1) > -0.5)
 })
 
+test("differences are weighted back to the data's mix of types", () => {
+  const [a, ...others] = validation
+  const typed = [{ ...a, type: "rare" }, ...others] as const
+  const answers = [...answered("a", "before", "i"), ...answered("a", "after", "c"), ...answered("b", "before", "c"), ...answered("b", "after", "i")]
+  const even = compare(answers, { validation: typed })
+  // A type that is a quarter of the part and a thirteenth of the data.
+  const weighted = compare(answers, { validation: typed, mix: { rare: 1, "single-session-user": 12 } })
+  assert.equal([even.difference.mean, even.overall.mean], [0, 0])
+  assert.ok(Math.abs(weighted.difference.mean + 3 / 5) < 1e-9 && Math.abs(weighted.overall.mean - (1 - 4) / 13) < 1e-9, JSON.stringify(weighted))
+})
+
 test("errors are counted and are in no difference; one cluster gives no interval", () => {
-  const found = compare([...answered("a", "before", ..."ce"), ...answered("a", "after", ..."ci"), ...answered("b", "before", ..."c"), ...answered("b", "after", ..."e")], validation.slice(0, 2))
+  const found = compare([...answered("a", "before", ..."ce"), ...answered("a", "after", ..."ci"), ...answered("b", "before", ..."c"), ...answered("b", "after", ..."e")], { validation: [validation[0], validation[1]] })
   assert.equal([found.difference.mean, found.difference.low, found.errors], [-0.5, null, 2])
   assert.is(found.accuracy.placebo, null)
 })
 
 test("a branch is asked for as its run was, but for what is changed, and named by it", () => {
-  const of = { run: "r", from: 1, start, last: 6, seed: 8 }
+  const of = { run: "r", from: 1, start: { ...start, parameters: parameters({ mix: { rare: 2 }, patience: 5 }) }, last: 6, seed: 8 }
   const placebo = plannedBranch({ ...of, principles: start.principles })
   const dropped = plannedBranch({ ...of, principles: [other], change: { kind: "drop", principle: "P1" } })
   assert.equal([dropped.request.seed, dropped.request.steps, dropped.request.branch?.step], [8, 6, 2])
@@ -88,6 +99,7 @@ test("a branch is asked for as its run was, but for what is changed, and named b
   assert.is(plannedBranch({ ...of, principles: start.principles, change: { kind: "gate", policy: "always" } }).request.gate, "always")
   assert.is(plannedBranch({ ...of, principles: start.principles, change: { kind: "judge", judge: "model" } }).request.judge, "model")
   assert.is(placebo.request.judge, "lexical")
+  assert.equal([dropped.request.mix, dropped.request.patience], [{ rare: 2 }, 5])
 })
 
 test("a spread is in order, and what is not known is in none of it", () => {

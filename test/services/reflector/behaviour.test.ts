@@ -46,6 +46,13 @@ test("a changed data set is refused: the hash of a question differs", () => {
   assert.equal(differingParameters(parameters(), parameters({ models: { answer: "reader" } })), [])
 })
 
+test("a run opened before there were mixes and patience goes on as it was; with them they may not change", () => {
+  const { mix: _, patience: __, ...before } = { mix: {}, ...parameters() }
+  const asked = { ...before, mix: { rare: 1 }, patience: 12 }
+  assert.equal(differingParameters(before, asked), [])
+  assert.equal(differingParameters(asked, { ...asked, mix: { rare: 2 }, patience: 3 }), ["mix", "patience"])
+})
+
 test("a run too small to tell anything is refused with the arithmetic, unless told to run anyway", () => {
   const refused = refusal(behaviour.initial(), { _tag: "OpenRun", parameters: parameters({ anyway: false }) })
   assert.is(refused._tag, "RunTooSmall")

@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { budgetOf } from "#shared/metamemory/budget"
+import { budgetOf, effectiveQuestions } from "#shared/metamemory/budget"
 
 const base = {
   batch: 50, samples: 5, trainQuestions: 350, steps: 35, validationQuestions: 120, validationSamples: 3, candidatesPerStep: 2, shareInScope: 1 / 6, threshold: 0.84
@@ -23,6 +23,18 @@ test("too small a batch, too few steps and a blind gate are refused with the ari
   assert.match(text, /raise the batch to 17/)
   assert.match(text, /2 steps fit/)
   assert.match(text, /validation set of 20 questions x 2 samples/)
+})
+
+test("questions of uneven weight tell less, and the budget says how much", () => {
+  assert.is(effectiveQuestions([1, 1, 1, 1]), 4)
+  assert.is(effectiveQuestions([3, 1]), 1.6)
+  assert.is(effectiveQuestions([0, 0]), 0)
+  const weights = Array.from({ length: 120 }, (_, i) => (i % 2 === 0 ? 1.8 : 0.2))
+  const [even, uneven] = [budgetOf(base), budgetOf({ ...base, validationWeights: weights })]
+  assert.ok(uneven.detectable > even.detectable * 1.2)
+  assert.is(uneven.calls, even.calls)
+  assert.match(uneven.explanation.join("\n"), /120 tell as much as 73 /)
+  assert.not.match(even.explanation.join("\n"), /tell as much/)
 })
 
 test("without a gate nothing is spent on it and its sight does not matter", () => {

@@ -66,6 +66,22 @@ test("weights count: a gain in a rare question is worth little", () => {
   assert.is(decide(arm([0, 2, 2]), arm([3, 1, 2]), { questions: weighted }).decision, "rejected")
 })
 
+test("under proven, questions that weigh alike are counted, and none is counted on another scale than the rest", () => {
+  const n = 6
+  const [old, now] = [arm(Array.from({ length: n }, () => 0)), arm([3, 3, 3, 3, 3, 0])]
+  const plain = decide(old, now, { policy: "proven" })
+  assert.is(plain.p, 1 / 32)
+  const half = questions(n).map((question) => ({ ...question, weight: 0.5 }))
+  assert.is(decide(old, now, { policy: "proven", questions: half }).p, 1 / 32)
+  // One loss of weight 3 against three gains of weight 1: not better, however the others are counted.
+  const uneven = questions(4).map((question, i) => ({ ...question, weight: i === 0 ? 3.5 : 1 }))
+  const p = decide(arm([3, 0, 0, 0]), arm([0, 3, 3, 3]), { policy: "proven", questions: uneven })
+  assert.is(p.decision, "rejected")
+  const gain = decide(arm([0, 3, 1, 1]), arm([3, 0, 1, 1]), { policy: "proven", questions: uneven })
+  // Signs of 3.5 and −1: a sum of 2.5 is reached by two of four.
+  assert.equal([gain.decision, gain.p], ["undecided", 0.5])
+})
+
 test("the guard test passes only what is better", () => {
   assert.is(guardTest(questions(4), arm([1, 1, 1, 1]), arm([3, 2, 2, 1])).decision, "accepted")
   assert.is.not(guardTest(questions(4), arm([1, 1, 1, 1]), arm([1, 1, 2, 1])).decision, "rejected")

@@ -1,7 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { pythonRandom } from "#shared/metamemory/mersenne"
-import { groupsOf, plainSplit, referenceSplit, stratifiedSplit, type Splittable } from "#shared/metamemory/split"
+import { drawByType, groupsOf, mixOf, plainSplit, referenceSplit, stratifiedSplit, type Splittable, typeOf } from "#shared/metamemory/split"
 
 const numbers = (n: number): Array<number> => Array.from({ length: n }, (_, i) => i)
 
@@ -86,6 +86,25 @@ test("the plain split comes near 50, 30 and 20 per cent and is the same for the 
   assert.ok(Math.abs(split.train.length - 60) <= 6 && Math.abs(split.val.length - 36) <= 6 && Math.abs(split.test.length - 24) <= 6)
   assert.equal(plainSplit(items(120), { seed: "s" }), split)
   assert.not.equal(plainSplit(items(120), { seed: "t" }), split)
+})
+
+test("a draw takes twenty of a type where there are that many, and the rest by share", () => {
+  const pool = [["often", 300], ["rare", 30], ["few", 5]].flatMap(([type, count]) => numbers(Number(count)).map((i) => ({ id: `${type}${i}`, type: String(type) })))
+  const drawn = drawByType(pool, 120, "s")
+  assert.equal(mixOf(drawn.map(({ type }) => type)), { few: 5, often: 95, rare: 20 })
+  assert.equal(drawn, pool.filter((item) => drawn.includes(item)), "in the order given")
+  assert.equal(drawByType(pool, 120, "s"), drawn)
+  assert.not.equal(drawByType(pool, 120, "t"), drawn)
+  // Where not even twenty of each fit, none is left out.
+  assert.equal(mixOf(drawByType(pool, 12, "s").map(({ type }) => type)), { few: 4, often: 4, rare: 4 })
+  // With room, shares decide.
+  assert.equal(mixOf(drawByType(pool, 300, "s").map(({ type }) => type)), { few: 5, often: 268, rare: 27 })
+  assert.equal(drawByType(pool, 335, "s"), pool)
+})
+
+test("what cannot be answered is a type of its own", () => {
+  assert.equal([typeOf({ type: "time", abstention: false }), typeOf({ type: "time", abstention: true })], ["time", "time (abstention)"])
+  assert.equal(mixOf([]), {})
 })
 
 test("more folds than groups are refused", () => {

@@ -1,0 +1,37 @@
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import type { Dataset } from "#shared/datasets/dataset"
+import type { Question } from "#shared/domain/question"
+import { mixOf, typeOf } from "#shared/metamemory/split"
+import { partsOf, runLine } from "#services/cli/train"
+
+const test = suite("what a run is made of")
+
+const questions = (prefix: string, counts: Readonly<Record<string, number>>): ReadonlyArray<Question> =>
+  Object.entries(counts).flatMap(([type, count]) =>
+    Array.from({ length: count }, (_, at): Question => ({ id: `${prefix}-${type}-${at}`, text: "?", type, answer: "a", abstention: false, user: `u-${prefix}-${type}-${at}`, cluster: `c-${prefix}-${type}-${at}` })))
+const dataset = (all: ReadonlyArray<Question>) => ({ hash: "h", questions: all, users: [] }) as unknown as Dataset
+const types = (all: ReadonlyArray<Question>) => mixOf(all.map(typeOf))
+
+test("validation is drawn by type up to its size, and what is left over is in no part", () => {
+  const data = dataset(questions("d", { often: 400, rare: 80 }))
+  const parts = partsOf(data, {}, 42, 60)
+  assert.equal([parts.validation.length, types(parts.validation)["rare"]], [60, 20])
+  assert.ok(parts.left.length > 60)
+  const all = [...parts.train, ...parts.validation, ...parts.guard, ...parts.test, ...parts.left].map(({ id }) => id)
+  assert.equal([all.length, new Set(all).size], [480, 480])
+  assert.equal(partsOf(data, {}, 42, 1_000).left, [])
+})
+
+test("a validation file is drawn from too, and the guard is a fifth of the training data", () => {
+  const parts = partsOf(dataset(questions("d", { often: 50 })), { val: dataset(questions("v", { often: 90, rare: 30 })) }, 42, 60)
+  assert.equal([types(parts.validation), parts.left.length, parts.guard.length, parts.train.length], [{ often: 40, rare: 20 }, 60, 10, 40])
+})
+
+test("an early end is told with its step and reason", () => {
+  const event = { _tag: "RunFinished", generations: 2, incumbent: 1, recommended: 1, reason: "better" } as const
+  assert.match(runLine({ ...event, stopped: { step: 14, reason: "12 steps in a row sealed nothing" } }) ?? "", /early, after step 14 \(12 steps in a row sealed nothing\)/)
+  assert.not.match(runLine(event) ?? "", /early/)
+})
+
+test.run()
