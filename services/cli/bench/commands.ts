@@ -1,8 +1,9 @@
 /** `metamem bench`: what it costs in time and memory, measured on this machine. Each bench is loaded only when it is asked for. */
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
-import { Effect, Option } from "effect"
+import { Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { CallStore } from "#shared/model/call-store"
 import { dataFlag } from "../build.ts"
 import { homeFolder } from "../home.ts"
 import { CommandFailed, emit, progressLine, table } from "../root.ts"
@@ -49,22 +50,37 @@ const retrieval = Command.make(
 
 const reconcile = Command.make(
   "reconcile",
-  { pairs: Flag.String("pairs").pipe(Flag.withDescription("Labelled pairs, one JSON object a line (default: the project's own)"), Flag.optional) },
-  ({ pairs }) => Effect.gen(function*() {
-    const { benchReconcile } = yield* loaded(() => import("./reconcile.ts"))
-    const result = yield* Effect.try({
-      try: () => benchReconcile(Option.getOrUndefined(pairs)),
+  {
+    pairs: Flag.String("pairs").pipe(Flag.withDescription("Labelled pairs, one JSON object a line (default: the project's own)"), Flag.optional),
+    model: Flag.Boolean("model").pipe(Flag.withDescription("Also ask the model of the role reconcile about each pair"), Flag.withDefault(false))
+  },
+  ({ model, pairs }) => Effect.gen(function*() {
+    const { benchReconcile, benchReconcileModel } = yield* loaded(() => import("./reconcile.ts"))
+    const file = Option.getOrUndefined(pairs)
+    const byRule = yield* Effect.try({
+      try: () => benchReconcile(file),
       catch: (error) => new CommandFailed({ message: `the pairs cannot be read: ${error instanceof Error ? error.message : String(error)}` })
     })
-    yield* emit(result, ({ crossValidated, inSample, pairs }) =>
+    const asked = Effect.gen(function*() {
+      const { modelsLayer } = yield* loaded(() => import("#services/all"))
+      const progress = progressLine()
+      const figures = yield* benchReconcileModel(file, (done, of) => progress.update(`${done} of ${of} pairs asked`)).pipe(
+        Effect.provide(modelsLayer(yield* homeFolder).pipe(Layer.provide(CallStore.layerMemory))),
+        Effect.mapError(({ message }) => new CommandFailed({ message }))
+      )
+      progress.end()
+      return { byModel: figures }
+    })
+    const result = { ...byRule, ...(model ? yield* asked : {}) }
+    yield* emit(result, ({ byModel, crossValidated, inSample, pairs }) =>
       table([
         ["", "accuracy", "label", "precision", "recall", "pairs"],
-        ...([["cross-validated", crossValidated], ["as shipped", inSample]] as const).flatMap(([name, { accuracy, byLabel }]) =>
+        ...([["by rule, cross-validated", crossValidated], ["by rule, as shipped", inSample], ...(byModel === undefined ? [] : [[`by ${byModel.model}${byModel.errors > 0 ? `, ${byModel.errors} without a reply` : ""}`, byModel.figures] as const])] as const).flatMap(([name, { accuracy, byLabel }]) =>
           Object.entries(byLabel).map(([label, { pairs, precision, recall }]) => [name, accuracy.toFixed(3), label, precision.toFixed(3), recall.toFixed(3), String(pairs)])),
         [`${pairs} pairs`]
       ]))
   })
-).pipe(Command.withDescription("Reconciliation by rule on labelled pairs, cross-validated and as shipped"))
+).pipe(Command.withDescription("Reconciliation on labelled pairs: by rule, cross-validated and as shipped, and by a model"))
 
 const ingest = Command.make(
   "ingest",

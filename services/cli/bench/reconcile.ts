@@ -1,14 +1,17 @@
 /**
- * Precision and recall of the rule-based reconciliation on labelled pairs: as shipped, and by ten-fold cross-validation with the weights
- * fitted anew on the other nine tenths, which is the figure to believe. `--fit` prints weights fitted on all pairs.
+ * Precision and recall of reconciliation on labelled pairs. By rule: as shipped, and by ten-fold cross-validation with the weights fitted
+ * anew on the other nine tenths, which is the figure to believe. By the model of the role reconcile: with the prompt that `metamem
+ * reconcile` sends. `--fit` prints weights fitted on all pairs.
  *
  *     node services/cli/bench/reconcile.ts [FILE] [--fit]
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
+import { Models } from "#shared/model/models"
 import { featureNames, type Features, featuresOf, statementOf } from "#services/compressor/construction/reconcile-features"
+import { promptTemplate, reconcileMessages } from "#services/compressor/construction/reconcile-prompt"
 import { decideReconcile, type ReconcileAction, reconcileActions, type ReconcileWeights } from "#services/compressor/construction/reconcile-rules"
 
 const Pair = Schema.Struct({
@@ -102,6 +105,47 @@ export const benchReconcile = (file = defaultPairsFile): ReconcileBench => {
     crossValidated: figures(pairs, pairs.map((pair) => held.get(pair) ?? "keep"))
   }
 }
+
+export interface ModelReconcileBench {
+  readonly model: string
+  readonly template: string
+  readonly pairs: number
+  /** Pairs the model gave no usable reply to; they count as kept, as they would be. */
+  readonly errors: number
+  readonly figures: ReconcileFigures
+}
+
+/** Asks the model of the role reconcile about every pair, a few at a time. Fails when none is set. */
+export const benchReconcileModel = (file = defaultPairsFile, progress: (done: number, of: number) => void = () => undefined) =>
+  Effect.gen(function*() {
+    const models = yield* Models
+    const model = yield* models.identity("reconcile")
+    const pairs = readPairs(file)
+    let done = 0
+    let errors = 0
+    const decided = yield* Effect.forEach(
+      pairs,
+      ({ earlier, id, later }) =>
+        models.call({
+          role: "reconcile",
+          messages: reconcileMessages({ earlier: asFact(`${id}/earlier`, earlier), later: asFact(`${id}/later`, later) }),
+          parameters: { temperature: 0 },
+          tenant: "bench",
+          scope: "bench",
+          templateVersion: promptTemplate,
+          inputs: [id]
+        }).pipe(
+          Effect.map(({ value }): ReconcileAction => value.action),
+          Effect.catch(() => Effect.sync((): ReconcileAction => (errors++, "keep"))),
+          Effect.tap(() => Effect.sync(() => progress(++done, pairs.length)))
+        ),
+      { concurrency: models.casting("reconcile")?.concurrency ?? 4 }
+    )
+    return { model, template: promptTemplate, pairs: pairs.length, errors, figures: figures(pairs, decided) } satisfies ModelReconcileBench
+  })
+
+/** A statement as the fact that reconciliation would be shown. */
+const asFact = (id: string, { text, time }: Pair["earlier"]) => ({ id, kind: "fact" as const, text, time, speaker: "user", turns: [id] as const, conversation: "bench" })
 
 const table = (name: string, { accuracy, byLabel }: ReconcileFigures): string =>
   [

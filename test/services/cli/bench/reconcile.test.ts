@@ -1,11 +1,12 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { benchReconcile, fitWeights } from "#services/cli/bench/reconcile"
+import { benchReconcile, benchReconcileModel, fitWeights } from "#services/cli/bench/reconcile"
 import { featureNames } from "#services/compressor/construction/reconcile-features"
 import { reconcileWeights } from "#services/compressor/construction/reconcile-rules"
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { readFileSync } from "node:fs"
 import { defaultPairsFile } from "#services/cli/bench/reconcile"
+import { withModel } from "#test/support/models"
 
 const test = suite("bench of reconciliation")
 
@@ -25,5 +26,28 @@ test("the weights in the rules are the ones the pairs give", () => {
     fitted[name].forEach((weight, action) => assert.ok(Math.abs(weight - (reconcileWeights[name][action] as number)) < 0.02, name))
   }
 })
+
+withModel(
+  test,
+  "a model is shown both statements of every pair; what it says is counted, and no usable reply counts as kept",
+  () =>
+    Effect.gen(function*() {
+      const { errors, figures, pairs } = yield* benchReconcileModel()
+      assert.is(errors, 1)
+      assert.is(pairs, 180)
+      // Superseded throughout, but for the first pair, which is to be superseded too and got no reply.
+      assert.is(figures.byLabel.supersede.recall, (figures.byLabel.supersede.pairs - 1) / figures.byLabel.supersede.pairs)
+      assert.is(figures.byLabel.merge.recall, 0)
+      assert.is(figures.accuracy, (figures.byLabel.supersede.pairs - 1) / pairs)
+    }),
+  {
+    // No pair may count as an error because the machine is busy.
+    environment: { METAMEM_LLM_TIMEOUT_MS: "20000" },
+    scripts: {
+      reconcile: ({ prompt }) =>
+        prompt.includes("I drink three cups of coffee a day.") && prompt.includes("the doctor was right about my heart") ? "no idea" : { action: "supersede", text: null }
+    }
+  }
+)
 
 test.run()
