@@ -21,6 +21,7 @@ import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, table, WrongUsage } from "./root.ts"
 import { foldRun, replayAll, type Replayed, type RunState } from "./runs.ts"
+import { generationTested, lookText, openLook, outcomesOf, pooledTest, reportLook } from "./test-split.ts"
 import { ensureBuilt } from "./train.ts"
 
 const decodeRollout = Schema.decodeUnknownEffect(RolloutData)
@@ -145,10 +146,8 @@ export const reportOf = (n: number, answers: ReadonlyArray<JudgedAnswer>, empty:
   }
 }
 
-const answerAll = (run: string, state: RunState, generation: Replayed, questions: ReadonlyArray<Question>, onProgress: (done: number) => void) =>
+const answerAll = (run: string, state: RunState, generation: Replayed, questions: ReadonlyArray<Question>, memoryPosition: number, onProgress: (done: number) => void) =>
   Effect.gen(function*() {
-    const log = yield* EventLog
-    const memoryPosition = yield* log.head("MEMORY")
     let done = 0
     return yield* Effect.forEach(
       questions,
@@ -172,8 +171,9 @@ const actorsNeeded = ["ingestor", "compressor", "embedder", "retriever", "evalua
 export const evaluate = Command.make(
   "eval",
   {
-    data: dataFlag,
-    run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
+    data: dataFlag.pipe(Flag.optional),
+    run: Flag.String("run").pipe(Flag.withDescription("Name of the run"), Flag.optional),
+    runs: Flag.String("runs").pipe(Flag.withDescription("Instead of both: runs like fold-1,fold-2, whose reported tests are pooled; no model is asked"), Flag.optional),
     generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 0,2"), Flag.withDefault("all")),
     limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional),
     plot: plotFlag("accuracy by generation")
@@ -181,21 +181,32 @@ export const evaluate = Command.make(
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
-      const dataset = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
+      if (Option.isSome(input.runs)) {
+        if (Option.isSome(input.data) || Option.isSome(input.run)) return yield* new WrongUsage({ message: "--runs pools tests that are reported already: give it without --data and --run" })
+        return yield* pooledTest(input.runs.value.split(",").map((name) => name.trim()))
+      }
+      if (Option.isNone(input.data) || Option.isNone(input.run)) return yield* new WrongUsage({ message: "give --data FILE and --run R, or --runs A,B,… to pool tests that are reported already" })
+      const run = input.run.value
+      const dataset = limited(yield* readDataset(input.data.value), Option.getOrUndefined(input.limit))
       const result = yield* Effect.gen(function*() {
-        const state = yield* foldRun(tenant, input.run)
-        const all = yield* replayAll(tenant, input.run)
+        const log = yield* EventLog
+        const state = yield* foldRun(tenant, run)
+        const all = yield* replayAll(tenant, run)
         // The empty generation is always answered too: every difference is to it.
         const chosen = yield* wanted(input.generations, all)
         const list = [...all.filter(({ generation }) => generation === 0), ...chosen.filter(({ generation }) => generation !== 0)]
         yield* ensureBuilt(dataset)
+        const look = yield* openLook(run, state, dataset.questions, generationTested(chosen.map(({ generation }) => generation), state.recommended))
+        const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
         const progress = progressLine()
         const reports: Array<GenerationReport> = []
         let empty: ReadonlyArray<JudgedAnswer> | undefined
+        let tested: ReadonlyArray<JudgedAnswer> = []
         for (const generation of list) {
-          const answers = yield* answerAll(input.run, state, generation, dataset.questions, (done) =>
+          const answers = yield* answerAll(run, state, generation, dataset.questions, memoryPosition, (done) =>
             progress.update(`generation ${generation.generation}: ${done} of ${dataset.questions.length} answered`))
           empty ??= answers
+          if (generation.generation === look?.generation) tested = answers
           const report = reportOf(generation.generation, answers, empty)
           const corrected = correctedAccuracy(state, report.accuracy)
           reports.push({ ...report, ...(corrected === undefined ? {} : { corrected }) })
@@ -203,11 +214,12 @@ export const evaluate = Command.make(
         progress.end()
         const shown = reports.filter(({ n }) => chosen.some(({ generation }) => generation === n))
         const best = shown.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
-        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown }
-      }).pipe(Effect.provide(CallStore.layerJetStream), withActors(actorsNeeded))
+        const test = look === undefined ? null : yield* reportLook(run, state, look, outcomesOf(look.questions, empty ?? [], tested))
+        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown, test }
+      }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`))
       const percent = (value: number) => (value * 100).toFixed(1)
-      yield* emit(result, ({ best, generations, judge, undersized }) =>
+      yield* emit(result, ({ best, generations, judge, test, undersized }) =>
         [
           table([
             ["generation", "correct", "incorrect", "error", "accuracy", "corrected", "95 %", "to empty", "answered", "false answers", "false abstentions"],
@@ -225,10 +237,11 @@ export const evaluate = Command.make(
               percent(g.falseAbstentions)
             ])
           ]),
-          `best on these questions: ${best}; judged by the ${judge} judge${undersized ? "; the run was too small to mean much" : ""}`
+          `best on these questions: ${best}; judged by the ${judge} judge${undersized ? "; the run was too small to mean much" : ""}`,
+          test === null ? "none of these questions was announced for the run's test, so nothing here is a claim" : lookText(test)
         ].join("\n"))
     })
-).pipe(Command.withDescription("Answer a data set under generations of a run, and compare them with the empty one"))
+).pipe(Command.withDescription("Answer a data set under generations of a run, and compare them with the empty one; on announced questions, the run's test"))
 
 /** A line of the output file, in the reference's fields. */
 interface InferLine {

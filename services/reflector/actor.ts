@@ -25,10 +25,11 @@ import type { Role } from "#shared/model/roles"
 import { adoption } from "./adoption.ts"
 import { behaviour } from "./behaviour.ts"
 import { drive, type Progress } from "./driver.ts"
+import { lookFor } from "./looks.ts"
 import { makeMaterial } from "./material.ts"
 import { algorithmVersion, type ReflectorKind, type RunParameters, type RunQuestion, type RunRequest } from "./parameters.ts"
 import {
-  AdoptRequest, type ImportReply, ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RecordReply, RecordRequest, type RunStatus, StatusRequest
+  AdoptRequest, type ImportReply, ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RecordReply, RecordRequest, type ReportReply, ReportRequest, type RunStatus, StatusRequest, type TestReply, TestRequest
 } from "./protocol.ts"
 import { causeOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
@@ -217,6 +218,24 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       return { recorded: fresh, position: formatPosition({ log: "metamem", sequence: folded.sequence }) } satisfies RecordReply
     })
 
+    const openTest = Effect.fnUntraced(function*({ generation, questions, run, tenant }: TestRequest) {
+      yield* loaded({ tenant, run })
+      const command = { _tag: "OpenTest", generation, questions, memoryPosition: yield* log.head("MEMORY") } as const
+      const { folded } = yield* runs.execute(runSubject({ tenant, run }), command, { cause: `OpenTest ${generation} ${digest(...questions.toSorted())}`, correlation: run })
+      const opened = lookFor(folded.state, command)
+      if (opened === undefined) return yield* Effect.die(new Error(`the look at the test split of ${run} was not recorded`))
+      return { look: opened.look, memoryPosition: opened.memoryPosition } satisfies TestReply
+    })
+
+    const reportTest = Effect.fnUntraced(function*({ look, outcomes, run, tenant }: ReportRequest) {
+      yield* loaded({ tenant, run })
+      const command = { _tag: "ReportTest", look, outcomes } as const
+      const { folded } = yield* runs.execute(runSubject({ tenant, run }), command, { cause: `ReportTest ${look} ${digest(canonicalJson(outcomes))}`, correlation: run })
+      const report = folded.state.tests.find((one) => one.look === look)?.report
+      if (report === undefined) return yield* Effect.die(new Error(`look ${look} at the test split of ${run} was not reported`))
+      return report satisfies ReportReply
+    })
+
     const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, never>) => {
       const decode = Schema.decodeUnknownEffect(schema)
       return respond<RequestRefused | LogUnavailable, never>({
@@ -237,5 +256,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     yield* serve("adopt", AdoptRequest, adopt)
     yield* serve("import", ImportRequest, take)
     yield* serve("record", RecordRequest, record)
+    yield* serve("test", TestRequest, openTest)
+    yield* serve("report", ReportRequest, reportTest)
   })
 )

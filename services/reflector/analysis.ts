@@ -15,9 +15,11 @@ import { RolloutData } from "#services/retriever/protocol"
 import { behaviour } from "./behaviour.ts"
 import { makeResults, readResult, stageStep } from "./driver.ts"
 import { algorithmVersion, startOf } from "./parameters.ts"
-import { type GateDecided, JudgeCalibrated, reflectorCodec } from "./protocol.ts"
+import { type GateDecided, JudgeCalibrated, reflectorCodec, type RunCommand, TestOpened, TestReported } from "./protocol.ts"
 import { attemptKey, expectedJobs, resultKey, stageCommand, trainingArm } from "./stages.ts"
 import { rolloutsOf, type RunState, type Sealed } from "./state.ts"
+
+const besideRun: ReadonlySet<string> = new Set([JudgeCalibrated.tag, TestOpened.tag, TestReported.tag])
 
 /** Folds a run's own commits, in order, up to any place. */
 export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
@@ -130,11 +132,26 @@ export const makeVerifier = (address: RunAddress) => {
     }
   }
 
+  const checkDecision = (commit: Commit, command: RunCommand | undefined): void => {
+    const decision = command === undefined ? undefined : behaviour.decide(folded.state, command)
+    decisions += 1
+    const events = decision === undefined || Result.isFailure(decision) ? [] : decision.success.map((event) => reflectorCodec.encode(event))
+    // Older versions of an event are compared as they read today.
+    const stored = commit.events.map((event) => Result.match(reflectorCodec.decode(event), { onFailure: () => event, onSuccess: reflectorCodec.encode }))
+    if (canonicalJson(events) !== canonicalJson(stored)) differing.push({ position: formatPosition({ log: "metamem", sequence: commit.sequence }), cause: commit.cause })
+  }
+
   const decideAnew = (commit: Commit): void => {
     const { state } = folded
     if (state.parameters === undefined || state.parameters.algorithm !== algorithmVersion) return
-    // Found out beside the run, and no stage of it.
-    if (commit.events.every(({ type }) => type === JudgeCalibrated.tag)) return
+    // Found out beside the run, and no stage of it; what a test comes to follows from its outcomes.
+    if (commit.events.every(({ type }) => besideRun.has(type))) {
+      for (const stored of commit.events) {
+        const event = Result.getOrUndefined(reflectorCodec.decode(stored))
+        if (event?._tag === "TestReported") checkDecision(commit, { _tag: "ReportTest", look: event.look, outcomes: event.outcomes })
+      }
+      return
+    }
     const step = stageStep(state)
     const own = results.of(step)
     const expected = expectedJobs(state, address, own).map(({ key, kind }) => resultKey(kind, key))
@@ -144,11 +161,7 @@ export const makeVerifier = (address: RunAddress) => {
       missing.push(...gone.map((key) => `${step}/${key}`))
       return
     }
-    const command = stageCommand(state, own)
-    const decision = command === undefined ? undefined : behaviour.decide(state, command)
-    decisions += 1
-    const events = decision === undefined || Result.isFailure(decision) ? [] : decision.success.map((event) => reflectorCodec.encode(event))
-    if (canonicalJson(events) !== canonicalJson(commit.events)) differing.push({ position: formatPosition({ log: "metamem", sequence: commit.sequence }), cause: commit.cause })
+    checkDecision(commit, stageCommand(state, own))
   }
 
   return {

@@ -21,6 +21,7 @@ import {
 } from "./protocol.ts"
 import { asked, attemptKey, guardArm, guardQuestions, incumbentArm, isMixed, isThrough, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
 import { evolve } from "./evolve.ts"
+import { openTest, reportTest } from "./looks.ts"
 import { chained, initialState, patchOf, rolloutsOf, type RunState, sourceKey } from "./state.ts"
 
 const decodeReflection = Schema.decodeUnknownOption(ReflectionData)
@@ -311,6 +312,8 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
     if (state.imported === undefined) return Result.succeed(importedEvents(command.record, command.digest))
     return state.imported.digest === command.digest ? Result.succeed([]) : isTaken(`the record of another run imported from ${state.imported.origin}`)
   }
+  if (command._tag === "OpenTest") return openTest(state, command)
+  if (command._tag === "ReportTest") return reportTest(state, command)
   if (command._tag === "RecordCalibration") return Result.succeed(state.generations.length === 0 ? [] : [command.event])
   const { parameters, phase } = state
   if (parameters === undefined) return Result.succeed([])

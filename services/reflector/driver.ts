@@ -156,4 +156,4 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
       if (isNews) waitMs = stallMs
     }
     return "finished"
-  }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts"], (refusal) => Effect.die(refusal)))
+  }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts", "TestRefused"], (refusal) => Effect.die(refusal)))

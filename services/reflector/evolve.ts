@@ -47,6 +47,16 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
     case "JudgeCalibrated":
       state.calibrations.push(event)
       return state
+    case "TestOpened": {
+      const { generation, look, memoryPosition, questions } = event
+      state.tests.push({ look, generation, questions, memoryPosition, report: undefined })
+      return state
+    }
+    case "TestReported": {
+      const opened = state.tests.find(({ look }) => look === event.look)
+      if (opened !== undefined) opened.report = event
+      return state
+    }
     case "AlarmRaised":
       state.alarms.push(event.message)
       return state

@@ -4,6 +4,7 @@ import { Operation, Principle } from "#shared/domain/principle"
 import { PrincipleScope, QuestionClass } from "#shared/domain/scope"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 import { GenerationSealed } from "#shared/metamemory/events"
+import { TestFigures, TestOutcome } from "#shared/metamemory/paired-test"
 import { JudgeKind } from "#services/evaluator/protocol"
 import { RunParameters, RunRequest } from "./parameters.ts"
 
@@ -270,12 +271,39 @@ export const JudgeCalibrated = defineEvent("JudgeCalibrated", {
 })
 export type JudgeCalibrated = EventOf<typeof JudgeCalibrated>
 
+/**
+ * The test split is about to be looked at. The first look is the test that RunOpened announced; every later one, at another generation or
+ * other questions of it, has a higher number and says so wherever it is shown.
+ */
+export const TestOpened = defineEvent("TestOpened", {
+  version: 1,
+  payload: Schema.Struct({
+    /** From 1. */
+    look: Schema.Int,
+    generation: Schema.Int,
+    /** Announced ones, in the order announced. */
+    questions: Schema.Array(Schema.NonEmptyString),
+    /** Sequence of the memory log up to which evidence is taken, so that the same look again is shown the same. */
+    memoryPosition: Schema.Int
+  })
+})
+export type TestOpened = EventOf<typeof TestOpened>
+
+/** What a look found, with the outcome of each question. One that was made again with fewer errors is reported again; the last one counts. */
+export const TestReported = defineEvent("TestReported", {
+  version: 1,
+  payload: Schema.Struct({ look: Schema.Int, generation: Schema.Int, outcomes: Schema.Array(TestOutcome), ...TestFigures.fields })
+})
+export type TestReported = EventOf<typeof TestReported>
+
 export const reflectorCodec = eventCodec([
-  RunImported, JudgeCalibrated, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
+  RunImported, JudgeCalibrated, TestOpened, TestReported, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
 ])
 export type RunEvent =
   | EventOf<typeof RunImported>
   | JudgeCalibrated
+  | TestOpened
+  | TestReported
   | EventOf<typeof RunOpened>
   | EventOf<typeof GenerationSealed>
   | EventOf<typeof StepStarted>
@@ -314,6 +342,8 @@ export type RunCommand =
   | { readonly _tag: "FinishRun"; readonly results: Results }
   | { readonly _tag: "ImportRun"; readonly record: Pick<ImportRequest, "generations" | "origin">; readonly digest: string }
   | { readonly _tag: "RecordCalibration"; readonly event: JudgeCalibrated }
+  | { readonly _tag: "OpenTest"; readonly generation: number; readonly questions: ReadonlyArray<string>; readonly memoryPosition: number }
+  | { readonly _tag: "ReportTest"; readonly look: number; readonly outcomes: ReadonlyArray<TestOutcome> }
 
 /** The run exists with other parameters; what determines a run never changes. */
 export class ParametersDiffer extends Schema.TaggedError<ParametersDiffer>()("ParametersDiffer", { parameters: Schema.Array(Schema.String), message: Schema.String }) {}
@@ -321,12 +351,14 @@ export class ParametersDiffer extends Schema.TaggedError<ParametersDiffer>()("Pa
 export class RunTooSmall extends Schema.TaggedError<RunTooSmall>()("RunTooSmall", { message: Schema.String }) {}
 /** A question stands in two parts of the split. */
 export class QuestionInTwoParts extends Schema.TaggedError<QuestionInTwoParts>()("QuestionInTwoParts", { question: Schema.String, message: Schema.String }) {}
+/** The test split may not be looked at so. */
+export class TestRefused extends Schema.TaggedError<TestRefused>()("TestRefused", { message: Schema.String }) {}
 /** There is no run of that name. */
 export class NoSuchRun extends Schema.TaggedError<NoSuchRun>()("NoSuchRun", { run: Schema.String, message: Schema.String }) {}
 /** The run has no generation of that number. */
 export class NoSuchGeneration extends Schema.TaggedError<NoSuchGeneration>()("NoSuchGeneration", { run: Schema.String, generation: Schema.Int, message: Schema.String }) {}
 
-export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts
+export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts | TestRefused
 
 const RunAddress = { tenant: Schema.NonEmptyString, run: Schema.NonEmptyString }
 export const OpenRequest = Schema.Struct({ ...RunAddress, request: RunRequest })
@@ -359,6 +391,17 @@ export const RecordRequest = Schema.Struct({ ...RunAddress, calibration: JudgeCa
 export type RecordRequest = typeof RecordRequest.Type
 export const RecordReply = Schema.Struct({ recorded: Schema.Boolean, position: Schema.String })
 export type RecordReply = typeof RecordReply.Type
+
+/** The test split is to be looked at: what is answered by the reply is recorded before. */
+export const TestRequest = Schema.Struct({ ...RunAddress, generation: Schema.Int, questions: Schema.Array(Schema.NonEmptyString) })
+export type TestRequest = typeof TestRequest.Type
+export const TestReply = Schema.Struct({ look: Schema.Int, memoryPosition: Schema.Int })
+export type TestReply = typeof TestReply.Type
+export const ReportRequest = Schema.Struct({ ...RunAddress, look: Schema.Int, outcomes: Schema.Array(TestOutcome) })
+export type ReportRequest = typeof ReportRequest.Type
+/** The report that stands. */
+export const ReportReply = TestReported.payload
+export type ReportReply = typeof ReportReply.Type
 
 /** Where a run is. */
 export const RunStatus = Schema.Struct({

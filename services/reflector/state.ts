@@ -7,7 +7,7 @@ import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, JudgeCalibrated, QuestionAttempts, SourcedOperation, StoppedEarly, TrialsPatch } from "./protocol.ts"
+import type { GateDecided, JudgeCalibrated, QuestionAttempts, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./protocol.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }
@@ -39,6 +39,10 @@ export interface StepRecord {
   readonly attempts: ReadonlyArray<QuestionAttempts>
 }
 
+export interface TestLook extends Omit<TestOpened, "_tag"> {
+  report: TestReported | undefined
+}
+
 export interface RunState {
   phase: Phase
   parameters: RunParameters | undefined
@@ -67,6 +71,8 @@ export interface RunState {
   /** Where an imported run comes from; such a run has no parameters. */
   imported: { readonly origin: string; readonly digest: string } | undefined
   readonly calibrations: Array<JudgeCalibrated>
+  /** Looks at the test split, in order; one without a report was broken off. */
+  readonly tests: Array<TestLook>
 }
 
 export const initialState = (): RunState => ({
@@ -89,7 +95,8 @@ export const initialState = (): RunState => ({
   stopped: undefined,
   alarms: [],
   imported: undefined,
-  calibrations: []
+  calibrations: [],
+  tests: []
 })
 
 const infinite = 1e9

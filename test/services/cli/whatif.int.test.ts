@@ -1,46 +1,15 @@
-import { Effect, Layer, Schema, type Scope } from "effect"
+import { Effect, Layer, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { RequestRefused, respond } from "#shared/actor/requests"
 import type { EventLog } from "#shared/eventlog/event-log"
-import { requestSubject } from "#shared/eventlog/subjects"
-import { answerPrompt } from "#shared/metamemory/prompts"
-import { makeQuestions } from "#shared/metamemory/questions"
-import { CallStore } from "#shared/model/call-store"
-import { Models } from "#shared/model/models"
 import { evolutionCommands } from "#services/cli/evolution"
-import { RolloutRequest } from "#services/retriever/protocol"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
-import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, workers } from "../reflector/stage.ts"
+import { answering, answersOnRequest, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, workers } from "../reflector/stage.ts"
 
 const test = suite("what if, on a run")
-
-/** Answers requests for rollouts as the workers of the stage answer jobs. */
-const reader = Effect.gen(function*() {
-  const models = yield* Models
-  const known = yield* makeQuestions
-  const decode = Schema.decodeUnknownEffect(RolloutRequest)
-  const serve = (verb: string, handle: (payload: unknown) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>) =>
-    respond<RequestRefused, never>({ subject: requestSubject("retriever", verb), queue: "retriever", concurrency: 8, handle: (payload) => Effect.mapError(handle(payload), ({ _tag, message }) => new RequestRefused({ tag: _tag, message })) }).pipe(Effect.forkScoped)
-  yield* serve("ping", () => Effect.succeed({ through: 0 }))
-  yield* serve("rollout", (payload) =>
-    Effect.gen(function*() {
-      const { input, run, step, tenant } = yield* decode(payload)
-      const question = yield* known.load(tenant, input.question)
-      const reply = yield* models.call({
-        role: "answer",
-        messages: answerPrompt({ question: question.text, evidence: [], principles: input.principles }),
-        parameters: { temperature: input.temperature, maxTokens: input.maxTokens },
-        tenant, scope: question.user, templateVersion: "t",
-        sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
-        tags: { run, step }
-      })
-      return { callKey: reply.key, reused: reply.reused }
-    }))
-})
 
 const onStage = (name: string, body: (run: ReturnType<typeof commandRunner>, asked: () => number) => Effect.Effect<unknown, unknown, EventLog | Scope.Scope>) =>
   effect(test as never, name, () =>
@@ -48,8 +17,7 @@ const onStage = (name: string, body: (run: ReturnType<typeof commandRunner>, ask
       const { home, url } = yield* testServer
       const model = yield* scriptedModel({ gold })
       yield* Effect.gen(function*() {
-        const models = Layer.provideMerge(Models.layer({ patience: { backoffMs: 5, closedMs: 100 } }), CallStore.layerJetStream)
-        yield* Layer.build(Layer.mergeAll(workers, reflector, Layer.effectDiscard(reader).pipe(Layer.provide(models))))
+        yield* Layer.build(Layer.mergeAll(workers, reflector, answersOnRequest))
         yield* answering("evaluator")
         yield* answering("reflector")
         yield* register(questions(117))

@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { jobCodec } from "#shared/actor/jobs"
@@ -7,6 +7,7 @@ import { resultSubject, runSubject } from "#shared/eventlog/subjects"
 import { principleEffects } from "#shared/metamemory/effect"
 import { curveOf, droppedRollouts, makeCost, makeVerifier } from "#services/reflector/analysis"
 import { stageStep } from "#services/reflector/driver"
+import { reflectorCodec, type RunEvent } from "#services/reflector/protocol"
 import { expectedJobs, resultKey } from "#services/reflector/stages"
 import { behaviour } from "#services/reflector/behaviour"
 import { emptyFold, foldCommits } from "#shared/actor/entity"
@@ -57,6 +58,31 @@ test("every decision of a run follows from its results", () => {
   assert.is(found.decisions, run.commits.length - 1)
   assert.ok(found.generations.length >= 2)
   for (const { replayed, sealed } of found.generations) assert.is(replayed, sealed)
+})
+
+test("a run that an older version finished verifies as well, and one that ended early", () => {
+  const commits = inOrder(simulate(parameters({ steps: 1 })))
+  const older = commits.map((commit) => ({ ...commit, events: commit.events.map((event) => (event.type === "RunFinished" ? { ...event, version: 1 } : event)) }))
+  assert.equal(verified(older).differing, [])
+  const early = simulate(parameters({ steps: 14, patience: 3 }))
+  assert.ok(early.state.stopped !== undefined)
+  assert.equal(verified(inOrder(early)).differing, [])
+  const denied = inOrder(early).map((commit) => ({ ...commit, events: commit.events.map((event) => (event.type === "RunFinished" ? { ...event, data: { ...(event.data as object), stopped: { step: 2, reason: "bored" } } } : event)) }))
+  assert.is(verified(denied).differing.length, 1)
+})
+
+test("what a test of the test split reports follows from its outcomes", () => {
+  const run = simulate(parameters({ steps: 1 }))
+  const before = inOrder(run)
+  const at = (event: RunEvent, sequence: number): Commit => ({ ...(before.at(-1) as Commit), subject: runSubject(address), sequence, cause: event._tag, events: [reflectorCodec.encode(event)] })
+  const opening = Result.getOrThrow(behaviour.decide(run.state, { _tag: "OpenTest", generation: 0, questions: ["x0", "x1"], memoryPosition: 5 }))[0]
+  assert.ok(opening !== undefined)
+  const state = behaviour.evolve(run.state, opening, { id: "", sequence: 0, cause: "", inputThrough: 0, binary: new Uint8Array(0) })
+  const report = Result.getOrThrow(behaviour.decide(state, { _tag: "ReportTest", look: 1, outcomes: [{ question: "x0", empty: "i", tested: "c" }, { question: "x1", empty: "c", tested: "c" }] }))[0]
+  assert.ok(report?._tag === "TestReported")
+  const after = (reported: RunEvent) => verified([...before, at(opening, 9_001), at(reported, 9_002)])
+  assert.equal(after(report).differing, [])
+  assert.equal(after({ ...report, difference: 0.9 }).differing.map(({ cause }) => cause), ["TestReported"])
 })
 
 test("a result that is gone is reported as missing, and one too many as extra", () => {

@@ -2,7 +2,7 @@
 import { ConfigProvider, Effect, Layer, Schema, Stream } from "effect"
 import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { Leases } from "#shared/actor/lease"
-import { request } from "#shared/actor/requests"
+import { request, RequestRefused, respond } from "#shared/actor/requests"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
@@ -18,7 +18,7 @@ import * as Evaluator from "#services/evaluator/actor"
 import * as Reflector from "#services/reflector/actor"
 import { foldRun, makeVerifier } from "#services/reflector/analysis"
 import { presets, type RunRequest } from "#services/reflector/parameters"
-import { type RolloutData, RolloutInput } from "#services/retriever/protocol"
+import { type RolloutData, RolloutInput, RolloutRequest } from "#services/retriever/protocol"
 
 const subjects = ["kayak", "bicycle", "garden", "piano", "kitchen", "camera", "novel", "tent", "lamp", "carpet"]
 const forms = [
@@ -54,31 +54,50 @@ export const runRequest = (all: ReadonlyArray<Question>, changed: Partial<RunReq
   }
 }
 
-/** Answers as the retriever would, from no evidence. */
-const reader = Effect.gen(function*() {
+const makeReader = Effect.gen(function*() {
   const models = yield* Models
   const known = yield* makeQuestions
+  /** Answers as the retriever would, from no evidence. */
+  const read = (of: { readonly tenant: string; readonly run: string; readonly step: number }, input: RolloutInput) =>
+    Effect.gen(function*() {
+      const question = yield* known.load(of.tenant, input.question)
+      const reply = yield* models.call({
+        role: "answer",
+        messages: answerPrompt({ question: question.text, evidence: [], principles: input.principles }),
+        parameters: { temperature: input.temperature, maxTokens: input.maxTokens },
+        tenant: of.tenant, scope: question.user, templateVersion: "t",
+        sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
+        tags: { run: of.run, step: of.step }
+      })
+      return {
+        user: question.user, callKey: reply.key, evidenceHash: "", evidenceIds: [], usage: reply.usage, reused: reply.reused, abstained: isAbstention(reply.text), latencyMs: 0,
+        features: { evidenceCount: 0, conversations: 0, spanDays: 0, answerWords: 1 }
+      } satisfies RolloutData
+    })
+  return { concurrency: models.casting("answer")?.concurrency ?? 16, read }
+})
+
+const reader = Effect.gen(function*() {
+  const { concurrency, read } = yield* makeReader
   const decode = Schema.decodeUnknownEffect(RolloutInput)
   yield* runJobs({
-    actor: "retriever", kind: "rollout", concurrency: models.casting("answer")?.concurrency ?? 16, maxAttempts: 3, worker: "reader",
+    actor: "retriever", kind: "rollout", concurrency, maxAttempts: 3, worker: "reader",
     run: (job) =>
       Effect.gen(function*() {
         const input = yield* decode(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: true })))
-        const question = yield* known.load(job.tenant, input.question)
-        const reply = yield* models.call({
-          role: "answer",
-          messages: answerPrompt({ question: question.text, evidence: [], principles: input.principles }),
-          parameters: { temperature: input.temperature, maxTokens: input.maxTokens },
-          tenant: job.tenant, scope: question.user, templateVersion: "t",
-          sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
-          tags: { run: job.run, step: job.step }
-        })
-        return {
-          user: question.user, callKey: reply.key, evidenceHash: "", evidenceIds: [], usage: reply.usage, reused: reply.reused, abstained: isAbstention(reply.text), latencyMs: 0,
-          features: { evidenceCount: 0, conversations: 0, spanDays: 0, answerWords: 1 }
-        } satisfies RolloutData
+        return yield* read(job, input)
       }).pipe(Effect.mapError((error) => (error._tag === "JobFailed" ? error : new JobFailed({ message: error.message, final: false }))))
   }).pipe(Effect.forkScoped)
+})
+
+/** Answers requests for rollouts as the reader answers jobs. */
+const requestReader = Effect.gen(function*() {
+  const { read } = yield* makeReader
+  const decode = Schema.decodeUnknownEffect(RolloutRequest)
+  const serve = (verb: string, handle: (payload: unknown) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>) =>
+    respond<RequestRefused, never>({ subject: requestSubject("retriever", verb), queue: "retriever", concurrency: 8, handle: (payload) => Effect.mapError(handle(payload), ({ _tag, message }) => new RequestRefused({ tag: _tag, message })) }).pipe(Effect.forkScoped)
+  yield* serve("ping", () => Effect.succeed({ through: 0 }))
+  yield* serve("rollout", (payload) => Effect.flatMap(decode(payload), (asked) => read(asked, asked.input)))
 })
 
 export const connection = (url: string) => Layer.fresh(Layer.mergeAll(JetStreamLog.layer, Leases.layer).pipe(Layer.provideMerge(NatsConnection.layer({ url }))))
@@ -91,6 +110,8 @@ const models = Layer.provideMerge(Models.layer({ patience: { backoffMs: 5, close
 
 /** Evaluator and reader. */
 export const workers = Layer.mergeAll(Evaluator.layer, Layer.effectDiscard(reader)).pipe(Layer.provide(models))
+/** What commands ask for single answers. */
+export const answersOnRequest = Layer.effectDiscard(requestReader).pipe(Layer.provide(models))
 export const reflector = Reflector.layer.pipe(Layer.provide(models))
 
 export const register = (all: ReadonlyArray<Question>) => request(requestSubject("evaluator", "register"), { tenant: "t", questions: all }, 10_000)
