@@ -1,27 +1,24 @@
-/** What the log alone says of a run: `diff`, `blame`, `history`, `effect`, `cost`, `curve`. No model and no actor is asked. */
+/** What the log alone says of a run: `diff`, `blame`, `history`, `cost`, `curve`. No model and no actor is asked. */
 import { Effect, Option, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Principle } from "#shared/domain/principle"
-import type { QuestionClass } from "#shared/domain/scope"
 import { EventLog } from "#shared/eventlog/event-log"
 import { resultFilter } from "#shared/eventlog/subjects"
-import { effectsByClass, type PrincipleEffect, principleEffects, retirements } from "#shared/metamemory/effect"
 import { blame, type DecidedOperation, diffGenerations, history, type HistoryEntry } from "#shared/metamemory/generation"
 import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
-import { attemptsOf, type CostRow, curveOf, droppedRollouts, makeCost } from "#services/reflector/analysis"
+import { attemptsOf, type CostRow, curveOf, makeCost } from "#services/reflector/analysis"
 import { logLayer } from "./home.ts"
 import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
 
-const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
-const principleArgument = Argument.String("principle").pipe(Argument.withDescription("Id of the principle, as `generations` shows it"))
+export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
+export const principleArgument = Argument.String("principle").pipe(Argument.withDescription("Id of the principle, as `generations` shows it"))
 
-const points = (share: number | null): string => (share === null ? "?" : `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`)
+export const points = (share: number | null): string => (share === null ? "?" : `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`)
 const percent = (share: number): string => (share * 100).toFixed(1)
-const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
-const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])
+export const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])
 
 // diff ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -121,7 +118,7 @@ export const blameReport = (state: RunState, results: ReadonlyArray<RunResult>, 
   }
 }
 
-const noPrinciple = (run: string, id: string, generation?: number) =>
+export const noPrinciple = (run: string, id: string, generation?: number) =>
   new CommandFailed({ message: `${generation === undefined ? "no generation" : `generation ${generation}`} of ${run} holds a principle ${id}; \`metamem generations --run ${run}\` lists them` })
 
 const blameCommand = Command.make(
@@ -170,89 +167,6 @@ const historyCommand = Command.make("history", { run: runFlag, principle: princi
         generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))
-
-// effect --------------------------------------------------------------------------------------------------------------------------------
-
-interface Estimate {
-  /** Shares; null where too few clusters say anything. */
-  readonly effect: number
-  readonly standardError: number | null
-  readonly low: number | null
-  readonly high: number | null
-  readonly rollouts: number
-  readonly steps: number
-}
-
-export interface EffectReport {
-  readonly rollouts: number
-  readonly dropShare: number
-  readonly effects: ReadonlyArray<Estimate & {
-    readonly id: string
-    readonly text: string
-    readonly scope: string
-    readonly inForce: boolean
-    readonly byClass: Readonly<Partial<Record<QuestionClass, Estimate>>>
-    readonly retire: boolean
-  }>
-  /** In force, and 90 % sure to bring less than a point after at least seven steps. Only the gate can retire them. */
-  readonly retirements: ReadonlyArray<string>
-}
-
-const estimate = ({ effect, high, low, rollouts, standardError, steps }: PrincipleEffect): Estimate => ({
-  effect, standardError: finite(standardError), low: finite(low), high: finite(high), rollouts, steps
-})
-
-/** Effects of principles from training attempts that went without some of them by lot. */
-export const effectReport = (state: RunState): EffectReport => {
-  const rollouts = droppedRollouts(state)
-  const all = principleEffects(rollouts)
-  const byClass = [...effectsByClass(rollouts)]
-  const inForce = new Set(state.generations.at(-1)?.principles.map(({ id }) => id))
-  const known = new Map(state.generations.flatMap(({ principles }) => principles.map((principle) => [principle.id, principle] as const)))
-  const retire = retirements(all).filter((id) => inForce.has(id))
-  return {
-    rollouts: rollouts.length,
-    dropShare: state.parameters?.dropShare ?? 0,
-    effects: all.map((one) => ({
-      id: one.id,
-      text: known.get(one.id)?.text ?? "",
-      scope: known.get(one.id)?.scope ?? "",
-      inForce: inForce.has(one.id),
-      ...estimate(one),
-      byClass: Object.fromEntries(byClass.flatMap(([questionClass, effects]) => {
-        const own = effects.find(({ id }) => id === one.id)
-        return own === undefined ? [] : [[questionClass, estimate(own)]]
-      })),
-      retire: retire.includes(one.id)
-    })),
-    retirements: retire
-  }
-}
-
-const effectCommand = Command.make("effect", { run: runFlag, principle: principleArgument.pipe(Argument.optional) }, ({ principle, run }) =>
-  Effect.gen(function*() {
-    const { tenant } = yield* root
-    const state = yield* foldRun(tenant, run)
-    const report = effectReport(state)
-    const wanted = Option.getOrUndefined(principle)
-    if (wanted !== undefined && historyReport(state, wanted) === undefined) return yield* noPrinciple(run, wanted)
-    const effects = wanted === undefined ? report.effects : report.effects.filter(({ id }) => id === wanted)
-    yield* emit({ run, ...report, effects, undersized: state.undersized, modelCalls: 0 }, ({ dropShare, retirements, rollouts }) =>
-      [
-        `effects in points, from ${rollouts} training attempts of which each went without a principle with probability ${dropShare}; 90 % intervals`,
-        effects.length === 0
-          ? "no attempts at one question differed in what they were shown, so nothing can be told"
-          : table([
-            ["principle", "effect", "90 %", "steps", "attempts", "", "text"],
-            ...effects.flatMap((one) => [
-              [one.id, points(one.effect), `${points(one.low)} to ${points(one.high)}`, String(one.steps), String(one.rollouts), one.inForce ? "" : "gone", `[${one.scope}] ${one.text}`],
-              ...(Object.keys(one.byClass).length < 2 ? [] : Object.entries(one.byClass).map(([questionClass, own]) => [`  ${questionClass}`, points(own.effect), `${points(own.low)} to ${points(own.high)}`, String(own.steps), String(own.rollouts), "", ""]))
-            ])
-          ]),
-        ...retirements.map((id) => `to be retired, if the gate agrees: ${id}`),
-        ...smallSample(state)
-      ].join("\n"))
-  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What each principle does, from attempts that went without it by lot; no model is asked"))
 
 // cost ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -383,4 +297,4 @@ const curve = Command.make("curve", { run: runFlag, plot: plotFlag("training acc
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Training accuracy step by step; no model is asked"))
 
-export const analysisCommands = [diff, blameCommand, historyCommand, effectCommand, cost, curve] as const
+export const analysisCommands = [diff, blameCommand, historyCommand, cost, curve] as const

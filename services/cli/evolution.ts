@@ -5,6 +5,7 @@ import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { analysisCommands } from "./analysis.ts"
 import { judgeCommand } from "./calibrate.ts"
+import { effectCommand } from "./effect.ts"
 import { evaluate, infer } from "./evaluate.ts"
 import { exchangeCommands } from "./exchange.ts"
 import { logLayer, withActors } from "./home.ts"
@@ -73,4 +74,4 @@ const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }
     yield* emit(reply, () => `live answers of ${tenant} are guided by generation ${generation} of ${run} from here on`)
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
-export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, verify, ...exchangeCommands, judgeCommand, whatif] as const
+export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, effectCommand, verify, ...exchangeCommands, judgeCommand, whatif] as const

@@ -1,6 +1,7 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { blameReport, curveReport, effectReport, historyReport, principleCosts } from "#services/cli/analysis"
+import { blameReport, curveReport, historyReport, principleCosts } from "#services/cli/analysis"
+import { effectReport } from "#services/cli/effect"
 import type { RunResult } from "#services/cli/runs"
 import { address, parameters, type Simulated, simulate } from "../reflector/simulation.ts"
 

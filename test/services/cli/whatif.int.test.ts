@@ -51,6 +51,26 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
     assert.equal([again.json.paid.calls, again.json.reused.answers], [0, json.reused.ofAnswers])
     assert.equal([again.json.difference, again.json.placebo], [json.difference, json.placebo])
 
+    // Leaving the principle out is the same question put the other way round, so all of it stands in the log by now.
+    const exact = yield* run("effect", principle.id, "--run", "a", "--exact")
+    assert.is(exact.error, "")
+    assert.equal([exact.json.exact.generation, exact.json.exact.questions, exact.json.modelCalls, exact.json.exact.paid.calls], [from, json.inScope, 0, 0])
+    assert.equal([exact.json.exact.reused, exact.json.exact.errors], [{ answers: json.inScope * 2 * 3, ofAnswers: json.inScope * 2 * 3 }, 0])
+    assert.ok(Math.abs(exact.json.exact.effect + json.difference.mean) < 1e-12)
+    assert.ok(exact.json.exact.low > -json.difference.high && exact.json.exact.high < -json.difference.low, "90 % lie within 95 %")
+    assert.equal(exact.json.effects.every(({ id }: any) => id === principle.id), true)
+    const more = yield* run("effect", principle.id, "--run", "a", "--exact", "--samples", "4")
+    assert.equal([more.json.exact.paid.answers > 0, more.json.modelCalls, more.json.exact.reused.answers], [true, more.json.exact.paid.calls, json.inScope * 2 * 3])
+    assert.equal((yield* run("effect", "--run", "a")).json.exact, null)
+    for (
+      const [args, message] of [
+        [["--exact"], /say which/],
+        [[principle.id, "--samples", "2"], /matter of --exact/],
+        [[principle.id, "--exact", "--samples", "0"], /from 1 to/],
+        [["P99-9-zzz", "--exact"], /holds a principle P99/]
+      ] as const
+    ) assert.match((yield* run("effect", ...args, "--run", "a")).error, message)
+
     const judged = yield* run("whatif", "--run", "a", "--from", String(from), "--role", "judge=lexical")
     assert.equal([judged.error, judged.json.inScope, judged.json.judge], ["", parameters?.validation.length, "model"])
     // The judged mark and the reference stand in the same answers, so both judges agree.
