@@ -10,6 +10,7 @@ import { evaluate, infer } from "./evaluate.ts"
 import { exchangeCommands } from "./exchange.ts"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
+import { onlineCommand } from "./online.ts"
 import { foldRun, replayAll, replayRun, type Replayed } from "./runs.ts"
 import { split } from "./split.ts"
 import { train } from "./train.ts"
@@ -74,4 +75,4 @@ const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }
     yield* emit(reply, () => `live answers of ${tenant} are guided by generation ${generation} of ${run} from here on`)
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
-export const evolutionCommands = [split, train, evaluate, infer, adopt, generations, replay, ...analysisCommands, effectCommand, verify, ...exchangeCommands, judgeCommand, whatif] as const
+export const evolutionCommands = [split, train, evaluate, infer, adopt, onlineCommand, generations, replay, ...analysisCommands, effectCommand, verify, ...exchangeCommands, judgeCommand, whatif] as const

@@ -27,6 +27,8 @@ import { behaviour } from "./behaviour.ts"
 import { drive, type Progress } from "./driver.ts"
 import { lookFor } from "./looks.ts"
 import { makeMaterial } from "./material.ts"
+import { OnlineRequest, OnlineSwitchRequest } from "./online-protocol.ts"
+import { runOnline } from "./online.ts"
 import { algorithmVersion, type ReflectorKind, type RunParameters, type RunQuestion, type RunRequest } from "./parameters.ts"
 import {
   AdoptRequest, type ImportReply, ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RecordReply, RecordRequest, type ReportReply, ReportRequest, type RunStatus, StatusRequest, type TestReply, TestRequest
@@ -236,6 +238,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       return report satisfies ReportReply
     })
 
+    const online = yield* runOnline({
+      runs, adoptions, material, open, isOnByDefault: judge === "model" && isRemote("judge"), isRemote: isRemote("answer"), lookSeconds: set.scanSeconds
+    })
+
     const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, never>) => {
       const decode = Schema.decodeUnknownEffect(schema)
       return respond<RequestRefused | LogUnavailable, never>({
@@ -258,5 +264,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     yield* serve("record", RecordRequest, record)
     yield* serve("test", TestRequest, openTest)
     yield* serve("report", ReportRequest, reportTest)
+    yield* serve("online", OnlineRequest, ({ tenant }) => online.status(tenant))
+    yield* serve("online-switch", OnlineSwitchRequest, ({ on, tenant }) => online.switchTo(tenant, on))
   })
 )

@@ -127,7 +127,7 @@ export const makeMaterial = Effect.gen(function*() {
   const question = (tenant: string, ref: QuestionRef) =>
     questions.load(tenant, ref).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
 
-  return { question, result, said, attempt }
+  return { question, result, said, attempt, found }
 })
 
 export type Material = Effect.Success<typeof makeMaterial>

@@ -278,7 +278,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           return yield* new JobFailed({ message: `the index has not reached position ${input.memoryPosition} of the memory log; it stands at ${projection.through()}`, final: false })
         }
         const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
-        const { evidence, through } = yield* find(indexUser(job.tenant, question.user), question.text, question.date, { asOfSequence: input.memoryPosition }, input.evidenceTokens, undefined).pipe(
+        const asOfSequence = Math.min(input.memoryPosition, question.asOf ?? input.memoryPosition)
+        const { evidence, through } = yield* find(indexUser(job.tenant, question.user), question.text, question.date, { asOfSequence }, input.evidenceTokens, undefined).pipe(
           Effect.mapError((error) => new JobFailed({ message: error.message, final: false }))
         )
         if (through < input.memoryPosition) return yield* new JobFailed({ message: "the index was damaged meanwhile and is being filled again", final: false })

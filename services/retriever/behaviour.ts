@@ -5,7 +5,7 @@ import { retrieverCodec, type RetrieverCommand, type RetrieverEvent, UnknownAnsw
 
 export interface RetrieverState {
   /** Answer id → the last feedback on it, if any. */
-  readonly answers: Map<string, "correct" | "incorrect" | undefined>
+  readonly answers: Map<string, { readonly verdict: "correct" | "incorrect"; readonly comment: string } | undefined>
 }
 
 export const behaviour: Behaviour<RetrieverState, RetrieverCommand, RetrieverEvent, UnknownAnswer> = {
@@ -19,7 +19,9 @@ export const behaviour: Behaviour<RetrieverState, RetrieverCommand, RetrieverEve
         if (!state.answers.has(command.answer)) {
           return Result.fail(new UnknownAnswer({ answer: command.answer, message: `no answer ${command.answer} was given to this user; \`metamem ask --json\` prints the id as answerId` }))
         }
-        if (state.answers.get(command.answer) === command.verdict) return Result.succeed([])
+        const last = state.answers.get(command.answer)
+        // Saying it again adds nothing, but for the right answer when it was not told before.
+        if (last?.verdict === command.verdict && (command.comment === "" || command.comment === last.comment)) return Result.succeed([])
         return Result.succeed([{ _tag: "FeedbackReceived", answer: command.answer, verdict: command.verdict, comment: command.comment }])
       }
     }
@@ -30,7 +32,7 @@ export const behaviour: Behaviour<RetrieverState, RetrieverCommand, RetrieverEve
         state.answers.set(event.answer, undefined)
         return state
       case "FeedbackReceived":
-        state.answers.set(event.answer, event.verdict)
+        state.answers.set(event.answer, { verdict: event.verdict, comment: event.comment })
         return state
     }
   }

@@ -17,7 +17,9 @@ export const Question = Schema.Struct({
   /** The user whose memory is asked: the data set's hash with the question id (LongMemEval) or with the conversation (LoCoMo, BEAM). */
   user: Schema.NonEmptyString,
   /** Questions of one cluster share evidence or a user; the unit of resampling. */
-  cluster: Schema.NonEmptyString
+  cluster: Schema.NonEmptyString,
+  /** Of a live question: sequence of the memory log at which it was answered. Nothing later is evidence for it, whoever asks it again. */
+  asOf: Schema.optionalKey(Schema.Int)
 })
 export type Question = typeof Question.Type
 

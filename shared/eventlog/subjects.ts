@@ -88,6 +88,8 @@ export const runSubject = (of: RunAddress): string => join("metamem", of.tenant,
 export const runFilter = (of: RunAddress): string => `${join("metamem", of.tenant, of.run)}.>`
 export const runsFilter = (tenant: string): string => `${join("metamem", tenant)}.*.reflector`
 export const adoptedSubject = (tenant: string): string => join("metamem", tenant, "adopted")
+/** Where it stands how far evolution from live feedback has come. */
+export const onlineSubject = (tenant: string): string => join("metamem", tenant, "online")
 
 export interface JobAddress extends RunAddress {
   readonly step: number

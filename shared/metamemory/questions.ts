@@ -10,8 +10,11 @@ import { EventLog } from "../eventlog/event-log.ts"
 import type { LogUnavailable } from "../eventlog/nats.ts"
 import { memorySubject } from "../eventlog/subjects.ts"
 
-/** A data set's question was made known. The same id never gets another text or answer. */
-export const QuestionRegistered = defineEvent("QuestionRegistered", { version: 1, payload: Question })
+/**
+ * A question with a reference answer was made known: a data set's, or a live one with what people said of its answer. The same id never
+ * gets another text or answer. Version 1 knew no live questions; what it wrote reads as it stands.
+ */
+export const QuestionRegistered = defineEvent("QuestionRegistered", { version: 2, upcasts: { 1: (old) => old }, payload: Question })
 export type QuestionRegistered = EventOf<typeof QuestionRegistered>
 export const questionCodec = eventCodec([QuestionRegistered])
 

@@ -2,7 +2,10 @@ import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Question } from "#shared/domain/question"
+import type { StoredEvent } from "#shared/eventlog/event"
+import { questionCodec } from "#shared/metamemory/questions"
 import { behaviour, type EvaluatorState } from "#services/evaluator/behaviour"
+import { golden, readGolden } from "#test/support/golden"
 
 const test = suite("registering questions")
 const place = { id: "", sequence: 1, cause: "", inputThrough: 0, binary: new Uint8Array(0) }
@@ -30,6 +33,12 @@ test("what was registered survives a restart", () => {
   const stored = Result.getOrThrow(decided(given(), question("a", { date: "2026-01-01T00:00:00.000Z" }))).map((event) => behaviour.codec.encode(event))
   const state = stored.reduce((state, event) => behaviour.evolve(state, Result.getOrThrow(behaviour.codec.decode(event)), place), behaviour.initial())
   assert.equal([...state.questions.keys()], ["a"])
+})
+
+test("a question is written as it is, and one of version 1 is read as it stands", () => {
+  const live: Question = question("live-1", { date: "2026-01-01T00:00:00.000Z", asOf: 12 })
+  golden("services/evaluator/QuestionRegistered-v2.json", questionCodec.encode({ _tag: "QuestionRegistered", ...live }))
+  assert.equal(Result.getOrThrow(questionCodec.decode(readGolden("services/evaluator/QuestionRegistered-v1.json") as StoredEvent)), { _tag: "QuestionRegistered", ...question("a", { date: "2026-01-01T00:00:00.000Z" }) })
 })
 
 test.run()

@@ -26,13 +26,18 @@ const received = (verdict: "correct" | "incorrect"): RetrieverEvent => ({ _tag: 
 test("an answer is recorded once", () => given().when({ _tag: "RecordAnswer", event: given1 }).then(given1))
 test("feedback on an answer is recorded once", () => given(given1).when(feedback("correct")).then(received("correct")))
 test("feedback may be taken back by the opposite", () => given(given1, received("correct")).when(feedback("incorrect")).then(received("incorrect")))
+test("a right answer told later is recorded, and once", () => {
+  const told = { ...feedback("incorrect"), comment: "In the attic." }
+  given(given1, received("incorrect")).when(told).then({ ...received("incorrect"), comment: "In the attic." } as RetrieverEvent)
+  given(given1, { ...received("incorrect"), comment: "In the attic." } as RetrieverEvent).when(feedback("incorrect")).then()
+})
 test("feedback on an answer nobody gave is refused", () => {
   given().when(feedback("correct")).thenFails("UnknownAnswer")
   given(given1).when(feedback("correct", "a2")).thenFails("UnknownAnswer")
 })
 test("a restart changes nothing", () => {
   const events = survivesRestart({ _tag: "RecordAnswer", event: given1 }, feedback("correct"), feedback("correct"), feedback("incorrect"), feedback("incorrect", "a2"))
-  assert.equal(fold(events).answers, new Map([["a1", "incorrect"]]))
+  assert.equal(fold(events).answers, new Map([["a1", { verdict: "incorrect", comment: "" }]]))
 })
 
 goldenEvents(test, "services/retriever", retrieverCodec, [given1, { ...received("incorrect"), comment: "It stands in the attic." } as RetrieverEvent])

@@ -1,0 +1,278 @@
+/**
+ * What evolution from live feedback decides: collect → run → shadow → adopted and watched, or dropped. Figures are looked at after fixed
+ * numbers only (each look twice as late as the one before), because a test repeated at every answer comes out in the end whatever is true.
+ */
+import { Result } from "effect"
+import type { Behaviour } from "#shared/actor/behaviour"
+import type { GenerationRef } from "#shared/domain/evidence"
+import type { Principle } from "#shared/domain/principle"
+import type { Verdict } from "#shared/domain/question"
+import { decideGate, type GateQuestion, likelyThreshold, noTally, type Tally } from "#shared/metamemory/gate"
+import { likeness, nearlySame } from "#shared/metamemory/ledger"
+import { meanDifference, type MeanDifference } from "#shared/metamemory/statistics"
+import { conversationsOf, type Feedback, usersIn, weightsOf } from "./online-feedback.ts"
+import { onlineCodec, type OnlineEvent, type RolledBack, type ShadowLooked, type WatchLooked } from "./online-protocol.ts"
+
+type Untagged<E> = E extends unknown ? Omit<E, "_tag"> : never
+
+export type OnlinePhase =
+  | { readonly _tag: "Collecting" }
+  | { readonly _tag: "Running"; readonly run: string; readonly from: GenerationRef }
+  | {
+    readonly _tag: "Shadow"
+    readonly run: string
+    readonly generation: number
+    readonly hash: string
+    readonly from: GenerationRef
+    readonly after: number
+    readonly share: number
+    readonly startedAt: string
+    readonly last: Untagged<ShadowLooked> | undefined
+  }
+
+/** A generation adopted online, as long as feedback on it is compared with what was before. */
+export interface Watch {
+  readonly run: string
+  readonly generation: number
+  readonly from: GenerationRef
+  readonly adoptedAfter: number
+  readonly last: Untagged<WatchLooked> | undefined
+}
+
+export interface OnlineState {
+  /** As a person switched it; undefined = as the settings have it. */
+  readonly on: boolean | undefined
+  readonly phase: OnlinePhase
+  /** Sequence of the memory log up to which feedback is used up. */
+  readonly through: number
+  readonly watch: Watch | undefined
+  /** The adoption that follows from the last decision, due while the last adoption is the one of this sequence. */
+  readonly due: { readonly to: GenerationRef; readonly after: number } | undefined
+  /** Number in the name of the last online run. */
+  readonly number: number
+  readonly rollbacks: ReadonlyArray<Untagged<RolledBack>>
+  readonly lastOutcome: string | undefined
+}
+
+/** What guides live answers: the reference, and the sequence of the commit that says so (0 = none). */
+export interface InForce {
+  readonly ref: GenerationRef
+  readonly sequence: number
+}
+
+/** One live question answered in shadow by both sides, each judged against what people said is right. */
+export interface Pair extends Pick<Feedback, "user" | "conversation"> {
+  readonly question: string
+  readonly abstention: boolean
+  readonly incumbent: Verdict
+  readonly candidate: Verdict
+}
+
+export type OnlineCommand =
+  | { readonly _tag: "Switch"; readonly on: boolean }
+  | { readonly _tag: "TakeRun"; readonly run: string; readonly from: GenerationRef; readonly through: number; readonly questions: number; readonly conversations: number; readonly users: number }
+  | {
+    readonly _tag: "EndRun"
+    readonly run: string
+    readonly recommended: number
+    /** Why it goes no further without having come to its end. */
+    readonly stopped?: string
+    readonly hash: string
+    readonly principles: ReadonlyArray<Principle>
+    /** What the run began with. */
+    readonly start: ReadonlyArray<Principle>
+    readonly reader: string
+    readonly inForce: InForce
+    /** Sequence of the memory log up to which feedback is known. */
+    readonly seen: number
+    readonly share: number
+    readonly at: string
+  }
+  | { readonly _tag: "LookShadow"; readonly run: string; readonly pairs: ReadonlyArray<Pair>; readonly inForce: InForce; readonly at: string }
+  | {
+    readonly _tag: "LookWatch"
+    readonly run: string
+    readonly feedback: ReadonlyArray<Feedback>
+    readonly inForce: InForce
+    readonly principles: ReadonlyArray<Principle>
+    readonly start: ReadonlyArray<Principle>
+    readonly reader: string
+  }
+
+/** Numbers of pairs at which a shadow is looked at. After the last it is over. */
+export const shadowLooks = [20, 40, 80, 160, 200] as const
+/** Fewest distinct conversations at any look, of shadow and watch. */
+export const lookConversations = 10
+/** Longest a shadow lasts, days. */
+export const shadowDays = 30
+/** Numbers of feedbacks at which an adopted generation is compared with the one before. After the last it is kept. */
+export const watchLooks = [20, 40, 80, 160, 320] as const
+
+export const nextShadowLook = (looked: number): number => shadowLooks.find((at) => at > looked) ?? shadowLooks[shadowLooks.length - 1] ?? 0
+export const nextWatchLook = (looked: number): number | undefined => watchLooks.find((at) => at > looked)
+
+export const onlineRun = (number: number): string => `online-${number}`
+const numberOf = (run: string): number => Number(/^online-(\d+)$/.exec(run)?.[1] ?? 0)
+
+const same = (a: GenerationRef, b: GenerationRef): boolean => a.run === b.run && a.generation === b.generation
+const named = ({ generation, run }: GenerationRef): string => (run === "" ? "no principles" : `generation ${generation} of ${run}`)
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
+const figures = ({ mean, standardError }: Pick<MeanDifference, "mean" | "standardError">) => ({ mean: finite(mean), standardError: finite(standardError) })
+const points = (share: number): string => `${(100 * share).toFixed(1)} points`
+
+const tally = (verdict: Verdict): Tally => ({
+  ...noTally, ...(verdict === "correct" ? { correct: 1 } : verdict === "incorrect" ? { incorrect: 1 } : { errors: 1 })
+})
+
+/** The paired rule of the gate over live questions: users as clusters, nobody more than a tenth. Undefined with fewer than ten users. */
+export const compareShadow = (pairs: ReadonlyArray<Pair>) => {
+  const weights = weightsOf(pairs.map(({ user }) => user))
+  if (weights === undefined) return undefined
+  const questions = pairs.map(({ abstention, question, user }, at): GateQuestion => ({ id: question, questionClass: "single-fact", cluster: user, abstention, weight: weights[at] ?? 0 }))
+  return decideGate({
+    policy: "likely",
+    questions,
+    abstentionQuestions: pairs.filter(({ abstention }) => abstention).length,
+    incumbent: Object.fromEntries(pairs.map(({ incumbent, question }) => [question, tally(incumbent)])),
+    candidate: Object.fromEntries(pairs.map(({ candidate, question }) => [question, tally(candidate)])),
+    seed: "shadow"
+  })
+}
+
+/** Share of right answers by feedback, users as clusters, nobody more than a tenth; undefined with fewer than ten users. */
+export const shareRight = (feedback: ReadonlyArray<Pick<Feedback, "user" | "correct">>): MeanDifference | undefined => {
+  const weights = weightsOf(feedback.map(({ user }) => user))
+  return weights === undefined ? undefined : meanDifference(feedback.map(({ correct, user }, at) => ({ value: Number(correct), cluster: user, weight: weights[at] ?? 0 })))
+}
+
+const isEnough = (items: ReadonlyArray<Pick<Feedback, "user" | "conversation">>, count: number): boolean => items.length >= count && conversationsOf(items) >= lookConversations
+
+const endRun = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "EndRun" }>): ReadonlyArray<OnlineEvent> => {
+  const { phase } = state
+  if (phase._tag !== "Running" || phase.run !== command.run) return []
+  const { recommended, run } = command
+  const ended = (outcome: "candidate" | "nothing better" | "overtaken" | "withdrawn before", reason: string): OnlineEvent => ({ _tag: "OnlineRunEnded", run, recommended, outcome, reason })
+  if (recommended === 0) return [ended("nothing better", command.stopped ?? "the run recommends what it began with")]
+  if (!same(command.inForce.ref, phase.from)) return [ended("overtaken", `${named(command.inForce.ref)} was adopted meanwhile`)]
+  const added = command.principles.filter(({ scope, text }) => !command.start.some((one) => one.scope === scope && one.text === text))
+  const known = state.rollbacks.filter(({ reader }) => reader === command.reader).flatMap(({ withdrawn }) => withdrawn)
+  const again = added.find(({ scope, text }) => known.some((one) => one.scope === scope && likeness(one.text, text) >= nearlySame))
+  if (again !== undefined) return [ended("withdrawn before", `it brings back what was rolled back: ${again.text}`)]
+  return [
+    ended("candidate", `generation ${recommended} passed gate and guard test`),
+    { _tag: "ShadowStarted", run, generation: recommended, hash: command.hash, from: phase.from, after: command.seen, share: command.share, startedAt: command.at }
+  ]
+}
+
+const lookShadow = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "LookShadow" }>): ReadonlyArray<OnlineEvent> => {
+  const { phase } = state
+  if (phase._tag !== "Shadow" || phase.run !== command.run) return []
+  const { generation, run } = phase
+  const ended = (decision: "adopted" | "dropped", reason: string): OnlineEvent => ({ _tag: "ShadowEnded", run, generation, decision, reason, adoptedAfter: command.inForce.sequence })
+  if (!same(command.inForce.ref, phase.from)) return [ended("dropped", `${named(command.inForce.ref)} was adopted meanwhile`)]
+  const { pairs } = command
+  const due = nextShadowLook(phase.last?.pairs ?? 0)
+  const last = shadowLooks.at(-1) ?? 0
+  const compared = isEnough(pairs, due) && pairs.length > (phase.last?.pairs ?? 0) ? compareShadow(pairs) : undefined
+  const days = (Date.parse(command.at) - Date.parse(phase.startedAt)) / 86_400_000
+  const expired = days > shadowDays ? [ended("dropped", `undecided after ${shadowDays} days with ${pairs.length} pairs`)] : []
+  if (compared === undefined) return pairs.length >= last ? [ended("dropped", `${pairs.length} pairs come from too few users or conversations to tell`)] : expired
+  const { counts, decision, difference, reason } = compared
+  const looked: OnlineEvent = {
+    _tag: "ShadowLooked", run, pairs: pairs.length, conversations: conversationsOf(pairs), users: usersIn(pairs),
+    incumbentCorrect: counts.incumbentCorrect, candidateCorrect: counts.candidateCorrect, decision, reason, figures: figures(difference)
+  }
+  if (decision === "accepted") return [looked, ended("adopted", `${reason} on ${pairs.length} live questions (${points(difference.mean)})`)]
+  if (decision === "rejected") return [looked, ended("dropped", `${reason} on ${pairs.length} live questions (${points(difference.mean)})`)]
+  return [looked, ...(pairs.length >= last ? [ended("dropped", `still ${decision} after ${pairs.length} live questions: ${reason}`)] : expired)]
+}
+
+const lookWatch = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "LookWatch" }>): ReadonlyArray<OnlineEvent> => {
+  const { watch } = state
+  if (watch === undefined || watch.run !== command.run) return []
+  const { generation, run } = watch
+  const own = { run, generation }
+  // Before the adoption that follows from the decision was carried out, there is nothing to see.
+  if (command.inForce.sequence <= watch.adoptedAfter) return []
+  if (!same(command.inForce.ref, own)) return [{ _tag: "WatchEnded", ...own, reason: "overtaken" }]
+  const under = command.feedback.filter((one) => same(one.generation, own))
+  const due = nextWatchLook(watch.last?.feedback ?? 0)
+  const now = due !== undefined && isEnough(under, due) ? shareRight(under) : undefined
+  if (due === undefined || now === undefined) return []
+  const earlier = command.feedback.filter((one) => same(one.generation, watch.from))
+  const before = isEnough(earlier, watchLooks[0]) ? shareRight(earlier) : undefined
+  const fallen = before === undefined ? 0 : before.mean - now.mean
+  const isWorse = before !== undefined && fallen > 0 && fallen > likelyThreshold * Math.hypot(before.standardError, now.standardError)
+  const looked: OnlineEvent = {
+    _tag: "WatchLooked", ...own, feedback: under.length, conversations: conversationsOf(under), users: usersIn(under),
+    before: before === undefined ? null : figures(before), now: figures(now), decision: isWorse ? "worse" : before === undefined ? "nothing to compare with" : "not worse"
+  }
+  if (isWorse) {
+    return [looked, {
+      _tag: "RolledBack", ...own,
+      // Before the first adoption nothing was in force, which is what the run's own generation 0 holds.
+      to: watch.from.run === "" ? { run, generation: 0 } : watch.from,
+      reason: `${points(fallen)} fewer right answers by ${under.length} feedbacks than under ${named(watch.from)}`,
+      adoptedAfter: command.inForce.sequence,
+      withdrawn: command.principles.filter(({ scope, text }) => !command.start.some((one) => one.scope === scope && one.text === text)).map(({ scope, text }) => ({ scope, text })),
+      reader: command.reader
+    }]
+  }
+  return nextWatchLook(under.length) === undefined ? [looked, { _tag: "WatchEnded", ...own, reason: "kept" }] : [looked]
+}
+
+/** True when a batch may become a run: nothing is tried, and what was adopted last has been looked at once. */
+export const isOpenForRun = (state: OnlineState): boolean => state.phase._tag === "Collecting" && (state.watch === undefined || state.watch.last !== undefined)
+
+const decide = (state: OnlineState, command: OnlineCommand): Result.Result<ReadonlyArray<OnlineEvent>, never> => {
+  switch (command._tag) {
+    case "Switch":
+      return Result.succeed(state.on === command.on ? [] : [{ _tag: "OnlineSwitched", on: command.on }])
+    case "TakeRun": {
+      const { _tag, ...taken } = command
+      return Result.succeed(isOpenForRun(state) && command.through > state.through ? [{ _tag: "OnlineRunOpened", ...taken }] : [])
+    }
+    case "EndRun":
+      return Result.succeed(endRun(state, command))
+    case "LookShadow":
+      return Result.succeed(lookShadow(state, command))
+    case "LookWatch":
+      return Result.succeed(lookWatch(state, command))
+  }
+}
+
+const evolve = (state: OnlineState, event: OnlineEvent): OnlineState => {
+  const { _tag, ...told } = event
+  switch (event._tag) {
+    case "OnlineSwitched":
+      return { ...state, on: event.on }
+    case "OnlineRunOpened":
+      return { ...state, phase: { _tag: "Running", run: event.run, from: event.from }, through: event.through, number: numberOf(event.run) }
+    case "OnlineRunEnded":
+      return { ...state, phase: { _tag: "Collecting" }, lastOutcome: `${event.run}: ${event.reason}` }
+    case "ShadowStarted":
+      return { ...state, phase: { ...(told as Untagged<typeof event>), _tag: "Shadow", last: undefined } }
+    case "ShadowLooked":
+      return state.phase._tag === "Shadow" ? { ...state, phase: { ...state.phase, last: told as Untagged<ShadowLooked> } } : state
+    case "ShadowEnded": {
+      const { adoptedAfter, decision, generation, reason, run } = event
+      const ended: OnlineState = { ...state, phase: { _tag: "Collecting" }, lastOutcome: `${run}: ${decision}, ${reason}` }
+      if (decision === "dropped") return ended
+      const from = state.phase._tag === "Shadow" ? state.phase.from : { run: "", generation: 0 }
+      return { ...ended, watch: { run, generation, from, adoptedAfter, last: undefined }, due: { to: { run, generation }, after: adoptedAfter } }
+    }
+    case "WatchLooked":
+      return state.watch === undefined ? state : { ...state, watch: { ...state.watch, last: told as Untagged<WatchLooked> } }
+    case "WatchEnded":
+      return { ...state, watch: undefined }
+    case "RolledBack":
+      return { ...state, watch: undefined, due: { to: event.to, after: event.adoptedAfter }, rollbacks: [...state.rollbacks, told as Untagged<RolledBack>], lastOutcome: `${event.run}: rolled back, ${event.reason}` }
+  }
+}
+
+export const onlineBehaviour: Behaviour<OnlineState, OnlineCommand, OnlineEvent, never> = {
+  codec: onlineCodec,
+  initial: () => ({ on: undefined, phase: { _tag: "Collecting" }, through: 0, watch: undefined, due: undefined, number: 0, rollbacks: [], lastOutcome: undefined }),
+  decide,
+  evolve
+}

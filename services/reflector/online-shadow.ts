@@ -1,0 +1,83 @@
+/** The questions of a shadow as jobs, and their results as pairs: both sides answer and are judged in the same way, whoever was right when it was live. */
+import { Option, Schema } from "effect"
+import type { Principle } from "#shared/domain/principle"
+import type { Question, Verdict } from "#shared/domain/question"
+import type { RunAddress } from "#shared/eventlog/subjects"
+import { digest, uniform } from "#shared/metamemory/random"
+import { principlesFor } from "#shared/metamemory/router"
+import type { JudgementInput } from "#services/evaluator/protocol"
+import type { RolloutInput } from "#services/retriever/protocol"
+import { type Pair, shadowLooks } from "./online-behaviour.ts"
+import { type Feedback, isUsable } from "./online-feedback.ts"
+import type { RunParameters } from "./parameters.ts"
+import type { Results } from "./protocol.ts"
+import { resultKey, type RunJob, verdictOf } from "./stages.ts"
+
+/** Where a shadow's jobs and their results stand: beside the run, of which they are no part. */
+export const shadowAddress = (tenant: string, run: string): RunAddress => ({ tenant, run: `${run}-shadow` })
+
+export interface Shadow {
+  readonly address: RunAddress
+  readonly parameters: RunParameters
+  readonly incumbent: ReadonlyArray<Principle>
+  readonly candidate: ReadonlyArray<Principle>
+}
+
+export type Shadowed = Feedback & { readonly question: Question }
+
+/** The live questions a shadow answers, oldest feedback first: a drawn share of those answered right or corrected after it began. */
+export const shadowed = (feedback: ReadonlyArray<Feedback>, of: { readonly run: string; readonly after: number; readonly share: number }): ReadonlyArray<Shadowed> =>
+  feedback
+    .filter(isUsable)
+    .filter(({ answer, sequence }) => sequence > of.after && uniform("shadow", of.run, answer) < of.share)
+    .toSorted((a, b) => a.sequence - b.sequence)
+    .slice(0, shadowLooks.at(-1))
+
+type Side = "i" | "c"
+const keyOf = (side: Side, { id }: Question): string => `${side}_${digest("question", id).slice(0, 16)}`
+const shown = (shadow: Shadow, side: Side, { text }: Question) => principlesFor(text, side === "i" ? shadow.incumbent : shadow.candidate).map(({ id, scope, text }) => ({ id, scope, text }))
+/** The sides to ask: one where both would be shown the same, and so say the same. */
+const sidesOf = (shadow: Shadow, question: Question): ReadonlyArray<Side> =>
+  JSON.stringify(shown(shadow, "i", question)) === JSON.stringify(shown(shadow, "c", question)) ? ["i"] : ["i", "c"]
+
+const decodeAnswer = Schema.decodeUnknownOption(Schema.Struct({ callKey: Schema.NonEmptyString }))
+
+/** Jobs without an outcome that are needed now: answers first, then the judgements of what was answered. */
+export const shadowJobs = (shadow: Shadow, items: ReadonlyArray<Shadowed>, results: Results): ReadonlyArray<RunJob> =>
+  items.flatMap(({ question }) =>
+    sidesOf(shadow, question).flatMap((side): ReadonlyArray<RunJob> => {
+      const { parameters } = shadow
+      const key = keyOf(side, question)
+      const ref = { id: question.id, user: question.user }
+      const answered = results.get(resultKey("rollout", key))
+      if (answered === undefined) {
+        const input: RolloutInput = {
+          question: ref, purpose: "report", draw: 0, sample: 0,
+          principles: shown(shadow, side, question),
+          // As live answers are given.
+          temperature: 0,
+          maxTokens: parameters.maxTokens,
+          evidenceTokens: parameters.evidenceTokens,
+          memoryPosition: question.asOf ?? parameters.memoryPosition,
+          runSeed: parameters.seed
+        }
+        return [{ ...shadow.address, step: 0, kind: "rollout", key, input }]
+      }
+      const answer = answered.status === "failed" ? undefined : Option.getOrUndefined(decodeAnswer(answered.data))
+      if (answer === undefined || results.has(resultKey("judgement", key))) return []
+      const input: JudgementInput = {
+        question: ref, callKey: answer.callKey, judge: parameters.judge,
+        sample: { runSeed: parameters.seed, purpose: "report", draw: 0, question: question.id, sample: 0 }
+      }
+      return [{ ...shadow.address, step: 0, kind: "judgement", key, input }]
+    })
+  )
+
+/** The pairs that are settled on both sides, in the order of the questions. */
+export const shadowPairs = (shadow: Shadow, items: ReadonlyArray<Shadowed>, results: Results): ReadonlyArray<Pair> =>
+  items.flatMap(({ conversation, question, user }) => {
+    const sides = sidesOf(shadow, question)
+    const of = (side: Side): Verdict | undefined => verdictOf(results, keyOf(sides.includes(side) ? side : "i", question))
+    const [incumbent, candidate] = [of("i"), of("c")]
+    return incumbent === undefined || candidate === undefined ? [] : [{ question: question.id, user, conversation, abstention: question.abstention, incumbent, candidate }]
+  })

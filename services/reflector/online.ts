@@ -1,0 +1,343 @@
+/**
+ * Evolution from live feedback, driven: follows what people say of answers, opens runs from batches of it, lets candidates answer in
+ * shadow, and adopts and rolls back what `online-behaviour.ts` decides. One process at a time looks after a tenant.
+ */
+import { randomUUID } from "node:crypto"
+import { Clock, Config, Effect, Result, Schedule, Semaphore, Stream } from "effect"
+import { type Entity, type Folded, makeEntity } from "#shared/actor/entity"
+import { publishJobs } from "#shared/actor/jobs"
+import { leaseSeconds, Leases } from "#shared/actor/lease"
+import { request } from "#shared/actor/requests"
+import type { GenerationRef } from "#shared/domain/evidence"
+import type { Question } from "#shared/domain/question"
+import { isErasureMark } from "#shared/eventlog/envelope"
+import { EventLog } from "#shared/eventlog/event-log"
+import { attempt, Nats } from "#shared/eventlog/nats"
+import {
+  type ActorName, adoptedSubject, decodeToken, leaseSubject, memoryFilter, memorySubject, onlineSubject, parseMemorySubject, requestSubject, resultFilter, runSubject
+} from "#shared/eventlog/subjects"
+import type { GenerationAdopted } from "#shared/metamemory/events"
+import { digest, wholeNumber } from "#shared/metamemory/random"
+import { answersConversation } from "#services/retriever/protocol"
+import type { AdoptionCommand, AdoptionState } from "./adoption.ts"
+import { readResult, type Runs } from "./driver.ts"
+import type { Material } from "./material.ts"
+import { isOpenForRun, nextShadowLook, nextWatchLook, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState } from "./online-behaviour.ts"
+import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, isUsable, receivedFrom } from "./online-feedback.ts"
+import type { OnlineStatus } from "./online-protocol.ts"
+import { shadowAddress, shadowed, shadowJobs, shadowPairs } from "./online-shadow.ts"
+import { algorithmVersion, presets, type RunRequest, startOf } from "./parameters.ts"
+import type { JobResult, OpenRequest } from "./protocol.ts"
+import { resultKey, type RunJob, workerOf } from "./stages.ts"
+import { statusOf } from "./status.ts"
+
+export const settings = Config.all({
+  /** Share of live answers with a reference that a candidate answers in shadow, 0 to 1. */
+  shadowShare: Config.Number("METAMEM_ONLINE_SHADOW_SHARE").pipe(Config.withDefault(0.2))
+})
+
+/** Without an outcome for this long, a job of a shadow is published again. */
+const againMs = 60_000
+/** Names looked through for one that no other run has. */
+const namesMax = 1_000
+/** Steps of an online run: three rounds through its training questions, within these bounds. */
+const steps = { rounds: 3, least: 3, most: 12 } as const
+/** Steps in a row that may seal nothing before an online run ends. */
+const patience = 4
+/** Answers a side that the guard test of an online run is worth, as far as its samples allow. */
+const guardAnswers = 300
+
+const nonEmpty = ([first, ...more]: ReadonlyArray<Question>): RunRequest["train"] | undefined => {
+  const ref = ({ id, user }: Question) => ({ id, user })
+  return first === undefined ? undefined : [ref(first), ...more.map(ref)]
+}
+
+/** A run over a batch, of a size that fits it. @param branch what it goes on from; undefined = no principles */
+export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { readonly seed: number; readonly isRemote: boolean; readonly branch: RunRequest["branch"] }): RunRequest | undefined => {
+  const [train, validation] = [nonEmpty(batch.train), nonEmpty(batch.validation)]
+  if (train === undefined || validation === undefined) return undefined
+  const sizes = of.isRemote ? presets.metamem : presets.laptop
+  const size = Math.min(sizes.batch, train.length)
+  return {
+    ...sizes,
+    preset: "online",
+    datasetHash: digest("live feedback", ...[...batch.train, ...batch.validation, ...batch.guard].map(({ id }) => id)),
+    seed: of.seed,
+    steps: (of.branch?.step ?? 0) + Math.min(steps.most, Math.max(steps.least, Math.ceil((steps.rounds * train.length) / size))),
+    batch: size,
+    patience,
+    guardSamples: Math.min(9, Math.max(sizes.guardSamples, Math.round(guardAnswers / batch.guard.length))),
+    // The smallest batch that may be learnt from is smaller than what a run is allowed without being asked; it is labelled so.
+    anyway: true,
+    train,
+    validation,
+    guard: nonEmpty(batch.guard) ?? [],
+    test: [],
+    ...(of.branch === undefined ? {} : { branch: of.branch })
+  }
+}
+
+export interface OnlineParts {
+  readonly runs: Runs
+  readonly adoptions: Entity<AdoptionState, AdoptionCommand, GenerationAdopted, never>
+  readonly material: Material
+  readonly open: (request: OpenRequest) => Effect.Effect<unknown, { readonly message: string }>
+  /** In force where nobody switched it on or off. */
+  readonly isOnByDefault: boolean
+  /** Whether the reader is a model elsewhere, which sizes runs as the published system's. */
+  readonly isRemote: boolean
+  readonly lookSeconds: number
+}
+
+/** Looks after all tenants until the scope closes. */
+export const runOnline = (parts: OnlineParts) =>
+  Effect.gen(function*() {
+    const { adoptions, material, runs } = parts
+    const { shadowShare } = yield* settings
+    const log = yield* EventLog
+    const nats = yield* Nats
+    const leases = yield* Leases
+    const entities = yield* makeEntity(onlineBehaviour, 1_000)
+
+    /** Feedback that stands, by tenant and user; a user whose answers were erased has none. */
+    const feedback = new Map<string, Map<string, ReadonlyArray<Feedback>>>()
+    const stale = new Map<string, { readonly tenant: string; readonly user: string }>()
+    let cursor = 0
+
+    const refold = Effect.fnUntraced(function*(tenant: string, user: string) {
+      const received = receivedFrom(user, yield* log.load(memorySubject({ tenant, user, conversation: answersConversation }, "retriever")))
+      if (Result.isFailure(received)) return yield* received.failure
+      const best = received.success.flatMap((one) => one.best ?? [])
+      const conversations = new Map((yield* material.found(tenant, user, [...new Set(best)])).map(({ conversation, memoryId }) => [memoryId, conversation]))
+      const own = feedback.get(tenant) ?? new Map<string, ReadonlyArray<Feedback>>()
+      feedback.set(tenant, own)
+      if (received.success.length === 0) own.delete(user)
+      else own.set(user, received.success.map(({ best, ...one }) => ({ ...one, conversation: conversations.get(best ?? "") ?? answersConversation })))
+    })
+
+    const turnstile = yield* Semaphore.make(1)
+    /** Brings the feedback up to the end of the log. */
+    const sync = turnstile.withPermits(1)(Effect.gen(function*() {
+      yield* log.read([memoryFilter({ conversation: answersConversation, actor: "retriever" })], { after: cursor }).pipe(
+        Stream.runForEach((commit) => Effect.sync(() => {
+          cursor = commit.sequence
+          if (!isErasureMark(commit) && !commit.events.some(({ type }) => type === "FeedbackReceived")) return
+          const { tenant, user } = parseMemorySubject(commit.subject)
+          stale.set(commit.subject, { tenant, user })
+        }))
+      )
+      for (const [subject, { tenant, user }] of [...stale]) {
+        yield* refold(tenant, user)
+        stale.delete(subject)
+      }
+    }))
+
+    const feedbackOf = (tenant: string): ReadonlyArray<Feedback> => [...(feedback.get(tenant)?.values() ?? [])].flat()
+    const freshOf = (tenant: string, { through }: OnlineState): ReadonlyArray<Feedback> => feedbackOf(tenant).filter((one) => isUsable(one) && one.sequence > through)
+    const isOn = ({ on }: OnlineState): boolean => on ?? parts.isOnByDefault
+
+    const inForce = Effect.fnUntraced(function*(tenant: string) {
+      const { state: { adopted }, sequence } = yield* adoptions.load(adoptedSubject(tenant))
+      const ref: GenerationRef = adopted === undefined ? { run: "", generation: 0 } : { run: adopted.run, generation: adopted.generation }
+      return { ref, sequence, principles: adopted?.principles ?? [] }
+    })
+    const runState = (tenant: string, run: string) => Effect.map(runs.load(runSubject({ tenant, run })), ({ state }) => state)
+
+    const decide = (tenant: string, { sequence }: Folded<OnlineState>, command: OnlineCommand) =>
+      Effect.map(entities.execute(onlineSubject(tenant), command, { cause: `${command._tag} after ${sequence}` }), ({ folded }) => folded)
+
+    /** Carries out the adoption that was decided, unless somebody adopted something since. */
+    const adoptDue = Effect.fnUntraced(function*(tenant: string, { due }: OnlineState) {
+      if (due === undefined) return
+      const { after, to } = due
+      const found = (yield* runState(tenant, to.run)).generations.find(({ number }) => number === to.generation)
+      if (found === undefined) return yield* Effect.logWarning(`generation ${to.generation} of ${to.run} was to be adopted and is not in the log`)
+      yield* adoptions.execute(
+        adoptedSubject(tenant),
+        { _tag: "Adopt", event: { _tag: "GenerationAdopted", run: to.run, generation: to.generation, hash: found.hash, principles: found.principles }, after },
+        { cause: `online ${to.run}/${to.generation} after ${after}`, correlation: to.run }
+      )
+    })
+
+    const register = (tenant: string, questions: ReadonlyArray<Question>) => request(requestSubject("evaluator", "register"), { tenant, questions }, 30_000)
+
+    /** The next name for a run, and whether such a run was opened and not recorded, by a process that ended in between. */
+    const nextName = Effect.fnUntraced(function*(tenant: string, { number }: OnlineState) {
+      for (let next = number + 1; next <= number + namesMax; next++) {
+        const { generations, parameters } = yield* runState(tenant, onlineRun(next))
+        if (generations.length === 0) return { number: next, isOpened: false }
+        if (parameters?.preset === "online") return { number: next, isOpened: true }
+      }
+      return yield* Effect.die(new Error(`${namesMax} runs have the names that online runs would have`))
+    })
+
+    const collect = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>) {
+      if (!isOpenForRun(folded.state)) return folded
+      const { isOpened, number } = yield* nextName(tenant, folded.state)
+      const run = onlineRun(number)
+      const seed = wholeNumber(2 ** 31, "online", tenant, number)
+      const seen = cursor
+      if (!isOpened) {
+        const batch = batchOf(freshOf(tenant, folded.state), String(seed))
+        if (batch._tag === "Short") return folded
+        const { principles, ref } = yield* inForce(tenant)
+        const from = ref.run === "" ? undefined : yield* runState(tenant, ref.run)
+        const step = from === undefined ? 0 : Math.max(from.generations.find(({ number }) => number === ref.generation)?.step ?? 0, from.parameters?.branch?.step ?? 0, 0)
+        const branch = from === undefined ? undefined : { ...ref, step, change: "live feedback", principles, memoryPosition: seen }
+        const wanted = onlineRequest(batch, { seed, isRemote: parts.isRemote, branch })
+        if (wanted === undefined) return folded
+        yield* register(tenant, [...batch.train, ...batch.validation, ...batch.guard])
+        yield* parts.open({ tenant, run, request: wanted })
+      }
+      // Recorded as the run says it was opened, so that it is the same whoever gets this far.
+      const { parameters } = yield* runState(tenant, run)
+      if (parameters === undefined) return folded
+      const questions = [...parameters.train, ...parameters.validation, ...parameters.guard]
+      const ids = new Set(questions.map(({ id }) => id))
+      const { branch } = parameters
+      return yield* decide(tenant, folded, {
+        _tag: "TakeRun",
+        run,
+        from: branch === undefined ? { run: "", generation: 0 } : { run: branch.run, generation: branch.generation },
+        through: isOpened ? parameters.memoryPosition : seen,
+        questions: questions.length,
+        conversations: conversationsOf(feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))),
+        users: new Set(questions.map(({ user }) => user)).size
+      })
+    })
+
+    const endRun = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, run: string) {
+      const { generations, parameters, phase, recommended = 0 } = yield* runState(tenant, run)
+      const isStale = parameters !== undefined && parameters.algorithm !== algorithmVersion
+      if (phase._tag !== "Finished" && !isStale) return folded
+      const number = phase._tag === "Finished" ? recommended : 0
+      const found = generations.find((one) => one.number === number)
+      const { ref, sequence } = yield* inForce(tenant)
+      return yield* decide(tenant, folded, {
+        _tag: "EndRun", run, recommended: number,
+        ...(phase._tag === "Finished" ? {} : { stopped: "it was opened under other rules than this version's and is not continued" }),
+        hash: found?.hash ?? "", principles: found?.principles ?? [], start: startOf(parameters), reader: parameters?.models["answer"] ?? "",
+        inForce: { ref, sequence }, seen: cursor, share: shadowShare, at: new Date(yield* Clock.currentTimeMillis).toISOString()
+      })
+    })
+
+    /** Results of the shadow under way, by tenant, and when its jobs were published here. */
+    const shadows = new Map<string, { readonly run: string; readonly results: Map<string, JobResult>; seen: number; readonly published: Map<string, number> }>()
+    const shadowOf = Effect.fnUntraced(function*(tenant: string, phase: Extract<OnlineState["phase"], { _tag: "Shadow" }>) {
+      const { generations, parameters } = yield* runState(tenant, phase.run)
+      if (parameters === undefined) return yield* Effect.die(new Error(`the run ${phase.run} is in shadow and was never opened`))
+      const address = shadowAddress(tenant, phase.run)
+      const known = shadows.get(tenant)
+      const kept = known?.run === phase.run ? known : { run: phase.run, results: new Map<string, JobResult>(), seen: 0, published: new Map<string, number>() }
+      shadows.set(tenant, kept)
+      yield* log.read([resultFilter(address)], { after: kept.seen }).pipe(Stream.runForEach((commit) => Effect.sync(() => {
+        kept.seen = commit.sequence
+        const read = readResult(commit)
+        if (read !== undefined) kept.results.set(resultKey(read.result.kind, read.result.key), read.result)
+      })))
+      const items = shadowed(feedbackOf(tenant), phase)
+      const shadow = { address, parameters, incumbent: startOf(parameters), candidate: generations.find(({ number }) => number === phase.generation)?.principles ?? [] }
+      return { kept, items, jobs: shadowJobs(shadow, items, kept.results), pairs: shadowPairs(shadow, items, kept.results) }
+    })
+
+    const lookShadow = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, phase: Extract<OnlineState["phase"], { _tag: "Shadow" }>) {
+      const { items, jobs, kept, pairs } = yield* shadowOf(tenant, phase)
+      const now = yield* Clock.currentTimeMillis
+      const due = jobs.filter(({ key, kind }) => now - (kept.published.get(resultKey(kind, key)) ?? 0) > againMs)
+      const asked = new Set(due.flatMap(({ input, kind }) => (kind === "rollout" ? [input.question.id] : [])))
+      if (asked.size > 0) yield* register(tenant, items.flatMap(({ question }) => (asked.has(question.id) ? [question] : [])))
+      const publish = (some: ReadonlyArray<RunJob>, dispatch: number) =>
+        Effect.forEach(Map.groupBy(some, ({ kind }): ActorName => workerOf[kind]), ([actor, own]) => publishJobs(actor, own, dispatch), { discard: true })
+      const isNew = ({ key, kind }: RunJob): boolean => !kept.published.has(resultKey(kind, key))
+      yield* publish(due.filter(isNew), 0)
+      yield* publish(due.filter((job) => !isNew(job)), now)
+      for (const { key, kind } of due) kept.published.set(resultKey(kind, key), now)
+      const { ref, sequence } = yield* inForce(tenant)
+      return yield* decide(tenant, folded, { _tag: "LookShadow", run: phase.run, pairs, inForce: { ref, sequence }, at: new Date(now).toISOString() })
+    })
+
+    const lookWatch = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>) {
+      const { watch } = folded.state
+      if (watch === undefined) return folded
+      const { generations, parameters } = yield* runState(tenant, watch.run)
+      const { ref, sequence } = yield* inForce(tenant)
+      return yield* decide(tenant, folded, {
+        _tag: "LookWatch", run: watch.run, feedback: feedbackOf(tenant), inForce: { ref, sequence },
+        principles: generations.find(({ number }) => number === watch.generation)?.principles ?? [], start: startOf(parameters), reader: parameters?.models["answer"] ?? ""
+      })
+    })
+
+    const look = Effect.fnUntraced(function*(tenant: string) {
+      let folded = yield* entities.load(onlineSubject(tenant))
+      if (!isOn(folded.state)) return
+      yield* adoptDue(tenant, folded.state)
+      const { phase } = folded.state
+      if (phase._tag === "Running") folded = yield* endRun(tenant, folded, phase.run)
+      else if (phase._tag === "Shadow") folded = yield* lookShadow(tenant, folded, phase)
+      else folded = yield* collect(tenant, folded)
+      folded = yield* lookWatch(tenant, folded)
+      yield* adoptDue(tenant, folded.state)
+    })
+
+    /** Looks while the tenant's lease can be had; a look by two at once is decided once all the same. */
+    const held = (tenant: string) =>
+      Effect.acquireUseRelease(
+        leases.acquire(leaseSubject("reflector", `online/${tenant}`), randomUUID()),
+        (lease) => {
+          if (lease === undefined) return Effect.void
+          const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.asVoid)
+          return look(tenant).pipe(Effect.raceFirst(lost))
+        },
+        (lease) => (lease === undefined ? Effect.void : leases.release(lease))
+      ).pipe(
+        Effect.catch((error) => Effect.logWarning(`evolution from live feedback of ${tenant} stands still: ${error.message}`)),
+        Effect.catchDefect((defect) => Effect.logError(`evolution from live feedback of ${tenant} broke; another try follows`, defect))
+      )
+
+    const tick = Effect.gen(function*() {
+      yield* sync
+      const { state } = yield* attempt("list tenants with live feedback", () => nats.jsm.streams.info("METAMEM", { subjects_filter: "metamem.*.online" }))
+      const tenants = new Set([...feedback.keys(), ...Object.keys(state.subjects ?? {}).map((subject) => decodeToken(subject.split(".")[1] ?? ""))])
+      yield* Effect.forEach(tenants, held, { concurrency: 4, discard: true })
+    }).pipe(Effect.catch((error) => Effect.logDebug(`could not look for live feedback: ${error.message}`)))
+    yield* tick.pipe(Effect.repeat(Schedule.spaced(parts.lookSeconds * 1_000)), Effect.forkScoped)
+
+    const status = Effect.fnUntraced(function*(tenant: string) {
+      yield* sync
+      const { state } = yield* entities.load(onlineSubject(tenant))
+      const { phase, watch } = state
+      const all = feedbackOf(tenant)
+      const fresh = freshOf(tenant, state)
+      const batch = batchOf(fresh, String(wholeNumber(2 ** 31, "online", tenant, state.number + 1)))
+      const { ref } = yield* inForce(tenant)
+      const run = phase._tag === "Running" ? statusOf(yield* runState(tenant, phase.run), { tenant, run: phase.run }, undefined) : undefined
+      const shadow = phase._tag === "Shadow" ? { phase, ...(yield* shadowOf(tenant, phase)) } : undefined
+      const under = all.filter(({ generation }) => generation.run === watch?.run && generation.generation === watch.generation).length
+      return {
+        tenant,
+        on: isOn(state),
+        because: state.on !== undefined
+          ? `it was switched ${state.on ? "on" : "off"}`
+          : parts.isOnByDefault ? "a judge's model is set; `metamem online off` switches it off" : "no judge's model is set, and comparing words is too coarse to change answers unasked; `metamem online on` switches it on",
+        stage: phase._tag === "Running" ? "run" : phase._tag === "Shadow" ? "shadow" : "collecting",
+        feedback: { standing: all.length, fresh: fresh.length, conversations: conversationsOf(fresh), users: new Set(fresh.map(({ user }) => user)).size },
+        needed: { conversations: fewestConversations, users: fewestUsers, ...(batch._tag === "Short" ? { lacks: batch.lacks } : {}) },
+        adopted: ref.run === "" ? null : ref,
+        run: run === undefined ? null : { run: run.run, stage: run.stage, step: run.step, steps: run.steps },
+        shadow: shadow === undefined ? null : {
+          run: shadow.phase.run, generation: shadow.phase.generation, pairs: shadow.pairs.length, waiting: shadow.items.length - shadow.pairs.length,
+          needed: nextShadowLook(shadow.phase.last?.pairs ?? 0), conversations: conversationsOf(shadow.pairs), lastLook: shadow.phase.last ?? null
+        },
+        watch: watch === undefined ? null : { run: watch.run, generation: watch.generation, feedback: under, needed: nextWatchLook(watch.last?.feedback ?? 0) ?? 0, lastLook: watch.last ?? null },
+        lastOutcome: state.lastOutcome ?? null,
+        rollbacks: state.rollbacks.map(({ generation, reason, run, to }) => ({ run, generation, to, reason }))
+      } satisfies OnlineStatus
+    })
+
+    const switchTo = Effect.fnUntraced(function*(tenant: string, on: boolean) {
+      yield* decide(tenant, yield* entities.load(onlineSubject(tenant)), { _tag: "Switch", on })
+      return yield* status(tenant)
+    })
+
+    return { status, switchTo }
+  })
