@@ -172,7 +172,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
           const { table: read } = opened
           const meanwhile = [...writing, ...pending].map(({ change }) => change).filter((change) => userOf(change) === user)
           loading.set(user, meanwhile)
-          yield* attempt(() => readChanges(read, user, dimensions, (change) => applyTo(index, change))).pipe(
+          yield* attempt(() => readChanges(read, user, dimensions, (change) => applyTo(index, change), (rows) => index.reserve(rows))).pipe(
             // Somebody else may have found the damage first and begun anew already.
             Effect.catchTag("MemoryIndexError", (error) => table.withPermits(1)(Effect.suspend(() => (opened.table === read ? beginAnew(error) : Effect.fail(error))))),
             Effect.ensuring(Effect.sync(() => loading.delete(user)))

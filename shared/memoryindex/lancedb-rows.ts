@@ -5,6 +5,7 @@
 import type { Table } from "@lancedb/lancedb"
 import { createRequire } from "node:module"
 import { type IndexChange, userOf } from "./memory-index.ts"
+import type { IndexedMemory } from "./user-index.ts"
 
 // LanceDB requires this copy of the library; an imported one has other classes, which it refuses.
 const arrow = createRequire(import.meta.url)("apache-arrow") as typeof import("apache-arrow")
@@ -97,62 +98,112 @@ export const readCheckpoint = async (table: Table): Promise<{ readonly checkpoin
 /** Rows decoded between two pauses, so that loading a large user does not hold up everybody else. */
 const rowsAtOnce = 1_000
 
+type Batch = import("apache-arrow").RecordBatch
+type Data = import("apache-arrow").Data
+
+const isNull = ({ nullBitmap, nullCount, offset }: Data, row: number): boolean =>
+  nullCount > 0 && ((nullBitmap[(offset + row) >> 3] ?? 0) & (1 << ((offset + row) & 7))) === 0
+
+/** Texts of one column of a batch, read from its bytes: the library looks a batch up anew for each value. */
+const textColumn = (data: Data) => {
+  const { valueOffsets } = data
+  const bytes = Buffer.from(data.values.buffer, data.values.byteOffset, data.values.byteLength)
+  let lastFrom = 0
+  let lastTo = 0
+  let last = ""
+  return (row: number): string => {
+    if (isNull(data, row)) return ""
+    const from = Number(valueOffsets[row] ?? 0)
+    const to = Number(valueOffsets[row + 1] ?? 0)
+    // Neighbouring rows often say the same (speaker, conversation), and then share one string.
+    if (to - from === lastTo - lastFrom && bytes.compare(bytes, lastFrom, lastTo, from, to) === 0) return last
+    lastFrom = from
+    lastTo = to
+    last = bytes.toString("utf8", from, to)
+    return last
+  }
+}
+
+/** Columns of a batch by name. @throws Error when one is missing */
+const columnsOf = (batch: Batch) => {
+  const data = (name: string): Data => {
+    const at = batch.schema.fields.findIndex((field) => field.name === name)
+    const found = batch.data.children[at]
+    if (found === undefined) throw new Error(`column ${name} is missing`)
+    return found
+  }
+  return {
+    text: Object.fromEntries(texts.filter((name) => name !== "user").map((name) => [name, textColumn(data(name))])) as Record<(typeof texts)[number], (row: number) => string>,
+    meant: data("meant"),
+    sequence: data("sequence").values as Float64Array,
+    place: data("place").values as Float64Array,
+    vector: data("vector")
+  }
+}
+
+/** Turns of a memory; most are of the turn itself, which needs no parser. */
+const turnsOf = (stored: string, id: string): [string, ...Array<string>] =>
+  stored.length === id.length + 4 && stored.slice(2, -2) === id ? [id] : (JSON.parse(stored) as [string, ...Array<string>])
+
 /**
  * One user's changes in order.
  *
+ * @param expect told once, before any change, how many rows there are
  * @throws Error when a row cannot be read: the folder is damaged
  */
-export const readChanges = async (table: Table, user: string, dimensions: number, each: (change: IndexChange) => void): Promise<void> => {
+export const readChanges = async (table: Table, user: string, dimensions: number, each: (change: IndexChange) => void, expect: (rows: number) => void = () => undefined): Promise<void> => {
   const found = await table.query().where(ofUser(user)).select([...texts.filter((name) => name !== "user"), ...numbers, "vector"]).toArrow()
   // An empty result comes without columns.
   if (found.numRows === 0) return
-  const column = (name: string) => {
-    const values = found.getChild(name)
-    if (values === null) throw new Error(`column ${name} is missing`)
-    return values
-  }
-  const places = column("place").toArray() as Float64Array
-  const order = [...places.keys()].sort((a, b) => (places[a] ?? 0) - (places[b] ?? 0))
-  const columns = Object.fromEntries([...texts.filter((name) => name !== "user"), "sequence", "vector"].map((name) => [name, column(name)]))
-  const text = (name: (typeof texts)[number], row: number): string => String(columns[name]?.get(row) ?? "")
-  const vectorAt = (row: number): Float32Array | undefined => {
-    const value = columns["vector"]?.get(row) as { readonly toArray: () => Float32Array } | null | undefined
-    if (value === null || value === undefined) return undefined
-    const vector = Float32Array.from(value.toArray())
-    if (vector.length !== dimensions) throw new Error(`a stored vector has ${vector.length} numbers where ${dimensions} are due`)
-    return vector
-  }
-  for (const [at, row] of order.entries()) {
+  expect(found.numRows)
+  const batches = found.batches.map(columnsOf)
+  const order: Array<{ readonly batch: number; readonly row: number; readonly place: number }> = []
+  batches.forEach(({ place }, batch) => {
+    for (let row = 0; row < place.length; row++) order.push({ batch, row, place: place[row] ?? 0 })
+  })
+  order.sort((a, b) => a.place - b.place)
+  for (const [at, { batch, row }] of order.entries()) {
     if (at > 0 && at % rowsAtOnce === 0) await new Promise((resolve) => setImmediate(resolve))
-    const id = text("id", row)
-    const sequence = Number(columns["sequence"]?.get(row))
-    switch (text("change", row)) {
+    const columns = batches[batch]
+    if (columns === undefined) continue
+    const { meant, sequence: sequences, text, vector: vectors } = columns
+    const id = text.id(row)
+    const sequence = sequences[row] ?? 0
+    /** A view of the batch's numbers; whoever keeps it copies it. */
+    const vectorAt = (): Float32Array | undefined => {
+      if (isNull(vectors, row)) return undefined
+      const values = vectors.children[0]?.values as Float32Array | undefined
+      const start = (vectors.offset + row) * dimensions
+      const vector = values?.subarray(start, start + dimensions)
+      if (vector?.length !== dimensions) throw new Error(`a stored vector has ${vector?.length ?? 0} numbers where ${dimensions} are due`)
+      return vector
+    }
+    const change = text.change(row)
+    switch (change) {
       case "Put": {
-        const kind = text("kind", row) === "fact" ? "fact" : "turn"
-        const meant = columns["meant"]?.get(row) as string | null | undefined
-        const vector = vectorAt(row)
-        each({
-          _tag: "Put",
-          memory: {
-            id, kind, sequence, user,
-            text: text("text", row),
-            speaker: text("speaker", row),
-            time: text("time", row),
-            conversation: text("conversation", row),
-            turns: JSON.parse(text("turns", row)) as [string, ...Array<string>],
-            ...(meant === null || meant === undefined ? {} : { meant }),
-            ...(vector === undefined ? {} : { vector })
-          }
-        })
+        const memory: IndexedMemory = {
+          id,
+          kind: text.kind(row) === "fact" ? "fact" : "turn",
+          text: text.text(row),
+          speaker: text.speaker(row),
+          time: text.time(row),
+          turns: turnsOf(text.turns(row), id),
+          user,
+          conversation: text.conversation(row),
+          sequence
+        }
+        each({ _tag: "Put", memory: isNull(meant, row) ? memory : { ...memory, meant: text.meant(row) } })
+        const vector = vectorAt()
+        if (vector !== undefined) each({ _tag: "SetVector", user, id, vector })
         break
       }
       case "SetVector": {
-        const vector = vectorAt(row)
+        const vector = vectorAt()
         if (vector !== undefined) each({ _tag: "SetVector", user, id, vector })
         break
       }
       case "Supersede":
-        each({ _tag: "Supersede", user, id, by: text("other", row), sequence })
+        each({ _tag: "Supersede", user, id, by: text.other(row), sequence })
         break
       case "Restore":
         each({ _tag: "Restore", user, id, sequence })
@@ -161,7 +212,7 @@ export const readChanges = async (table: Table, user: string, dimensions: number
         each({ _tag: "Remove", user, id })
         break
       default:
-        throw new Error(`a row of kind "${text("change", row)}" is unknown`)
+        throw new Error(`a row of kind "${change}" is unknown`)
     }
   }
 }

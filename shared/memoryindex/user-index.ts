@@ -3,9 +3,10 @@
  * the order of time. Facts have statistics of their own, so that recording facts never changes what the turns score.
  */
 import type { MemoryKind, StoredMemory } from "#shared/domain/memory"
+import { grown } from "./columns.ts"
 import { indexedText } from "./indexed-text.ts"
 import { VectorIndex } from "./vector-index.ts"
-import { queryTerms, WordIndex } from "./word-index.ts"
+import { queryTerms, type Standing, WordIndex } from "./word-index.ts"
 
 /** A memory with where in the memory log it came to stand. */
 export interface IndexedMemory extends StoredMemory {
@@ -36,18 +37,24 @@ interface Supersession {
   until: number
 }
 
-/** The rows of one kind that stand under a filter, and how they score. Row numbers index every array here. */
+/** The rows of one kind that stand under a filter, and how they score. Row numbers index every array here; columns may be longer. */
 export interface ShelfView {
   readonly memories: ReadonlyArray<IndexedMemory>
   /** 1 for each row that stands. */
   readonly standing: Uint8Array
   readonly standingCount: number
-  /** Who speaks in each row, as a number; length ≥ rows. */
+  /** Who speaks in each row, as a number. */
   readonly speakerCodes: Uint16Array
   /** The number of a speaker; nothing where nobody of that name speaks. */
   readonly speakerCode: (speaker: string) => number | undefined
-  /** Rows of each conversation in the order of time, those that do not stand included. */
-  readonly conversations: ReadonlyMap<string, ReadonlyArray<number>>
+  /** The conversation of each row, as a number below `conversationCount`. */
+  readonly conversationCodes: Uint32Array
+  readonly conversationCount: number
+  /** The rows before and after in the same conversation by time, -1 for none; those that do not stand included. */
+  readonly before: Int32Array
+  readonly after: Int32Array
+  /** When each row was said, milliseconds since 1970. */
+  readonly times: Float64Array
   /** BM25 of every row. */
   readonly words: (text: string) => Float32Array
   /** Cosine of every row; 0 where there is no vector. */
@@ -66,16 +73,33 @@ export interface UserView {
 class Shelf {
   readonly memories: Array<IndexedMemory> = []
   readonly rows = new Map<string, number>()
-  readonly conversations = new Map<string, Array<number>>()
   readonly gone = new Set<number>()
   /** Numbers of speakers; beyond 65,535 names the last number is shared. */
   readonly #speakers = new Map<string, number>()
-  #codes = new Uint16Array(64)
+  readonly #conversations = new Map<string, number>()
+  /** The last row of each conversation by time. */
+  readonly #lastRows: Array<number> = []
+  #speakerCodes = new Uint16Array(64)
+  #conversationCodes = new Uint32Array(64)
+  #before = new Int32Array(64)
+  #after = new Int32Array(64)
+  #times = new Float64Array(64)
   readonly #words = new WordIndex()
   readonly #vectors: VectorIndex
 
   constructor(dimensions: number) {
     this.#vectors = new VectorIndex(dimensions)
+  }
+
+  /** Makes room for so many rows at once. */
+  reserve(rows: number): void {
+    this.#vectors.reserve(rows)
+    if (rows <= this.#before.length) return
+    this.#speakerCodes = grown(this.#speakerCodes, rows)
+    this.#conversationCodes = grown(this.#conversationCodes, rows)
+    this.#before = grown(this.#before, rows)
+    this.#after = grown(this.#after, rows)
+    this.#times = grown(this.#times, rows)
   }
 
   /** Adds a memory, or its vector if the memory is there; a memory's text never changes. */
@@ -87,25 +111,43 @@ class Shelf {
       return
     }
     const row = this.memories.length
-    // The vector is kept packed, not a second time with the memory.
-    const { vector, ...rest } = memory
-    this.memories.push(rest)
-    this.rows.set(memory.id, row)
-    const code = this.#speakers.get(memory.speaker) ?? Math.min(this.#speakers.size, 65_535)
-    this.#speakers.set(memory.speaker, code)
-    if (row >= this.#codes.length) {
-      const grown = new Uint16Array(this.#codes.length * 2)
-      grown.set(this.#codes)
-      this.#codes = grown
+    if (memory.vector === undefined) this.memories.push(memory)
+    else {
+      // The vector is kept packed, not a second time with the memory.
+      const { vector, ...rest } = memory
+      this.memories.push(rest)
+      this.#vectors.set(row, vector)
     }
-    this.#codes[row] = code
-    this.#words.add(row, indexedText(memory))
-    if (vector !== undefined) this.#vectors.set(row, vector)
-    const conversation = this.conversations.get(memory.conversation) ?? []
-    if (conversation.length === 0) this.conversations.set(memory.conversation, conversation)
-    let at = conversation.length
-    while (at > 0 && (this.memories[conversation[at - 1] ?? 0]?.time ?? "") > memory.time) at -= 1
-    conversation.splice(at, 0, row)
+    this.rows.set(memory.id, row)
+    if (row >= this.#before.length) this.reserve(Math.ceil(row * 1.5))
+    const speaker = this.#speakers.get(memory.speaker) ?? Math.min(this.#speakers.size, sharedSpeaker)
+    this.#speakers.set(memory.speaker, speaker)
+    this.#speakerCodes[row] = speaker
+    this.#times[row] = Date.parse(memory.time)
+    this.#words.add(indexedText(memory))
+    this.#place(row, memory)
+  }
+
+  /** Puts a row behind those of its conversation that were said before or at the same time. */
+  #place(row: number, { conversation, time }: IndexedMemory): void {
+    let code = this.#conversations.get(conversation)
+    if (code === undefined) {
+      code = this.#conversations.size
+      this.#conversations.set(conversation, code)
+      this.#lastRows[code] = -1
+    }
+    this.#conversationCodes[row] = code
+    let after = -1
+    let before = this.#lastRows[code] ?? -1
+    while (before >= 0 && (this.memories[before]?.time ?? "") > time) {
+      after = before
+      before = this.#before[before] ?? -1
+    }
+    this.#before[row] = before
+    this.#after[row] = after
+    if (before >= 0) this.#after[before] = row
+    if (after >= 0) this.#before[after] = row
+    else this.#lastRows[code] = row
   }
 
   setVector(row: number, vector: Float32Array): void {
@@ -121,36 +163,65 @@ class Shelf {
     this.#vectors.set(row, undefined)
   }
 
-  view(filter: Filter, hidden: (memory: IndexedMemory) => boolean): ShelfView {
+  /** @param hidden rows a filter would show but for what replaced them */
+  view(filter: Filter, hidden: ReadonlySet<number>): ShelfView {
     const size = this.memories.length
     const standing = new Uint8Array(size)
-    let standingCount = 0
-    const until = filter.asOfTime !== undefined && (filter.to === undefined || filter.asOfTime < filter.to) ? filter.asOfTime : filter.to
-    for (let row = 0; row < size; row++) {
-      const memory = this.memories[row]
-      if (memory === undefined || this.gone.has(row)) continue
-      if (filter.kinds !== undefined && !filter.kinds.includes(memory.kind)) continue
-      if (filter.conversation !== undefined && memory.conversation !== filter.conversation) continue
-      if (filter.from !== undefined && memory.time < filter.from) continue
-      if (until !== undefined && memory.time > until) continue
-      if (filter.asOfSequence !== undefined && memory.sequence > filter.asOfSequence) continue
-      if (hidden(memory)) continue
-      standing[row] = 1
-      standingCount += 1
+    const { asOfSequence, asOfTime, conversation, from, kinds, to } = filter
+    const until = asOfTime !== undefined && (to === undefined || asOfTime < to) ? asOfTime : to
+    // Most questions filter by nothing, and then no memory need be looked at.
+    if (conversation === undefined && from === undefined && until === undefined && kinds === undefined && asOfSequence === undefined) standing.fill(1)
+    else {
+      for (let row = 0; row < size; row++) {
+        const memory = this.memories[row]
+        if (memory === undefined) continue
+        if (kinds !== undefined && !kinds.includes(memory.kind)) continue
+        if (conversation !== undefined && memory.conversation !== conversation) continue
+        if (from !== undefined && memory.time < from) continue
+        if (until !== undefined && memory.time > until) continue
+        if (asOfSequence !== undefined && memory.sequence > asOfSequence) continue
+        standing[row] = 1
+      }
     }
+    for (const row of this.gone) standing[row] = 0
+    for (const row of hidden) standing[row] = 0
+    let standingCount = 0
+    for (let row = 0; row < size; row++) standingCount += standing[row] ?? 0
+    let counted: Standing | undefined
     return {
       memories: this.memories,
       standing,
       standingCount,
-      speakerCodes: this.#codes,
+      speakerCodes: this.#speakerCodes,
       speakerCode: (speaker) => this.#speakers.get(speaker),
-      conversations: this.conversations,
-      words: (text) => this.#words.scores(queryTerms(text), standing, size),
+      conversationCodes: this.#conversationCodes,
+      conversationCount: this.#conversations.size,
+      before: this.#before,
+      after: this.#after,
+      times: this.#times,
+      words: (text) => this.#words.scores(queryTerms(text), (counted ??= this.#words.standing(standing))),
       nearest: (vector) => this.#vectors.scores(vector, standing, size),
       rowOf: (id) => this.rows.get(id)
     }
   }
+
+  /** Who speaks in rows that stand. */
+  speakersOf(standing: Uint8Array): ReadonlySet<string> {
+    const seen = new Uint8Array(sharedSpeaker + 1)
+    const codes = this.#speakerCodes
+    const speakers = new Set<string>()
+    for (let row = 0; row < standing.length; row++) {
+      const code = codes[row] ?? 0
+      if (standing[row] !== 1 || (seen[code] === 1 && code !== sharedSpeaker)) continue
+      seen[code] = 1
+      speakers.add(this.memories[row]?.speaker ?? "")
+    }
+    return speakers
+  }
 }
+
+/** Number of all speakers beyond so many names. */
+const sharedSpeaker = 65_535
 
 export class UserIndex {
   readonly #shelves: Readonly<Record<MemoryKind, Shelf>>
@@ -163,6 +234,11 @@ export class UserIndex {
 
   get size(): number {
     return this.#shelves.turn.memories.length + this.#shelves.fact.memories.length
+  }
+
+  /** Makes room for so many turns at once. */
+  reserve(turns: number): void {
+    this.#shelves.turn.reserve(turns)
   }
 
   /** @throws RangeError when a vector has the wrong length; layers check before */
@@ -226,11 +302,18 @@ export class UserIndex {
   }
 
   #makeView(filter: Filter): UserView {
-    const hidden = this.#superseded.size === 0 ? () => false : (memory: IndexedMemory) => this.#hidden(memory, filter)
-    const turns = this.#shelves.turn.view(filter, hidden)
-    const speakers = new Set<string>()
-    for (let row = 0; row < turns.memories.length; row++) if (turns.standing[row] === 1) speakers.add(turns.memories[row]?.speaker ?? "")
-    return { turns, facts: this.#shelves.fact.view(filter, hidden), speakers }
+    const { fact, turn } = this.#shelves
+    const turns = turn.view(filter, this.#hiddenRows(turn, filter))
+    return { turns, facts: fact.view(filter, this.#hiddenRows(fact, filter)), speakers: turn.speakersOf(turns.standing) }
+  }
+
+  #hiddenRows(shelf: Shelf, filter: Filter): ReadonlySet<number> {
+    const hidden = new Set<number>()
+    for (const id of this.#superseded.keys()) {
+      const row = shelf.rows.get(id)
+      if (row !== undefined && this.#isHidden(id, filter)) hidden.add(row)
+    }
+    return hidden
   }
 
   #memory(id: string): IndexedMemory | undefined {
@@ -251,8 +334,8 @@ export class UserIndex {
     return false
   }
 
-  #hidden(memory: IndexedMemory, { asOfSequence, asOfTime }: Filter): boolean {
-    return (this.#superseded.get(memory.id) ?? []).some((one) => {
+  #isHidden(id: string, { asOfSequence, asOfTime }: Filter): boolean {
+    return (this.#superseded.get(id) ?? []).some((one) => {
       if (asOfSequence !== undefined) return one.bySequence <= asOfSequence && asOfSequence < one.until
       // A restoration has no event time: what is restored counts as never replaced.
       return one.until === Infinity && (asOfTime === undefined || one.byTime <= asOfTime)

@@ -3,6 +3,7 @@
  * then the best again as they are. Up to `exactRows` rows every score is exact; above, only those of the best rows are, and the
  * others are within a hundredth.
  */
+import { grown } from "./columns.ts"
 import { dotsOver, makeMemory, type WasmMemory } from "./dot-kernel.ts"
 
 /** Rows scored exactly without a first pass; 384 numbers each take about 3 ms. */
@@ -23,23 +24,19 @@ export class VectorIndex {
     this.#rows = new Float32Array(64 * dimensions)
   }
 
-  /** Rows that have a vector; length ≥ the highest row set. */
-  get has(): Uint8Array {
-    return this.#has
+  /** Makes room for so many rows at once. */
+  reserve(rows: number): void {
+    if (rows <= this.#has.length) return
+    const larger = new Float32Array(rows * this.#dimensions)
+    larger.set(this.#rows.subarray(0, this.#size * this.#dimensions))
+    this.#rows = larger
+    this.#has = grown(this.#has, rows).subarray(0, rows)
   }
 
   /** Sets or replaces a row's vector, or takes it away. @throws RangeError when the length differs — a caller's bug */
   set(row: number, vector: Float32Array | undefined): void {
     if (vector !== undefined && vector.length !== this.#dimensions) throw new RangeError(`a vector of length ${vector.length} where ${this.#dimensions} are due`)
-    if (row >= this.#has.length) {
-      const capacity = Math.max(row + 1, this.#has.length * 2)
-      const rows = new Float32Array(capacity * this.#dimensions)
-      rows.set(this.#rows.subarray(0, this.#size * this.#dimensions))
-      const has = new Uint8Array(capacity)
-      has.set(this.#has)
-      this.#rows = rows
-      this.#has = has
-    }
+    if (row >= this.#has.length) this.reserve(Math.max(row + 1, Math.ceil(this.#has.length * 1.5)))
     const start = row * this.#dimensions
     if (vector === undefined) this.#rows.fill(0, start, start + this.#dimensions)
     else this.#rows.set(vector, start)
@@ -53,18 +50,6 @@ export class VectorIndex {
     return this.#has[row] === 1 ? this.#rows.subarray(row * this.#dimensions, (row + 1) * this.#dimensions) : undefined
   }
 
-  #dot(query: Float32Array, row: number): number {
-    const rows = this.#rows
-    const start = row * this.#dimensions
-    let even = 0
-    let odd = 0
-    for (let n = 0; n < this.#dimensions; n += 2) {
-      even += (query[n] ?? 0) * (rows[start + n] ?? 0)
-      odd += (query[n + 1] ?? 0) * (rows[start + n + 1] ?? 0)
-    }
-    return even + odd
-  }
-
   /**
    * Cosines of the query with all rows; 0 for rows that do not stand or have no vector.
    *
@@ -73,52 +58,50 @@ export class VectorIndex {
   scores(query: Float32Array, standing: Uint8Array, size: number): Float32Array {
     if (query.length !== this.#dimensions) throw new RangeError(`a query of length ${query.length} where ${this.#dimensions} are due`)
     const scores = new Float32Array(size)
+    const rows = this.#rows
+    const has = this.#has
     const through = Math.min(size, this.#size)
     if (through <= exactRows || this.#dimensions % 8 !== 0) {
-      for (let row = 0; row < through; row++) if (standing[row] === 1 && this.#has[row] === 1) scores[row] = this.#dot(query, row)
+      for (let row = 0; row < through; row++) if (standing[row] === 1 && has[row] === 1) scores[row] = dot(query, rows, row)
       return scores
     }
-    this.#approximate(query, through, scores)
+    const { scale, scales, sums } = this.#approximate(query, through)
     // A counting sort's first half finds the score that about `exactBest` rows reach.
     const bins = new Uint32Array(2_048)
     for (let row = 0; row < through; row++) {
-      if (standing[row] !== 1 || this.#has[row] !== 1) scores[row] = 0
-      else {
-        const bin = Math.max(0, Math.min(2_047, ((scores[row] ?? 0) + 1) * 1_024)) | 0
-        bins[bin] = (bins[bin] ?? 0) + 1
-      }
+      if (standing[row] !== 1 || has[row] !== 1) continue
+      scores[row] = ((sums[row] ?? 0) * (scales[row] ?? 0)) / scale
+      const bin = Math.max(0, Math.min(2_047, ((scores[row] ?? 0) + 1) * 1_024)) | 0
+      bins[bin] = (bins[bin] ?? 0) + 1
     }
     let bin = 2_047
     for (let found = bins[bin] ?? 0; bin > 0 && found < exactBest; found += bins[bin] ?? 0) bin -= 1
     const floor = bin / 1_024 - 1
     for (let row = 0; row < through; row++) {
-      if ((scores[row] ?? 0) >= floor && standing[row] === 1 && this.#has[row] === 1) scores[row] = this.#dot(query, row)
+      if ((scores[row] ?? 0) >= floor && standing[row] === 1 && has[row] === 1) scores[row] = dot(query, rows, row)
     }
     return scores
   }
 
-  /** Writes the scores of the first `size` rows, from bytes. */
-  #approximate(query: Float32Array, size: number, scores: Float32Array): void {
+  /** Scores of the first `size` rows from bytes: a row's is its sum × its scale / the query's scale. Valid until the next call. */
+  #approximate(query: Float32Array, size: number): { readonly sums: Int32Array; readonly scales: Float32Array; readonly scale: number } {
     const width = this.#dimensions
     const rowsEnd = Math.ceil((size * width) / 16) * 16
     const outStart = rowsEnd + width * 2
     const needed = outStart + size * 4
     let bytes = this.#bytes
     if (bytes === undefined || bytes.memory.buffer.byteLength < needed || bytes.scales.length < size) {
-      // A half more than needed, so that growing rows do not ask for a new memory each time.
-      const memory = makeMemory(needed * 1.5)
-      bytes = { memory, dots: dotsOver(memory), scales: new Float32Array(Math.ceil(size * 1.5)), through: 0 }
+      // An eighth more than needed, so that growing rows do not ask for a new memory each time.
+      const memory = makeMemory(needed * 1.125)
+      const through = bytes?.through ?? 0
+      if (bytes !== undefined) new Int8Array(memory.buffer).set(new Int8Array(bytes.memory.buffer, 0, through * width))
+      bytes = { memory, dots: dotsOver(memory), scales: grown(bytes?.scales ?? new Float32Array(0), Math.ceil(size * 1.125)), through }
       this.#bytes = bytes
     }
     const { buffer } = bytes.memory
+    const { scales } = bytes
     const rows = new Int8Array(buffer, 0, size * width)
-    for (let row = bytes.through; row < size; row++) {
-      let most = 0
-      for (let at = row * width; at < (row + 1) * width; at++) most = Math.max(most, Math.abs(this.#rows[at] ?? 0))
-      const scale = most === 0 ? 0 : 127 / most
-      bytes.scales[row] = scale === 0 ? 0 : 1 / scale
-      for (let at = row * width; at < (row + 1) * width; at++) rows[at] = Math.round((this.#rows[at] ?? 0) * scale)
-    }
+    for (let row = bytes.through; row < size; row++) scales[row] = toBytes(this.#rows, rows, row * width, (row + 1) * width)
     bytes.through = size
     let most = 0
     for (const value of query) most = Math.max(most, Math.abs(value))
@@ -127,8 +110,30 @@ export class VectorIndex {
     const asked = new Int16Array(buffer, rowsEnd, width)
     for (let n = 0; n < width; n++) asked[n] = Math.round((query[n] ?? 0) * scale)
     bytes.dots(rowsEnd, 0, width, size, outStart)
-    const sums = new Int32Array(buffer, outStart, size)
-    const { scales } = bytes
-    for (let row = 0; row < size; row++) scores[row] = ((sums[row] ?? 0) * (scales[row] ?? 0)) / scale
+    return { sums: new Int32Array(buffer, outStart, size), scales, scale }
   }
+}
+
+const dot = (query: Float32Array, rows: Float32Array, row: number): number => {
+  const width = query.length
+  const start = row * width
+  let even = 0
+  let odd = 0
+  for (let n = 0; n < width; n += 2) {
+    even += (query[n] ?? 0) * (rows[start + n] ?? 0)
+    odd += (query[n + 1] ?? 0) * (rows[start + n + 1] ?? 0)
+  }
+  return even + odd
+}
+
+/** Writes some numbers as bytes. @returns what a byte stands for */
+const toBytes = (from: Float32Array, bytes: Int8Array, start: number, end: number): number => {
+  let most = 0
+  for (let at = start; at < end; at++) {
+    const size = Math.abs(from[at] ?? 0)
+    if (size > most) most = size
+  }
+  const scale = most === 0 ? 0 : 127 / most
+  for (let at = start; at < end; at++) bytes[at] = Math.floor((from[at] ?? 0) * scale + 0.5)
+  return scale === 0 ? 0 : 1 / scale
 }

@@ -165,6 +165,8 @@ export const memoryIndexConformance = (test: Test, layer: () => Layer.Layer<Memo
     const index = yield* MemoryIndex
     yield* index.apply([put("3", "x", { time: "2026-03-03T00:00:00.000Z" }), put("1", "x", { time: "2026-03-01T00:00:00.000Z" }), put("2", "x", { time: "2026-03-02T00:00:00.000Z" })], 3)
     const { turns } = yield* index.view("u1")
-    assert.equal(turns.conversations.get("c1")?.map((row) => turns.memories[row]?.id), ["1", "2", "3"])
+    const row = (id: string): number => turns.rowOf(id) ?? -1
+    assert.equal(["1", "2", "3"].map((id) => [turns.before[row(id)], turns.after[row(id)]]), [[-1, row("2")], [row("1"), row("3")], [row("2"), -1]])
+    assert.equal(new Set(["1", "2", "3"].map((id) => turns.conversationCodes[row(id)])).size, 1)
   }))
 }

@@ -7,7 +7,7 @@ import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
 import { tokensOf } from "#shared/model/tokens"
 import { excerpt } from "./excerpt.ts"
 import type { QuestionPlan } from "./plan.ts"
-import { type RankedMemory, rankMemories } from "./rank.ts"
+import { type RankedMemory, rankedMax, rankMemories } from "./rank.ts"
 import { memoryTokens } from "./tokens.ts"
 
 /** Tokens an item costs besides its text: date, speaker, line. */
@@ -17,8 +17,6 @@ const turnShare = 0.15
 const turnTokensMin = 90
 /** Excerpts shorter than this are not worth their line. */
 const excerptTokensMin = 24
-/** Memories looked at for one budget; past these nothing relevant is left. */
-const consideredMax = 400
 
 interface Chosen {
   readonly memory: IndexedMemory
@@ -34,7 +32,7 @@ export const packEvidence = (ranked: ReadonlyArray<RankedMemory>, question: stri
   /** Turn id → facts shown that came from it. */
   const factsOf = new Map<string, Array<string>>()
   let left = budget
-  for (const { memory, score } of ranked.slice(0, consideredMax)) {
+  for (const { memory, score } of ranked.slice(0, rankedMax)) {
     const room = left - itemTokens
     if (room < excerptTokensMin) break
     if (memory.kind === "fact") {

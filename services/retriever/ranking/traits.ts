@@ -1,15 +1,7 @@
 /** What can be seen of a turn without any question: how much it says, whether it only asks, whether it names a time. */
 import type { IndexedMemory } from "#shared/memoryindex/user-index"
-
-export interface Traits {
-  /** From 0 (nothing) to 1 (40 words or more): a greeting holds no answer. */
-  readonly substance: number
-  /** Logarithm of how many times longer than 100 words; 0 below. Long turns touch on everything. */
-  readonly length: number
-  /** Share of its sentences that are questions. */
-  readonly asking: number
-  readonly namesTime: boolean
-}
+import type { QuestionPlan } from "./plan.ts"
+import type { Weights } from "./weights.ts"
 
 const longWords = 100
 const fullWords = 40
@@ -21,20 +13,46 @@ const time = new RegExp(
 )
 const image = /\[image:[^\]]*\]/g
 
-const known = new WeakMap<object, Traits>()
-
-/** Traits of a memory, worked out once for as long as the index holds it. */
-export const traitsOf = (memory: IndexedMemory): Traits => {
-  const found = known.get(memory)
-  if (found !== undefined) return found
-  const words = memory.text.match(/[\p{L}\p{N}]+/gu)?.length ?? 0
-  const sentences = memory.text.replace(image, "").match(/[^.!?。！？\n]*[\p{L}\p{N}][^.!?。！？\n]*[.!?。！？]*/gu) ?? []
-  const traits: Traits = {
-    substance: Math.min(1, Math.log(1 + words) / Math.log(1 + fullWords)),
-    length: Math.max(0, Math.log(Math.max(1, words) / longWords)),
-    asking: sentences.length === 0 ? 0 : sentences.filter((sentence) => /[?？]\s*$/.test(sentence)).length / sentences.length,
-    namesTime: time.test(memory.text)
+/** A trait is worked out when it is first asked for, and known for as long as the index holds the memory. */
+const remembered = <A>(work: (memory: IndexedMemory) => A): ((memory: IndexedMemory) => A) => {
+  const known = new WeakMap<object, A>()
+  return (memory) => {
+    const found = known.get(memory)
+    if (found !== undefined) return found
+    const trait = work(memory)
+    known.set(memory, trait)
+    return trait
   }
-  known.set(memory, traits)
-  return traits
 }
+
+const wordCount = remembered(({ text }) => (/^[\x00-\x7f]*$/.test(text) ? text.match(/[a-z0-9]+/gi) : text.match(/[\p{L}\p{N}]+/gu))?.length ?? 0)
+
+/** From 0 (nothing) to 1 (40 words or more): a greeting holds no answer. */
+export const substanceOf = (memory: IndexedMemory): number => Math.min(1, Math.log(1 + wordCount(memory)) / Math.log(1 + fullWords))
+
+/** Logarithm of how many times longer than 100 words; 0 below. Long turns touch on everything. */
+export const lengthOf = (memory: IndexedMemory): number =>
+  // A word and what parts it from the next are two characters at least.
+  memory.text.length < 2 * longWords ? 0 : Math.max(0, Math.log(Math.max(1, wordCount(memory)) / longWords))
+
+/** Share of its sentences that are questions. */
+export const askingOf = remembered(({ text }) => {
+  const sentences = text.replace(image, "").match(/[^.!?。！？\n]*[\p{L}\p{N}][^.!?。！？\n]*[.!?。！？]*/gu) ?? []
+  return sentences.length === 0 ? 0 : sentences.filter((sentence) => /[?？]\s*$/.test(sentence)).length / sentences.length
+})
+
+export const namesTime = remembered(({ text }) => time.test(text))
+
+/** What the assistant said, and what a summary is made of, often stands in its long turns. */
+const mayBeLong = ({ asksOverview, speaker }: QuestionPlan): boolean => asksOverview || speaker === "assistant"
+
+/** What a turn's form adds to its score. */
+export const formOf = (memory: IndexedMemory, plan: QuestionPlan, weights: Weights): number =>
+  (weights.substance === 0 ? 0 : weights.substance * substanceOf(memory)) +
+  (weights.length === 0 || mayBeLong(plan) ? 0 : weights.length * lengthOf(memory)) +
+  (weights.asking === 0 ? 0 : weights.asking * askingOf(memory)) +
+  (weights.time !== 0 && plan.asksWhen && namesTime(memory) ? weights.time : 0)
+
+/** The most a turn's form can add. */
+export const mostForm = (plan: QuestionPlan, { asking, length, substance, time }: Weights): number =>
+  Math.max(0, substance) + (length > 0 && !mayBeLong(plan) ? Infinity : 0) + Math.max(0, asking) + (plan.asksWhen ? Math.max(0, time) : 0)

@@ -1,0 +1,43 @@
+/** The rows that score best, found without sorting all of them. */
+
+const bins = 4_096
+
+/**
+ * Rows that stand and score as high as the `count`-th best of them or higher, in order: more than `count` only where scores are equal.
+ *
+ * @param scores finite, by row
+ */
+export const bestRows = (scores: Float32Array, standing: Uint8Array, count: number): ReadonlyArray<number> => {
+  const size = standing.length
+  const sizes = new Uint32Array(bins)
+  let least = Infinity
+  let greatest = -Infinity
+  for (let row = 0; row < size; row++) {
+    if (standing[row] !== 1) continue
+    const score = scores[row] ?? 0
+    if (score < least) least = score
+    if (score > greatest) greatest = score
+  }
+  const perBin = greatest > least ? (bins - 1) / (greatest - least) : 0
+  let left = 0
+  for (let row = 0; row < size; row++) {
+    if (standing[row] !== 1) continue
+    const bin = (((scores[row] ?? 0) - least) * perBin) | 0
+    sizes[bin] = (sizes[bin] ?? 0) + 1
+    left += 1
+  }
+  // Bins are left out from below while enough rows stand above; the rows are few then, and what is too much of the last bin is cut off.
+  let lowest = 0
+  while (left - (sizes[lowest] ?? 0) >= count) left -= sizes[lowest++] ?? 0
+  const rows: Array<number> = []
+  for (let row = 0; row < size; row++) if (standing[row] === 1 && (((scores[row] ?? 0) - least) * perBin | 0) >= lowest) rows.push(row)
+  return bestOf(rows, scores, count)
+}
+
+/** The same among some rows. */
+export const bestOf = (rows: ReadonlyArray<number>, scores: Float32Array, count: number): ReadonlyArray<number> => {
+  if (rows.length <= count) return rows
+  const sorted = Float32Array.from(rows, (row) => scores[row] ?? 0).sort()
+  const floor = sorted[sorted.length - count] ?? -Infinity
+  return rows.filter((row) => (scores[row] ?? 0) >= floor)
+}

@@ -1,0 +1,129 @@
+/**
+ * Scores of all turns of a user for one question, as plain passes over columns: a large store has a hundred thousand rows, and
+ * each question goes over all of them.
+ */
+import type { ShelfView } from "#shared/memoryindex/user-index"
+import type { QuestionPlan } from "./plan.ts"
+import { coreVectors, type Weights } from "./weights.ts"
+
+/** A speaker's part in the core score. */
+const coreSpeaker = { withAssistant: 0.15, betweenPeople: 0.3 }
+
+/** Lets user turns come before all others where the order of what a user brought up is asked. */
+const timelineLead = 10
+
+/** Least score and distance to the greatest, by which scores are brought between 0 and 1; no span where all are equal. */
+export interface Range {
+  readonly floor: number
+  readonly span: number
+}
+
+/** Range of the scores of rows that stand, from their least or from 0. */
+export const rangeOf = (scores: Float32Array, standing: Uint8Array, fromLeast: boolean): Range => {
+  let least = Infinity
+  let greatest = -Infinity
+  for (let row = 0; row < scores.length; row++) {
+    if (standing[row] !== 1) continue
+    const score = scores[row] ?? 0
+    if (score < least) least = score
+    if (score > greatest) greatest = score
+  }
+  const floor = fromLeast ? least : 0
+  return { floor, span: greatest - floor }
+}
+
+/** A score within a range; 0 where the range has no span. */
+export const within = (score: number, { floor, span }: Range): number => (span > 0 ? Math.fround((score - floor) / span) : 0)
+
+const isWithinAny = (windows: QuestionPlan["windows"], time: number): boolean => windows.some(({ from, to }) => time >= from && time <= to)
+
+/** How near turns come to the question by their own vectors and words, each between 0 and 1. */
+export interface TurnScores {
+  readonly near: (row: number) => number
+  readonly words: (row: number) => number
+  /** Range of their cosines; absent without a vector of the question. */
+  readonly cosines: Range | undefined
+  /**
+   * Scores by row, without their traits; rows that do not stand have none that means anything.
+   *
+   * @param leads what some rows get besides, by row
+   */
+  readonly total: (leads: ReadonlyMap<number, number>) => Float32Array
+}
+
+/** What the question gave of all rows. */
+interface Matches {
+  readonly words: Float32Array
+  readonly wordRange: Range
+  /** Words take the part of vectors where there is none of the question. */
+  readonly near: Float32Array
+  readonly nearRange: Range
+}
+
+/** All columns are taken into variables of their own, since what is looked up in a loop over a hundred thousand rows is most of its time. */
+const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights: Weights, leads: ReadonlyMap<number, number>): Float32Array => {
+  const { after, before, conversationCodes, conversationCount, speakerCodes, standing, times } = shelf
+  const size = standing.length
+  const { near, words } = matches
+  const wordFloor = matches.wordRange.floor
+  const wordSpan = matches.wordRange.span
+  const nearFloor = matches.nearRange.floor
+  const nearSpan = matches.nearRange.span
+  const { conversation: conversationWeight, neighbour: neighbourWeight, speaker: speakerWeight, vectors: vectorWeight, window: windowWeight, words: wordWeight } = weights
+  const coreLead = plan.isBetweenPeople ? coreSpeaker.betweenPeople : coreSpeaker.withAssistant
+  // No row has a number below 0.
+  const speaker = (plan.speaker === undefined ? undefined : shelf.speakerCode(plan.speaker)) ?? -1
+  const user = (plan.asksOrder && !plan.isBetweenPeople ? shelf.speakerCode("user") : undefined) ?? -1
+  const { windows } = plan
+  const hasWindows = windows.length > 0
+  const core = new Float32Array(size)
+  const scores = new Float32Array(size)
+  // The three best core scores of each conversation; a missing one counts 0.
+  const best = new Float32Array(conversationCount * 3)
+  for (let row = 0; row < size; row++) {
+    if (standing[row] !== 1) continue
+    const word = wordSpan > 0 ? Math.fround(((words[row] ?? 0) - wordFloor) / wordSpan) : 0
+    const close = nearSpan > 0 ? Math.fround(((near[row] ?? 0) - nearFloor) / nearSpan) : 0
+    const isSpeaker = speakerCodes[row] === speaker
+    const own = Math.fround(coreVectors * close + (1 - coreVectors) * word + (isSpeaker ? coreLead : 0))
+    core[row] = own
+    let score = vectorWeight * close + wordWeight * word + (isSpeaker ? speakerWeight : 0)
+    if (hasWindows && isWithinAny(windows, times[row] ?? 0)) score += windowWeight
+    if (speakerCodes[row] === user) score += timelineLead
+    scores[row] = score
+    const at = (conversationCodes[row] ?? 0) * 3
+    if (own <= (best[at + 2] ?? 0)) continue
+    const first = best[at] ?? 0
+    const second = best[at + 1] ?? 0
+    best[at] = own > first ? own : first
+    best[at + 1] = own > first ? first : own > second ? own : second
+    best[at + 2] = own > second ? second : own
+  }
+  for (const [row, lead] of leads) if (standing[row] === 1) scores[row] = (scores[row] ?? 0) + lead
+  const shared = new Float64Array(conversationCount)
+  for (let code = 0, at = 0; code < conversationCount; code++, at += 3) shared[code] = conversationWeight * (((best[at] ?? 0) + (best[at + 1] ?? 0) + (best[at + 2] ?? 0)) / 3)
+  for (let row = 0; row < size; row++) {
+    if (standing[row] !== 1) continue
+    let previous = before[row] ?? -1
+    while (previous >= 0 && standing[previous] !== 1) previous = before[previous] ?? -1
+    let next = after[row] ?? -1
+    while (next >= 0 && standing[next] !== 1) next = after[next] ?? -1
+    const left = previous < 0 ? 0 : (core[previous] ?? 0)
+    const right = next < 0 ? 0 : (core[next] ?? 0)
+    scores[row] = (scores[row] ?? 0) + neighbourWeight * (left > right ? left : right) + (shared[conversationCodes[row] ?? 0] ?? 0)
+  }
+  return scores
+}
+
+export const turnScores = (shelf: ShelfView, plan: QuestionPlan, vector: Float32Array | undefined, weights: Weights): TurnScores => {
+  const words = shelf.words(plan.topic)
+  const wordRange = rangeOf(words, shelf.standing, false)
+  const near = vector === undefined ? words : shelf.nearest(vector)
+  const nearRange = vector === undefined ? wordRange : rangeOf(near, shelf.standing, true)
+  return {
+    near: (row) => within(near[row] ?? 0, nearRange),
+    words: (row) => within(words[row] ?? 0, wordRange),
+    cosines: vector === undefined ? undefined : nearRange,
+    total: (leads) => totals(shelf, plan, { words, wordRange, near, nearRange }, weights, leads)
+  }
+}

@@ -1,0 +1,47 @@
+/** The ranking as its description says, turn by turn and without any shortcut: what the fast computation is compared with. */
+import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
+import type { QuestionPlan } from "#services/retriever/ranking/plan"
+import { formOf } from "#services/retriever/ranking/traits"
+import { coreVectors, weightsFor } from "#services/retriever/ranking/weights"
+
+type Shelf = UserView["turns"]
+
+const rowsOf = ({ standing }: Shelf): ReadonlyArray<number> => [...standing.keys()].filter((row) => standing[row] === 1)
+
+/** Brings the scores of rows between 0 and 1. */
+const scale = (rows: ReadonlyArray<number>, scores: Float32Array, floor: number): ((score: number) => number) => {
+  const span = Math.max(...rows.map((row) => scores[row] ?? 0)) - floor
+  return (score) => (span > 0 ? (score - floor) / span : 0)
+}
+const least = (rows: ReadonlyArray<number>, scores: Float32Array): number => Math.min(...rows.map((row) => scores[row] ?? 0))
+
+/** Turns with their scores, best first, all of them. */
+export const plainTurns = ({ turns }: UserView, plan: QuestionPlan, vector: Float32Array | undefined): ReadonlyArray<{ readonly memory: IndexedMemory; readonly score: number }> => {
+  const weights = weightsFor(plan)
+  const rows = rowsOf(turns)
+  const matched = turns.words(plan.topic)
+  const toWord = scale(rows, matched, 0)
+  const cosines = vector === undefined ? undefined : turns.nearest(vector)
+  const toNear = cosines === undefined ? toWord : scale(rows, cosines, least(rows, cosines))
+  const parts = rows.map((row) => {
+    const memory = turns.memories[row] as IndexedMemory
+    const word = toWord(matched[row] ?? 0)
+    const near = cosines === undefined ? word : toNear(cosines[row] ?? 0)
+    const isSpeaker = memory.speaker === plan.speaker
+    const isUser = plan.asksOrder && !plan.isBetweenPeople && memory.speaker === "user"
+    const isInWindow = plan.windows.some(({ from, to }) => Date.parse(memory.time) >= from && Date.parse(memory.time) <= to)
+    const core = coreVectors * near + (1 - coreVectors) * word + (isSpeaker ? (plan.isBetweenPeople ? 0.3 : 0.15) : 0)
+    const own = weights.vectors * near + weights.words * word + (isSpeaker ? weights.speaker : 0) + (isInWindow ? weights.window : 0) + (isUser ? 10 : 0)
+    return { memory, row, core, own }
+  })
+  const scored = [...Map.groupBy(parts, ({ memory }) => memory.conversation).values()].flatMap((talk) => {
+    const inOrder = talk.toSorted((a, b) => (a.memory.time < b.memory.time ? -1 : a.memory.time > b.memory.time ? 1 : a.row - b.row))
+    const best = inOrder.map(({ core }) => core).sort((a, b) => b - a)
+    const shared = ((best[0] ?? 0) + (best[1] ?? 0) + (best[2] ?? 0)) / 3
+    return inOrder.map(({ memory, own }, at) => {
+      const beside = Math.max(inOrder[at - 1]?.core ?? 0, inOrder[at + 1]?.core ?? 0)
+      return { memory, score: own + weights.neighbour * beside + weights.conversation * shared + formOf(memory, plan, weights) }
+    })
+  })
+  return scored.sort((a, b) => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1))
+}
