@@ -66,24 +66,37 @@ type ActorLayer = Layer.Layer<never, Config.ConfigError, Nats | EventLog | Lease
 /** Loaded only when started: what one actor stands on takes seconds to import, and a command that takes turns in needs none of it. */
 const lazily = (load: () => Promise<{ readonly layer: ActorLayer }>): ActorLayer => Layer.unwrap(Effect.map(Effect.promise(load), ({ layer }) => layer))
 
-const actorLayers: Readonly<Record<ActorName, ActorLayer>> = {
+const actorLayers: Readonly<Record<Exclude<ActorName, "compressor">, ActorLayer>> = {
   ingestor: lazily(() => import("#services/ingestor/actor")),
-  compressor: lazily(() => import("#services/compressor/actor")),
   embedder: lazily(() => import("#services/embedder/actor")),
   retriever: lazily(() => import("#services/retriever/actor")),
   evaluator: lazily(() => import("#services/evaluator/actor")),
   reflector: lazily(() => import("#services/reflector/actor"))
 }
 
+/** The compressor shares the embedding model of its neighbours; alone it has one only where its settings may want vectors. */
+const compressorLayer = (home: string, isShared: boolean): ActorLayer =>
+  Layer.unwrap(
+    Effect.gen(function*() {
+      const [{ layer }, { mayNeedVectors }, { ModelFolder }] = yield* Effect.promise(() =>
+        Promise.all([import("#services/compressor/actor"), import("#services/compressor/boundaries"), import("#services/compressor/classifier")])
+      )
+      const own = layer.pipe(Layer.provide(Layer.succeed(ModelFolder, join(home, "models"))))
+      return !isShared && (yield* mayNeedVectors) ? own.pipe(Layer.provide(embeddingsLayer(home))) : own
+    })
+  ) as ActorLayer
+
 /** The actors named, sharing one model service, one embedding model and one index. They run until the scope closes. */
 export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = actors) => {
   const wanted = new Set(names)
-  const of = (...group: ReadonlyArray<ActorName>): ActorLayer =>
+  const of = (...group: ReadonlyArray<keyof typeof actorLayers>): ActorLayer =>
     group.reduce<ActorLayer>((all, name) => (wanted.has(name) ? Layer.merge(all, actorLayers[name]) : all), Layer.empty)
   // What a single actor does not use is not started: an ingestor needs no model in memory, an evaluator no embeddings.
-  const withVectors = Layer.merge(of("embedder"), of("retriever").pipe(Layer.provide(indexLayer(home)))).pipe(Layer.provide(embeddingsLayer(home)))
-  const others = of("ingestor", "compressor", "evaluator", "reflector") as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
-  const all = wanted.has("embedder") || wanted.has("retriever") ? Layer.merge(withVectors, others) : others
+  const embeds = wanted.has("embedder") || wanted.has("retriever")
+  const compressor = wanted.has("compressor") ? compressorLayer(home, embeds) : Layer.empty
+  const withVectors = Layer.mergeAll(of("embedder"), of("retriever").pipe(Layer.provide(indexLayer(home))), embeds ? compressor : Layer.empty).pipe(Layer.provide(embeddingsLayer(home)))
+  const others = Layer.merge(of("ingestor", "evaluator", "reflector"), embeds ? Layer.empty : compressor) as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
+  const all = embeds ? Layer.merge(withVectors, others) : others
   const needsModels = (["compressor", "retriever", "evaluator", "reflector"] as const).some((name) => wanted.has(name))
   const modelled = needsModels ? all.pipe(Layer.provide(modelsLayer(home))) : all
   return modelled.pipe(Layer.provide(CallStore.layerJetStream)) as Layer.Layer<never, Layer.Error<typeof withVectors> | Config.ConfigError, Nats | EventLog | Leases>

@@ -1,6 +1,7 @@
 /**
- * The compressor: ends topics, and extracts the facts of each ended segment. Boundaries are a pure function of the ordered turns and of
- * explicit ends, never of when it woke: on a cold start the whole conversation is segmented again, and what stands already is not recorded twice.
+ * The compressor: ends topics, gathers ended segments into batches, and extracts the facts of each batch. Boundaries and batches are a pure
+ * function of the ordered turns and of explicit ends, never of when it woke: on a cold start the whole conversation is cut again, and turns
+ * that stand in a segment already are not recorded twice, also where they were cut under other settings.
  */
 import { createHash } from "node:crypto"
 import { Config, Effect, Layer, Result } from "effect"
@@ -13,25 +14,32 @@ import type { Turn } from "#shared/domain/turn"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
+import type { EmbeddingError } from "#shared/model/embeddings"
 import type { Models } from "#shared/model/models"
 import { tokensOf } from "#shared/model/tokens"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { behaviour } from "./behaviour.ts"
+import { type Cutter, cutterOf, settings as boundarySettings } from "./boundaries.ts"
+import { openNamed, settings as classifierSettings } from "./classifier.ts"
+import { emptyShortTerm, flushSegments, pushSegment, type ShortTermState } from "./construction/short-term-buffer.ts"
 import { preCompressor, settings as compressionSettings } from "./pre-compression.ts"
 import { extractorOf, settings as extractionSettings } from "./extraction.ts"
-import { flushSegmenter, initialSegmenter, pushTurn, type Segment, type SegmenterState } from "./construction/segmenter.ts"
 import { type CompressorEvent, decodeChangeRequest, decodeReconcileRequest } from "./protocol.ts"
 import { makeReconciler } from "./reconcile.ts"
 
 export const settings = Config.all({
   /** Conversations worked on at once. */
   concurrency: Config.Int("METAMEM_COMPRESSOR_CONCURRENCY").pipe(Config.withDefault(16)),
-  /** Segments settled in one commit, at most. */
+  /** Batches of segments settled in one commit, at most. */
   commitSize: Config.Int("METAMEM_COMPRESSOR_COMMIT_SIZE").pipe(Config.withDefault(32))
 })
 
+type Segment = ReadonlyArray<Turn>
+
 interface Segmented {
-  readonly state: SegmenterState
+  /** What of the conversation is not yet in a segment, and segments that wait for others to share a call with. */
+  readonly cutter: Cutter
+  readonly waiting: ShortTermState<Segment>
   /** Sequence of the ingestor's last commit that went in. */
   readonly through: number
   /** Erasure epoch of the conversation: turns from before it must not come back. */
@@ -51,71 +59,88 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
   Effect.gen(function*() {
     const { commitSize, concurrency } = yield* settings
     const log = yield* EventLog
-    const extract = yield* extractorOf(yield* extractionSettings, yield* preCompressor(yield* compressionSettings))
+    const extraction = yield* extractionSettings
+    const compression = yield* compressionSettings
+    const { segmentation } = yield* boundarySettings
+    // A classifier that nothing would ask is not opened, let alone fetched.
+    const isAsked = segmentation === "auto" || segmentation === "attention" || (extraction.extractor === "model" && compression.compression !== "none" && compression.compression !== "words")
+    const classifier = isAsked ? yield* openNamed(yield* classifierSettings) : undefined
+    const uncut = yield* cutterOf(segmentation, classifier)
+    const { batchTokens, extract } = yield* extractorOf(extraction, yield* preCompressor(compression, classifier))
     const conversations = yield* makeEntity(behaviour, 2_000)
     const reconcile = yield* makeReconciler(conversations)
     const segmented = new Map<string, Segmented>()
 
-    /** Segments that end between the cached place and the minimum, in order. */
-    const endedSegments = Effect.fnUntraced(function*(target: string, minimum: number, epoch: number) {
+    /** Batches that are complete between the cached place and the minimum, in order. */
+    const completeBatches = Effect.fnUntraced(function*(target: string, minimum: number, epoch: number) {
       const known = segmented.get(target)
-      const from = known?.epoch === epoch ? known : { state: initialSegmenter, through: 0 }
-      const ended: Array<Segment> = []
-      let { state, through } = from
+      const from: Segmented = known?.epoch === epoch ? known : { cutter: uncut, waiting: emptyShortTerm, through: 0, epoch }
+      const batches: Array<ReadonlyArray<Segment>> = []
+      let { cutter, through, waiting } = from
+      const gather = (segments: ReadonlyArray<Segment>): void => {
+        if (batchTokens === 0) return void batches.push(...segments.map((segment) => [segment]))
+        for (const segment of segments) {
+          const step = pushSegment(waiting, segment, segment.reduce((sum, { text }) => sum + tokensOf(text), 0), batchTokens)
+          batches.push(...step.batches)
+          waiting = step.state
+        }
+      }
       for (const commit of yield* log.load(memorySubject(parseMemorySubject(target), "ingestor"), { after: through, minimum })) {
         for (const stored of commit.events) {
           const event = ingestorCodec.decode(stored)
           if (Result.isFailure(event)) return yield* event.failure
-          const steps = event.success._tag === "TurnsReceived"
-            ? event.success.turns.map((turn) => {
-              const step = pushTurn(state, { ...turn, tokens: tokensOf(turn.text) })
-              state = step.state
-              return step
-            })
-            : [flushSegmenter(state)]
-          for (const step of steps) {
-            state = step.state
-            ended.push(...step.segments)
+          const isEnd = event.success._tag !== "TurnsReceived"
+          const cut = yield* event.success._tag === "TurnsReceived" ? cutter.push(event.success.turns) : cutter.flush
+          cutter = cut.next
+          gather(cut.segments)
+          if (isEnd) {
+            const step = flushSegments(waiting)
+            batches.push(...step.batches)
+            waiting = step.state
           }
         }
         through = commit.sequence
       }
-      return { ended, next: { state, through, epoch } }
+      return { batches, next: { cutter, waiting, through, epoch } satisfies Segmented }
     })
 
-    const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError> {
+    /** What a batch came to; one that fails as a whole is tried segment by segment. */
+    const settle = (target: string, batch: ReadonlyArray<Segment>): Effect.Effect<ReadonlyArray<CompressorEvent>> =>
+      Effect.gen(function*() {
+        const outcome = yield* extract(parseMemorySubject(target), batch)
+        if (outcome._tag === "Failed" && batch.length > 1) return (yield* Effect.forEach(batch, (segment) => settle(target, [segment]))).flat()
+        const closed = batch.flatMap((turns): ReadonlyArray<Extract<CompressorEvent, { _tag: "SegmentClosed" }>> => {
+          const [first, ...rest] = turns.map(({ id }) => id)
+          return first === undefined ? [] : [{ _tag: "SegmentClosed", segment: segmentId(turns), turns: [first, ...rest] }]
+        })
+        const [first, ...rest] = closed
+        if (first === undefined) return []
+        const segments = [first.segment, ...rest.map(({ segment }) => segment)] as const
+        if (outcome._tag === "Failed") return [...closed, { _tag: "ExtractionFailed", segments, turns: first.turns, attempts: outcome.attempts, error: outcome.error }]
+        const { call, extractor, facts, template } = outcome
+        const memories = facts.map((fact): Memory => ({ id: factId(target, fact), kind: "fact", ...fact }))
+        return [...closed, { _tag: "MemoriesRecorded", segments, memories, extractor, template, ...(call === undefined ? {} : { call }) }]
+      })
+
+    const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError> {
       const folded = yield* conversations.load(target)
       if (folded.inputThrough >= minimum) return folded.inputThrough
-      const { ended, next } = yield* endedSegments(target, minimum, folded.epoch)
+      const { batches, next } = yield* completeBatches(target, minimum, folded.epoch)
       // All that was read, perhaps beyond the minimum: with a lower mark another worker's could cover it and leave the rest unrecorded.
       const through = Math.max(minimum, next.through)
-      const due = ended.filter(({ turns }) => !folded.state.settledSegments.has(segmentId(turns)))
+      const due = batches
+        .map((batch) => batch.map((turns) => turns.filter(({ id }) => !folded.state.segmentedTurns.has(id))).filter((turns) => turns.length > 0))
+        .filter((batch) => batch.length > 0)
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
-        const events = (yield* Effect.forEach(
-          chunk,
-          ({ turns }): Effect.Effect<ReadonlyArray<CompressorEvent>> =>
-            Effect.gen(function*() {
-              const segment = segmentId(turns)
-              const [first, ...rest] = turns.map(({ id }) => id)
-              if (first === undefined) return []
-              const closed: CompressorEvent = { _tag: "SegmentClosed", segment, turns: [first, ...rest] }
-              const outcome = yield* extract(parseMemorySubject(target), turns)
-              if (outcome._tag === "Failed") {
-                return [closed, { _tag: "ExtractionFailed", segments: [segment], turns: [first, ...rest], attempts: outcome.attempts, error: outcome.error }]
-              }
-              const { call, extractor, facts, template } = outcome
-              const memories = facts.map((fact): Memory => ({ id: factId(target, fact), kind: "fact", ...fact }))
-              return [closed, { _tag: "MemoriesRecorded", segments: [segment], memories, extractor, template, ...(call === undefined ? {} : { call }) }]
-            }),
-          { concurrency: 4 }
-        )).flat()
+        const events = (yield* Effect.forEach(chunk, (batch) => settle(target, batch), { concurrency: 4 })).flat()
+        const segments = chunk.flat().map(segmentId).join(" ")
         const isLast = from + commitSize >= due.length
         yield* conversations.execute(
           target,
           { _tag: "RecordExtraction", events },
           {
-            cause: isLast ? `through ${through} ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}` : `segments ${chunk.map(({ turns }) => segmentId(turns)).join(" ")}`,
+            cause: isLast ? `through ${through} ${segments}` : `segments ${segments}`,
             seen: folded.epoch,
             ...(isLast ? { inputThrough: through } : {})
           }

@@ -1,4 +1,4 @@
-/** Facts of one segment, by rules or by a model. A failure is told, never an empty success. */
+/** Facts of a batch of segments, by rules or by a model. A failure is told, never an empty success. */
 import { Config, Effect, Result } from "effect"
 import type { Memory } from "#shared/domain/memory"
 import type { Turn } from "#shared/domain/turn"
@@ -15,8 +15,10 @@ export const settings = Config.all({
   extractor: Config.Literals(["rules", "model"], "METAMEM_EXTRACTOR").pipe(Config.withDefault("rules" as const)),
   /** `flat` = facts; `event` = facts and, in a second call, relations. */
   mode: Config.Literals(["flat", "event"], "METAMEM_EXTRACT_MODE").pipe(Config.withDefault("flat" as const)),
-  /** Tries of one segment before it is recorded as failed. */
-  attempts: Config.Int("METAMEM_EXTRACT_ATTEMPTS").pipe(Config.withDefault(3))
+  /** Tries of one batch before its segments are tried alone, or a single one is recorded as failed. */
+  attempts: Config.Int("METAMEM_EXTRACT_ATTEMPTS").pipe(Config.withDefault(3)),
+  /** Segments wait for one another until they have so many o200k tokens, to share one call of the model; 0 = each has its own. */
+  batchTokens: Config.Int("METAMEM_EXTRACT_BATCH_TOKENS").pipe(Config.withDefault(512))
 })
 export type ExtractionSettings = Config.Success<typeof settings>
 
@@ -29,19 +31,24 @@ export type Extraction =
   | { readonly _tag: "Done"; readonly facts: ReadonlyArray<Fact>; readonly extractor: string; readonly template: string; readonly call: string | undefined }
   | { readonly _tag: "Failed"; readonly attempts: number; readonly error: string }
 
-export type Extractor = (of: ConversationAddress, turns: ReadonlyArray<Turn>) => Effect.Effect<Extraction>
+/** Segments are settled together; one after the other when that fails, so that no segment is lost for another's sake. */
+export interface Extractor {
+  /** Tokens of the batches it wants; 0 = every segment at once. */
+  readonly batchTokens: number
+  readonly extract: (of: ConversationAddress, segments: ReadonlyArray<ReadonlyArray<Turn>>) => Effect.Effect<Extraction>
+}
 
-/** The extractor in force. One segment is one batch, so a failed call never takes another segment's facts with it. */
-export const extractorOf = ({ attempts, extractor, mode }: ExtractionSettings, shorten: PreCompressor = Effect.succeed): Effect.Effect<Extractor, never, Models> =>
+/** The extractor in force. */
+export const extractorOf = ({ attempts, batchTokens, extractor, mode }: ExtractionSettings, shorten: PreCompressor = Effect.succeed): Effect.Effect<Extractor, never, Models> =>
   Effect.map(Models, (models) => {
     if (extractor === "rules") {
-      return (_, turns) => Effect.sync(() => ({ _tag: "Done", facts: extractFacts(turns), extractor: "rules", template: rulesTemplate, call: undefined }))
+      return { batchTokens: 0, extract: (_, segments) => Effect.sync(() => ({ _tag: "Done", facts: segments.flatMap(extractFacts), extractor: "rules", template: rulesTemplate, call: undefined })) }
     }
     const small = models.casting("extract")?.isLocal === true
-    const pass = (of: ConversationAddress, turns: ReadonlyArray<Turn>, which: ExtractionPass) =>
+    const pass = (of: ConversationAddress, segments: ReadonlyArray<ReadonlyArray<Turn>>, which: ExtractionPass) =>
       Effect.gen(function*() {
-        const shortened = yield* Effect.forEach(turns, (turn) => Effect.map(shorten(turn.text), (text) => ({ ...turn, text })))
-        const batch = numberBatch([shortened], 1)
+        const shortened = yield* Effect.forEach(segments, (turns) => Effect.forEach(turns, (turn) => Effect.map(shorten(turn.text), (text) => ({ ...turn, text }))))
+        const batch = numberBatch(shortened, 1)
         const reply = yield* models.call({
           role: "extract",
           messages: extractionMessages(batch, which, small ? "small" : "large"),
@@ -49,19 +56,19 @@ export const extractorOf = ({ attempts, extractor, mode }: ExtractionSettings, s
           tenant: of.tenant,
           scope: of.user,
           templateVersion: extractionTemplate,
-          inputs: turns.map(({ id }) => id)
+          inputs: segments.flat().map(({ id }) => id)
         })
         const parsed = parseExtraction(reply.text, batch)
         return { reply, parsed }
       })
-    return (of, turns) =>
+    const extract: Extractor["extract"] = (of, segments) =>
       Effect.gen(function*() {
         const facts: Array<Fact> = []
         let call: string | undefined
         let model = ""
         for (const which of passesOf(mode)) {
           for (let attempt = 1;; attempt++) {
-            const outcome = yield* Effect.result(pass(of, turns, which))
+            const outcome = yield* Effect.result(pass(of, segments, which))
             if (Result.isSuccess(outcome) && Result.isSuccess(outcome.success.parsed)) {
               facts.push(...outcome.success.parsed.success.facts)
               call = outcome.success.reply.key
@@ -78,4 +85,5 @@ export const extractorOf = ({ attempts, extractor, mode }: ExtractionSettings, s
         }
         return { _tag: "Done", facts, extractor: model, template: `${extractionTemplate} ${mode}`, call } satisfies Extraction
       })
+    return { batchTokens, extract }
   })

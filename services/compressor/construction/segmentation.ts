@@ -1,7 +1,7 @@
 /**
  * Segmentation as LightMem does it, with its defects mended: a sensory buffer that is cut when a user's message no longer fits, at
  * boundaries where attention between messages peaks and where neighbouring rounds' vectors differ. Attention and vectors come from
- * models, so the caller hands in functions for them; the live segmenter, which needs neither, is in `segmenter.ts`.
+ * models, so the caller hands in functions for them; the segmenter that needs neither is in `segmenter.ts`, and `../boundaries.ts` chooses.
  *
  * Source: LightMem (arXiv 2510.18866), section on topic segmentation. Differences: a flush gives back everything and replaces nothing;
  * assistant messages without a user's before them are kept; rounds are found by their speakers instead of by counting pairs; without
@@ -104,8 +104,8 @@ export const agreedBoundaries = (fine: ReadonlyArray<number>, coarse: ReadonlyAr
 export interface SensoryTools {
   /** Tokens of a user message in the classifier's tokenizer, its two special tokens included. */
   readonly tokenCount: (text: string) => number
-  /** Attention boundaries of the users' messages; undefined where the classifier gives no attention. */
-  readonly coarse?: (userTexts: ReadonlyArray<string>) => Promise<ReadonlyArray<number>>
+  /** Attention boundaries of the users' messages; undefined where there is no attention to be had. */
+  readonly coarse?: (userTexts: ReadonlyArray<string>) => Promise<ReadonlyArray<number> | undefined>
   /** One vector per round. */
   readonly embed: (roundTexts: ReadonlyArray<string>) => Promise<ReadonlyArray<ArrayLike<number>>>
 }

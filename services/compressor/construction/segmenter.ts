@@ -1,7 +1,7 @@
 /**
  * The live segmenter: cuts a conversation's turns into segments on one topic as they arrive. A fold over the ordered turns and nothing
- * else: its state is plain JSON, it reads no clock, and it does not matter how many turns a worker finds when it wakes. Works by words
- * alone; vectors are used where both sides of a gap have them. The original's buffer-driven method is in `segmentation.ts`.
+ * else: it reads no clock, and it does not matter how many turns a worker finds when it wakes. Works by words alone; vectors are used
+ * where both sides of a gap have them. The original's buffer-driven method is in `segmentation.ts`; `../boundaries.ts` chooses.
  *
  * Source of the idea: Hearst 1997, TextTiling (cohesion of blocks on both sides of a gap), with rounds as blocks and decided one round
  * after the gap, so that a segment closes while the talk goes on.
@@ -17,7 +17,7 @@ export interface SizedTurn extends Turn {
 /** A round still open, with the mean vector of its turns where all of them have one. */
 interface OpenRound {
   readonly turns: ReadonlyArray<SizedTurn>
-  readonly vectors: ReadonlyArray<ReadonlyArray<number>>
+  readonly vectors: ReadonlyArray<ArrayLike<number>>
 }
 
 export interface SegmenterState {
@@ -79,7 +79,7 @@ const stemsOfRounds = (rounds: ReadonlyArray<OpenRound>, next?: SizedTurn): Map<
 const meanOf = (rounds: ReadonlyArray<OpenRound>): ReadonlyArray<number> | undefined => {
   const all = rounds.flatMap(({ vectors }) => vectors)
   if (all.length === 0 || rounds.some(({ turns, vectors }) => vectors.length < turns.length)) return undefined
-  return (all[0] as ReadonlyArray<number>).map((_, i) => all.reduce((sum, vector) => sum + (vector[i] ?? 0), 0) / all.length)
+  return Array.from(all[0] as ArrayLike<number>, (_, i) => all.reduce((sum, vector) => sum + (vector[i] ?? 0), 0) / all.length)
 }
 const cosine = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): number => {
   let dot = 0
@@ -123,7 +123,7 @@ const opensRound = (rounds: ReadonlyArray<OpenRound>, turn: SizedTurn): boolean 
   return opener === turn.speaker
 }
 
-const withTurn = (round: OpenRound | undefined, turn: SizedTurn, vector: ReadonlyArray<number> | undefined): OpenRound => ({
+const withTurn = (round: OpenRound | undefined, turn: SizedTurn, vector: ArrayLike<number> | undefined): OpenRound => ({
   turns: [...(round?.turns ?? []), turn],
   vectors: vector === undefined ? (round?.vectors ?? []) : [...(round?.vectors ?? []), vector]
 })
@@ -133,7 +133,7 @@ export const pushTurn = (
   state: SegmenterState,
   turn: SizedTurn,
   settings: SegmenterSettings = defaultSegmenterSettings,
-  vector?: ReadonlyArray<number>
+  vector?: ArrayLike<number>
 ): SegmenterStep => {
   const segments: Array<Segment> = []
   let rounds = state.rounds
