@@ -8,7 +8,7 @@ import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { chosen } from "#shared/metamemory/random"
-import { drawByType, fewestOfType, mixOf, typeOf } from "#shared/metamemory/split"
+import { drawByType, mixOf, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
 import { presets, type RunRequest } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
@@ -17,6 +17,7 @@ import { withActors } from "./home.ts"
 import { costOfRun, foldRun, runResults } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { defaultSplit } from "./split.ts"
+import { chosenParameters, parameterLines, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
 
 const decodeOpen = Schema.decodeUnknownEffect(OpenReply)
 const decodeStatus = Schema.decodeUnknownEffect(RunStatus)
@@ -52,9 +53,6 @@ export interface Parts {
   readonly left: ReadonlyArray<Question>
 }
 
-/** Questions a run validates with where there are that many, by preset. */
-const validationSizes = { laptop: 60, metamem: 120 } as const
-
 /**
  * Which questions a run trains on, gates with, guards with and is tested by. Without a validation file the data is split 50/30/20 and half of the
  * last part guards; with one, a fifth of the training questions is held back to guard, unless a guard file is given.
@@ -86,7 +84,7 @@ const percent = (share: number | null | undefined): string => (share === null ||
 export const runLine = (event: RunEvent): string | undefined => {
   switch (event._tag) {
     case "RunOpened":
-      return [`run opened: ${event.parameters.train.length} training, ${event.parameters.validation.length} validation, ${event.parameters.guard.length} guard questions; judge: ${event.parameters.judge}; reflector: ${event.parameters.reflector}${event.parameters.reflector === "rules" ? " (rule-based: no model proposes)" : ""}`, ...event.budget.map((line) => `  ${line}`), ...(event.undersized ? ["  too small to mean much: every figure below shows the machinery, not the method"] : [])].join("\n")
+      return [`run opened: ${event.parameters.train.length} training, ${event.parameters.validation.length} validation, ${event.parameters.guard.length} guard questions; judge: ${event.parameters.judge}; reflector: ${event.parameters.reflector}${event.parameters.reflector === "rules" ? " (rule-based: no model proposes)" : ""}`, ...[...parameterLines(event.parameters), ...event.budget].map((line) => `  ${line}`), ...(event.undersized ? ["  too small to mean much: every figure below shows the machinery, not the method"] : [])].join("\n")
     case "StepStarted":
       return `step ${event.step}: ${event.questions.length} questions, ${event.repeated} of them partly right before`
     case "RolloutsFolded": {
@@ -183,9 +181,7 @@ export const resultOf = (run: string) =>
     } satisfies TrainResult
   })
 
-const int = (name: string, description: string) => Flag.Int(name).pipe(Flag.withDescription(description), Flag.optional)
 const file = (name: string, description: string) => Flag.String(name).pipe(Flag.withDescription(description), Flag.optional)
-const set = <K extends string, A>(key: K, option: Option.Option<A>): Partial<Record<K, A>> => (Option.isSome(option) ? ({ [key]: option.value } as Record<K, A>) : {})
 
 export const train = Command.make(
   "train",
@@ -195,30 +191,21 @@ export const train = Command.make(
     guard: file("guard", "Questions no step and no gate touches, for the guard test before a generation is recommended"),
     test: file("test", "Questions for the one paired test at the end"),
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run; the same name again goes on where it was")),
-    preset: Flag.Literals("preset", ["laptop", "metamem"]).pipe(Flag.withDescription("laptop: small, for showing the machinery (default without an endpoint); metamem: the published sizes"), Flag.optional),
-    steps: int("steps", "Steps (laptop: 3, metamem: 35)"),
-    batch: int("batch", "Questions a step"),
-    validation: int("validation", `Most validation questions (laptop: 60, metamem: 120), at least ${fewestOfType} of a type where there are that many`),
-    patience: int("patience", "End early after this many steps in a row that sealed nothing, with no trial open (default 16; 0: never)"),
-    samples: int("samples", "Attempts a question, at least 2"),
-    seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of everything drawn"), Flag.withDefault(42)),
-    gate: Flag.Literals("gate", ["likely", "proven", "always"]).pipe(Flag.withDescription("likely: about 80 % sure; proven: p ≤ .05; always: accept everything, as the original"), Flag.optional),
-    judge: Flag.Literals("judge", ["lexical", "model"]).pipe(Flag.optional),
-    reflector: Flag.Literals("reflector", ["rules", "model", "both"]).pipe(Flag.optional),
-    maxTokens: int("max-tokens", "Most tokens of an answer"),
-    evidenceTokens: int("evidence-tokens", "Evidence shown, in tokens"),
-    limit: int("limit", "Only the first N questions of the data"),
-    anyway: Flag.Boolean("anyway").pipe(Flag.withDescription("Run although the sample is too small to tell much; every figure is labelled so"), Flag.withDefault(false))
+    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions of the data, the original's dataset_truncate"), Flag.optional),
+    ...runFlags
   },
   (input) =>
     Effect.gen(function*() {
+      const cast = yield* roleSettings
+      const preset = presets[Option.getOrElse(input.preset, () => (cast.answer.urls.length === 0 ? "laptop" : "metamem"))]
+      const wrong = (message: string) => new WrongUsage({ message })
+      // Before any file is read: what makes no sense makes none whatever the data is.
+      yield* Effect.fromResult(Result.mapError(chosenParameters(input, preset, preset.batch), wrong))
+      if (Option.isSome(input.validation) && input.validation.value < 1) return yield* wrong(`--validation is a whole number from 1 on, not ${input.validation.value}`)
+      if (Option.isSome(input.limit) && input.limit.value < 1) return yield* wrong(`--limit is a whole number from 1 on, not ${input.limit.value}`)
       const data = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
       const read = (path: Option.Option<string>) => (Option.isSome(path) ? readDataset(path.value) : Effect.succeed(undefined))
       const [val, guard, test] = yield* Effect.all([read(input.val), read(input.guard), read(input.test)])
-      const cast = yield* roleSettings
-      const preset = presets[Option.getOrElse(input.preset, () => (cast.answer.urls.length === 0 ? "laptop" : "metamem"))]
-      if (Option.isSome(input.validation) && input.validation.value < 1) return yield* new WrongUsage({ message: "--validation is at least 1" })
-      if (Option.isSome(input.patience) && input.patience.value < 0) return yield* new WrongUsage({ message: "--patience is a number of steps, or 0 for a run that never ends early" })
       const parts = partsOf(data, { val, guard, test }, input.seed, Option.getOrElse(input.validation, () => validationSizes[preset.preset]))
       if (parts.left.length > 0) yield* say(`${parts.validation.length} of ${parts.validation.length + parts.left.length} validation questions are drawn by type, and the others are left out; --validation N takes more`)
       const [firstTrain, ...train] = refs(parts.train)
@@ -227,21 +214,10 @@ export const train = Command.make(
         return yield* new CommandFailed({ message: `${input.data} has too few questions for a run: ${parts.train.length} to train on, ${parts.validation.length} to validate on` })
       }
       const open: RunRequest = {
-        ...preset,
+        ...(yield* Effect.fromResult(Result.mapError(chosenParameters(input, preset, parts.train.length), wrong))),
         datasetHash: data.hash,
-        seed: input.seed,
-        steps: Option.getOrElse(input.steps, () => (preset.preset === "laptop" ? 3 : 35)),
-        ...set("samples", input.samples),
-        ...set("patience", input.patience),
         // The data as given is the natural mix, before anything is drawn from it.
         mix: mixOf(data.questions.map(typeOf)),
-        ...set("gate", input.gate),
-        ...set("judge", input.judge),
-        ...set("reflector", input.reflector),
-        ...set("maxTokens", input.maxTokens),
-        ...set("evidenceTokens", input.evidenceTokens),
-        batch: Math.min(Option.getOrElse(input.batch, () => preset.batch), parts.train.length),
-        anyway: input.anyway || preset.anyway,
         train: [firstTrain, ...train],
         validation: [firstValidation, ...validation],
         guard: refs(parts.guard),
@@ -257,4 +233,7 @@ export const train = Command.make(
           `${result.calls} calls, ${result.cost.promptTokens} + ${result.cost.completionTokens} tokens, ${result.cost.reusedCalls} replies taken from the log, ${result.errors} errors`
         ].join("\n"))
     })
-).pipe(Command.withDescription("Evolve principles on how to use memories, over a data set's questions"))
+).pipe(
+  Command.withShortDescription("Evolve principles on how to use memories, over a data set's questions"),
+  Command.withDescription(`Evolve principles on how to use memories, over a data set's questions. ${setElsewhere}`)
+)

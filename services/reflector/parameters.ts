@@ -131,16 +131,17 @@ export const RunParameters = Schema.Struct({
 export type RunParameters = typeof RunParameters.Type
 
 /**
- * Published settings of the original: 50 questions × 5 samples, all policies of ours. Patience: in 40 simulated runs of 35 steps × 12 questions
+ * `metamem`: the published sizes (350 questions in 5 epochs of batches of 50, 5 samples, 4,096 tokens), policies and their sizes of ours.
+ * Patience: in 40 simulated runs of 35 steps × 12 questions
  * the longest pause before something was accepted again was 15 steps; a patience of 12 would have cost two of them part of what they learnt.
  */
 export const presets = {
   metamem: {
-    preset: "metamem", batch: 50, samples: 5, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 1_024, evidenceTokens: 4_000,
+    preset: "metamem", steps: 35, batch: 50, samples: 5, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 4_096, evidenceTokens: 4_000,
     gate: "likely", validationSamples: 3, guardSamples: 3, operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: false
   },
   laptop: {
-    preset: "laptop", batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 600,
+    preset: "laptop", steps: 3, batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 600,
     gate: "likely", validationSamples: 3, guardSamples: 2, operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: true
   }
 } as const satisfies Record<string, Partial<RunRequest>>
