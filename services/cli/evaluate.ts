@@ -288,9 +288,11 @@ export const infer = Command.make(
         const ids = new Set(dataset.questions.map(({ id }) => id))
         yield* writing(() => writeFileSync(input.out, [...standing.values()].filter(({ question_id }) => ids.has(question_id)).map((line) => `${JSON.stringify(line)}\n`).join("")))
         const due = dataset.questions.filter(({ id }) => !standing.has(id))
+        // Whoever reads these answers has seen the test split: it counts as a look, the same that `eval` would take, but for the paired test.
+        const look = yield* openLook(input.run, state, dataset.questions, generation.generation)
         const progress = progressLine()
         const log = yield* EventLog
-        const memoryPosition = yield* log.head("MEMORY")
+        const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
         let done = 0
         const answers = yield* Effect.forEach(
           due,
@@ -319,8 +321,12 @@ export const infer = Command.make(
         const verdicts = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)).map(({ verdict }) => verdict), ...answers]
         const count = (verdict: Verdict) => verdicts.filter((one) => one === verdict).length
         const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
-        return { total: verdicts.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical" }
-      }).pipe(Effect.provide(CallStore.layerJetStream), withActors(actorsNeeded))
-      yield* emit(result, ({ accuracy, correct, error, judge, total }) => `${correct} of ${total} correct (${(accuracy * 100).toFixed(1)} % of those judged, ${judge} judge), ${error} errors; written to ${input.out}`)
+        return { total: verdicts.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null }
+      }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
+      yield* emit(result, ({ accuracy, correct, error, judge, look, total }) =>
+        [
+          `${correct} of ${total} correct (${(accuracy * 100).toFixed(1)} % of those judged, ${judge} judge), ${error} errors; written to ${input.out}`,
+          ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${input.generation}\` makes its paired test`])
+        ].join("\n"))
     })
-).pipe(Command.withDescription("Answer a data set under one generation and write the answers as JSONL"))
+).pipe(Command.withDescription("Answer a data set under one generation and write the answers as JSONL; on announced questions, it counts as a look at the run's test"))

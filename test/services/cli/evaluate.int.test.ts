@@ -63,6 +63,15 @@ effect(test as never, "every look at the test split is numbered before it is tak
       assert.equal([fewer.json.test.look, fewer.json.test.first, fewer.json.test.asked], [2, false, 4])
       assert.equal((yield* verification("a")).differing, [])
 
+      // Answers written to a file have been seen too: a look, the same as an evaluation of that generation at these questions.
+      const infer = (generation: number, data: string) => command("infer", "--data", data, "--run", "c", "--generation", String(generation), "--out", join(home, `${generation}.jsonl`), "--tenant", "t")
+      assert.is((yield* infer(0, trained)).json.look, null)
+      const written = yield* infer(0, testA)
+      assert.equal([written.error, written.json.look, written.json.total, yield* recorded("c")], ["", 1, 10, ["TestOpened"]])
+      assert.equal([(yield* infer(0, testA)).json.look, yield* recorded("c")], [1, ["TestOpened"]])
+      const evaluated = yield* run("--data", testA, "--run", "c", "--generations", "0")
+      assert.equal([evaluated.json.test.look, yield* recorded("c")], [1, ["TestOpened", "TestReported"]])
+
       // Folds.
       assert.match((yield* run("--runs", "a,b")).error, /b has no reported test/)
       yield* run("--data", testB, "--run", "b")
