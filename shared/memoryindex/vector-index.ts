@@ -66,11 +66,12 @@ export class VectorIndex {
       return scores
     }
     const { scale, scales, sums } = this.#approximate(query, through)
+    // Two passes: one loop that does both takes three times as long.
+    for (let row = 0; row < through; row++) if (standing[row] === 1 && has[row] === 1) scores[row] = ((sums[row] ?? 0) * (scales[row] ?? 0)) / scale
     // A counting sort's first half finds the score that about `exactBest` rows reach.
     const bins = new Uint32Array(2_048)
     for (let row = 0; row < through; row++) {
       if (standing[row] !== 1 || has[row] !== 1) continue
-      scores[row] = ((sums[row] ?? 0) * (scales[row] ?? 0)) / scale
       const bin = Math.max(0, Math.min(2_047, ((scores[row] ?? 0) + 1) * 1_024)) | 0
       bins[bin] = (bins[bin] ?? 0) + 1
     }

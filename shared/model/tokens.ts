@@ -11,7 +11,29 @@ const countedCharacters = 100_000
 const isBetweenWords = (text: string, at: number): boolean => text[at] === " " && wordCharacter.test(text[at - 1] ?? "") && wordCharacter.test(text[at + 1] ?? "")
 const wordCharacter = /[\p{L}\p{N}]/u
 
+/** Special tokens written out in a text are counted as the text they are. */
+const asText = { disallowedSpecial: new Set<string>() }
+const whole = (text: string): number => countTokens(text, asText)
+
+/** A text without a long run of spaces or of other characters has no long word, and is counted best as it is; most texts are so. */
+const longRun = 128
+const hasLongRun = (text: string): boolean => {
+  let from = 0
+  let isOfSpaces = false
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    // Either kind, to be sure.
+    if (code > 0x7f) continue
+    if (at - from >= longRun) return true
+    if (code <= 0x20 === isOfSpaces) continue
+    from = at
+    isOfSpaces = code <= 0x20
+  }
+  return text.length - from >= longRun
+}
+
 const counted = (text: string): number => {
+  if (!hasLongRun(text)) return whole(text)
   let sum = 0
   for (let from = 0; from < text.length;) {
     let to = text.length
@@ -20,8 +42,7 @@ const counted = (text: string): number => {
       while (to > from && !isBetweenWords(text, to)) to -= 1
       if (to === from) to = from + cutCharacters
     }
-    // Special tokens written out in a text are counted as the text they are.
-    sum += countTokens(text.slice(from, to), { disallowedSpecial: new Set() })
+    sum += whole(text.slice(from, to))
     from = to
   }
   return sum

@@ -9,6 +9,11 @@ test("ordinary text is counted as the tokenizer counts it", () => {
   assert.is(tokensOf(""), 0)
 })
 
+test("code and lists, where nothing but a new line or a sign parts words, are counted as the tokenizer counts them", () => {
+  const text = "        self.max_len = box\\_height\n\n5. Photolithographically\n\t+ [Time] - [Event/Commitment]\n".repeat(40)
+  assert.is(tokensOf(text), countTokens(text))
+})
+
 test("special tokens written out are text", () => {
   assert.ok(tokensOf("<|endoftext|>") > 3)
 })
