@@ -3,7 +3,7 @@
  * their last generations answer questions that none of them was trained or gated on.
  */
 import { Effect, Result } from "effect"
-import { canonicalJson } from "#shared/metamemory/generation"
+import { canonicalJson } from "#shared/domain/canonical-json"
 import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector/parameters"

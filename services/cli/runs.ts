@@ -2,11 +2,12 @@
 import { Effect, Result, Stream } from "effect"
 import { foldCommits, emptyFold } from "#shared/actor/entity"
 import { jobCodec, type JobSettled } from "#shared/actor/jobs"
+import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
 import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
 import { type JobAddress, parseResultSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
-import { canonicalJson, generationHash, type GateRecord } from "#shared/metamemory/generation"
+import { generationHash, type GateRecord } from "#shared/metamemory/generation"
 import { behaviour } from "#services/reflector/behaviour"
 import { CommandFailed } from "./root.ts"
 

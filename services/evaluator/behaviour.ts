@@ -1,8 +1,8 @@
 /** Which questions are new. Once registered, a question never changes: another content under its id is refused. */
 import { Result } from "effect"
 import type { Behaviour } from "#shared/actor/behaviour"
+import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Question } from "#shared/domain/question"
-import { canonicalJson } from "#shared/metamemory/generation"
 import { evaluatorCodec, type EvaluatorCommand, type EvaluatorEvent, QuestionChanged } from "./protocol.ts"
 
 export interface EvaluatorState {

@@ -3,6 +3,7 @@
  * came from, what became of it.
  */
 import { createHash } from "node:crypto"
+import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
 import type { PrincipleScope } from "#shared/domain/scope"
 import type { AppliedOperation } from "./operations.ts"
@@ -35,20 +36,6 @@ export interface GenerationContent {
   readonly principles: ReadonlyArray<Principle>
   /** Records of the step that sealed it, in the order decided; empty for generation 0. */
   readonly gate: ReadonlyArray<GateRecord>
-}
-
-/** JSON with sorted keys and no white space; absent and undefined members are the same. @throws RangeError on a number JSON cannot hold */
-export const canonicalJson = (value: unknown): string => {
-  if (typeof value === "number" && !Number.isFinite(value)) throw new RangeError(`${value} has no JSON form`)
-  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(",")}]`
-  if (value !== null && typeof value === "object") {
-    const members = Object.entries(value)
-      .filter(([, member]) => member !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-      .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`)
-    return `{${members.join(",")}}`
-  }
-  return JSON.stringify(value ?? null)
 }
 
 /** SHA-256 in hex over the canonical JSON of number, principles and gate. No time, position, cost or attempt enters. */

@@ -1,6 +1,6 @@
 /**
- * Judging by a model: rubrics, the schema of its reply and a strict reading of it. The reference answer stands in these prompts and
- * in no reader's. Rubrics follow the intent of LongMemEval, LoCoMo and BEAM in words of their own.
+ * Judging by a model: rubrics and what counts of several verdicts; how a reply is read stands in `#shared/model/reply-schemas`. The
+ * reference answer stands in these prompts and in no reader's. Rubrics follow the intent of LongMemEval, LoCoMo and BEAM in words of their own.
  */
 import type { Question, Verdict } from "#shared/domain/question"
 import type { Message } from "./prompts.ts"
@@ -8,14 +8,6 @@ import { asData } from "./prompts.ts"
 import { digest } from "./random.ts"
 
 export type Benchmark = "longmemeval" | "locomo" | "beam"
-
-/** The reply asked of a judge. The reason comes first, so that the verdict follows from it. */
-export const judgeSchema = {
-  type: "object",
-  additionalProperties: false,
-  required: ["reason", "verdict"],
-  properties: { reason: { type: "string" }, verdict: { type: "string", enum: ["yes", "no"] } }
-} as const
 
 /** How often a judge is asked of one answer; taste is judged three times and the majority counts. */
 export const judgementsNeeded = (question: Pick<Question, "type" | "abstention">): number => (question.type.includes("preference") && !question.abstention ? 3 : 1)
@@ -70,35 +62,6 @@ export const judgePrompt = (question: Pick<Question, "text" | "answer" | "type" 
       content: `Question: ${asData(question.text)}\n${label}: ${asData(question.answer)}\n\n<response>\n${asData(response)}\n</response>\n\nIs the response correct?`
     }
   ]
-}
-
-/** Text without reasoning blocks; undefined when a block was opened and never closed, so that the answer itself is missing. */
-export const withoutReasoning = (text: string): string | undefined => {
-  const closed = text.replace(/<(think|thinking|reasoning)>[\s\S]*?<\/\1>/gi, "")
-  if (/<(?:think|thinking|reasoning)>/i.test(closed)) return undefined
-  // Some servers cut the opening tag off.
-  const tail = /<\/(?:think|thinking|reasoning)>([\s\S]*)$/i.exec(closed)
-  return (tail?.[1] ?? closed).trim()
-}
-
-const words: Readonly<Record<string, Verdict>> = {
-  yes: "correct", y: "correct", yep: "correct", correct: "correct", true: "correct",
-  no: "incorrect", n: "incorrect", nope: "incorrect", incorrect: "incorrect", false: "incorrect"
-}
-
-/**
- * A verdict read strictly: from a JSON member `verdict`, else the first word of the reply, after a label such as `Answer:`. Anything
- * else is `error`, never "no", and nothing later in the reply can change what its first word said.
- */
-export const parseVerdict = (reply: string): Verdict => {
-  const text = withoutReasoning(reply)
-  if (text === undefined) return "error"
-  const members = [...text.matchAll(/"verdict"\s*:\s*(?:"([^"]*)"|(true|false))/gi)]
-  if (members.length > 0) return words[(members.at(-1)![1] ?? members.at(-1)![2] ?? "").trim().toLowerCase()] ?? "error"
-  const line = text.split("\n").map((part) => part.replace(/[*_`#>]/g, "").trim()).find((part) => part !== "") ?? ""
-  const bare = line.replace(/^(?:final |the )?(?:answer|verdict|judge?ment|grade|result)(?: is)?\s*[:=-]?\s*/i, "")
-  const first = /^[\s"'([]*(\p{L}+)/u.exec(bare)?.[1]
-  return first === undefined ? "error" : (words[first.toLowerCase()] ?? "error")
 }
 
 /** The verdict most judges gave; errors do not vote, and a tie or nothing but errors is an error. */

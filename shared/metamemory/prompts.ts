@@ -106,13 +106,6 @@ export const reflectPrompt = (input: ReflectInput, offered: ReadonlyArray<Princi
   }
 ]
 
-export const reflectSchema = (offered: ReadonlyArray<PrincipleScope> = scopes) => ({
-  type: "object",
-  additionalProperties: false,
-  required: ["lesson", "scope"],
-  properties: { lesson: { type: "string" }, scope: { type: "string", enum: [...offered] } }
-})
-
 /** One lesson with how the attempt it comes from came out. */
 export interface Lesson {
   readonly lesson: string
@@ -146,29 +139,6 @@ export const proposePrompt = (input: ProposeInput, offered: ReadonlyArray<Princi
     content: `Question: ${asData(input.question.text)}\n\n<principles>\n${listed(input.principles)}\n</principles>\n${tried(input.tried)}\n<lessons>\n${input.lessons.map(({ lesson, correct }) => `- from ${correct ? "a right" : "a wrong"} attempt: ${asData(lesson).replace(/\s+/g, " ")}`).join("\n")}\n</lessons>${input.complaint === undefined ? "" : `\n\nYour last reply could not be used: ${asData(input.complaint)}`}`
   }
 ]
-
-/** The reply of proposer and consolidator; absent members are null, since strict output knows no optional ones. */
-export const operationsSchema = (offered: ReadonlyArray<PrincipleScope> = scopes) => ({
-  type: "object",
-  additionalProperties: false,
-  required: ["operations"],
-  properties: {
-    operations: {
-      type: "array",
-      items: {
-        type: "object",
-        additionalProperties: false,
-        required: ["operation", "id", "content", "scope"],
-        properties: {
-          operation: { type: "string", enum: ["add", "update", "delete"] },
-          id: { type: ["string", "null"] },
-          content: { type: ["string", "null"] },
-          scope: { type: ["string", "null"], enum: [...offered, null] }
-        }
-      }
-    }
-  }
-})
 
 export interface ConsolidateInput {
   readonly proposals: ReadonlyArray<Operation>

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto"
 import { Schema } from "effect"
-import { canonicalJson } from "#shared/metamemory/generation"
+import { canonicalJson } from "#shared/domain/canonical-json"
 import type { ReplyOf, ReplySchema } from "./reply-schemas.ts"
 import { Role } from "./roles.ts"
 

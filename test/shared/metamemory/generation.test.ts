@@ -1,7 +1,8 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
+import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
-import { blame, canonicalJson, type DecidedOperation, diffGenerations, type GateRecord, generationHash, history, type SealedGeneration } from "#shared/metamemory/generation"
+import { blame, type DecidedOperation, diffGenerations, type GateRecord, generationHash, history, type SealedGeneration } from "#shared/metamemory/generation"
 
 const principle = (id: string, text: string, parents: ReadonlyArray<string>): Principle => ({ id, text, scope: "time", bornIn: 1, parents })
 const record: GateRecord = {

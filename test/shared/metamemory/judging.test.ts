@@ -1,20 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { judgementsNeeded, judgePrompt, majority, parseVerdict } from "#shared/metamemory/judging"
+import { judgementsNeeded, judgePrompt, majority } from "#shared/metamemory/judging"
 import { acceptedForms, answerTokens, isAbstention, judgeLexically, tokenF1 } from "#shared/metamemory/lexical"
-
-test("verdicts are read from the first word", () => {
-  for (const reply of ["Yes", "yes.", "Yes, it does", "**Yes**", "\n\n yes", "Answer: yes", "The verdict is: Yes", "<think>no, no</think>\nyes", '{"reason": "no doubt", "verdict": "yes"}', '```json\n{"verdict": "yes"}\n```']) {
-    assert.is(parseVerdict(reply), "correct", reply)
-  }
-  for (const reply of ["No, it says yes", "No, yesterday", "Nope, but eyes", "no", "thoughts</think>No", '{"reason":"it says \\"yes\\"","verdict":"no"}', "Incorrect"]) {
-    assert.is(parseVerdict(reply), "incorrect", reply)
-  }
-})
-
-test("what is no verdict is an error and never counts as no", () => {
-  for (const reply of ["", "unknown", "<think>yes", "I would say yes", '{"verdict": "maybe"}', "   \n ", "Error: 500", "{}"]) assert.is(parseVerdict(reply), "error", reply)
-})
 
 test("a majority of verdicts counts, errors do not vote", () => {
   assert.is(majority(["correct", "incorrect", "correct"]), "correct")

@@ -50,6 +50,8 @@ test("replies that do not fit are refused, saying why", () => {
 
 test("a verdict in plain text counts only as the first word", () => {
   accepts("judge", "**Yes**, as both name May.", { reason: "**Yes**, as both name May.", verdict: "yes" })
+  accepts("judge", "No, it says yes", { reason: "No, it says yes", verdict: "no" })
+  accepts("judge", "No, yesterday", { reason: "No, yesterday", verdict: "no" })
   accepts("judge", "Verdict: no", { reason: "Verdict: no", verdict: "no" })
   accepts("judge", { reason: "", verdict: "Yes" }, { reason: "", verdict: "yes" })
   refuses("judge", "It is hard to tell; yes or no?", /no complete JSON/)
