@@ -2,43 +2,34 @@
  * The event log on JetStream. Loads use direct reads with a minimum sequence, reads use ordered consumers, and every failure of the
  * client is translated here, by code.
  */
-import type { JsMsg, StoredMsg } from "@nats-io/jetstream"
-import { DeliverPolicy } from "@nats-io/jetstream"
-import { errors, type MsgHdrs, headers as makeHeaders } from "@nats-io/transport-node"
+import type { StoredMsg } from "@nats-io/jetstream"
+import { errors, headers as makeHeaders } from "@nats-io/transport-node"
 import { Clock, Effect, Layer, Stream } from "effect"
 import { type Commit, type CommitDraft, encodeCommit, type RawMessage } from "./envelope.ts"
 import { type Appended, type AppendError, CommitTooLarge, EventLog, type ReadError, SequenceConflict } from "./event-log.ts"
-import { decodeOrFail } from "./memory-log.ts"
-import { apiCode, attempt, attemptRead, isPassing, LogUnavailable, maxMessageBytes, Nats, reasonOf } from "./nats.ts"
+import { headersOf, readStream } from "./jetstream-reading.ts"
+import { decodeAll, decodeOrFail } from "./memory-log.ts"
+import { apiCode, attemptRead, isPassing, LogUnavailable, maxMessageBytes, Nats, reasonOf } from "./nats.ts"
 import { streamOf } from "./subjects.ts"
 
-const headersOf = (headers: MsgHdrs | undefined): Record<string, string> => {
-  const record: Record<string, string> = {}
-  if (headers !== undefined) for (const [name, values] of headers) record[name] = values[0] ?? ""
-  return record
-}
-
-const rawOf = (message: StoredMsg | JsMsg): RawMessage => ({
+const rawOf = (message: StoredMsg): RawMessage => ({
   subject: message.subject,
   sequence: message.seq,
   // In milliseconds however it was read; a load would tell nanoseconds.
   time: message.time.toISOString(),
-  headers: headersOf("header" in message ? message.header : message.headers),
+  headers: headersOf(message.header),
   payload: message.data
 })
 
 /** Passing failures are retried with the same message id this long; a leader change takes about 6 s. */
 const retryBudgetMs = 20_000
 const batchSize = 1_000
-/** Bytes under way to a reader at most; more than one message may have, and counted in bytes because commits differ a thousandfold. */
-const readAheadBytes = 2 * maxMessageBytes
-/** The server's sign of life to a reader; two missed make the reader begin anew where it was. By default a reader noticed a restart after 45 s. */
-const heartbeatMs = 1_500
 
 export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
   EventLog,
   Effect.gen(function*() {
-    const { js, jsm } = yield* Nats
+    const nats = yield* Nats
+    const { js, jsm } = nats
 
     const direct = (subject: string, after: number): Effect.Effect<ReadonlyArray<RawMessage>, LogUnavailable> =>
       attemptRead(`load ${subject}`, async () => {
@@ -102,7 +93,7 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
           found = yield* direct(subject, options?.after ?? 0)
         }
       }
-      return yield* Effect.forEach(found, decodeOrFail)
+      return yield* decodeAll(found)
     })
 
     const append = Effect.fnUntraced(function*(draft: CommitDraft, expected: number, previousChecksum: string): Effect.fn.Return<Appended, AppendError> {
@@ -135,43 +126,16 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
       }
     })
 
-    /** Messages in order from an ordered consumer; ends when the stream's end at the time is reached unless `live`. */
-    const consume = (filters: ReadonlyArray<string>, after: number, live: boolean): Stream.Stream<RawMessage, LogUnavailable> =>
-      Stream.unwrap(
-        Effect.gen(function*() {
-          const stream = streamOf(filters[0] ?? "")
-          const consumer = yield* Effect.acquireRelease(
-            attemptRead(`read ${filters.join(", ")}`, () =>
-              js.consumers.get(stream, {
-                filter_subjects: [...filters],
-                deliver_policy: DeliverPolicy.StartSequence,
-                opt_start_seq: after + 1,
-                inactive_threshold: 60_000
-              })
-            ),
-            (consumer) => Effect.promise(() => consumer.delete().catch(() => false))
-          )
-          const there = live ? Infinity : (yield* attemptRead("read pending count", () => consumer.info())).num_pending
-          if (there === 0) return Stream.empty
-          const messages = yield* Effect.acquireRelease(
-            attempt(`read ${filters.join(", ")}`, () => consumer.consume({ max_bytes: readAheadBytes, expires: 10_000, idle_heartbeat: heartbeatMs })),
-            (messages) => Effect.promise(() => messages.close().then(() => undefined, () => undefined))
-          )
-          const decoded = Stream.fromAsyncIterable(messages, (error) => new LogUnavailable({ operation: "read", message: String(error) })).pipe(
-            Stream.map((message) => ({ raw: rawOf(message), pending: message.info.pending }))
-          )
-          // What others append or purge in the meantime neither keeps a read going nor makes it wait.
-          return (live ? decoded : decoded.pipe(Stream.take(there), Stream.takeUntil(({ pending }) => pending === 0))).pipe(Stream.map(({ raw }) => raw))
-        })
-      )
+    const consume = (filters: ReadonlyArray<string>, after = 0, live = false): Stream.Stream<RawMessage, LogUnavailable> =>
+      readStream(nats, streamOf(filters[0] ?? ""), filters, after, live)
 
     return EventLog.of({
       append,
       load,
       last: (subject) => Effect.flatMap(lastRaw(subject), (raw) => (raw === undefined ? Effect.succeed(undefined) : decodeOrFail(raw))),
-      readRaw: (filters, options) => consume(filters, options?.after ?? 0, false),
-      read: (filters, options) => consume(filters, options?.after ?? 0, false).pipe(Stream.mapEffect(decodeOrFail)),
-      follow: (filters, options) => consume(filters, options?.after ?? 0, true).pipe(Stream.mapEffect(decodeOrFail)),
+      readRaw: (filters, options) => consume(filters, options?.after),
+      read: (filters, options) => consume(filters, options?.after).pipe(Stream.mapArrayEffect(decodeAll)),
+      follow: (filters, options) => consume(filters, options?.after, true).pipe(Stream.mapArrayEffect(decodeAll)),
       head: (stream) => Effect.map(attemptRead(`read the head of ${stream}`, () => jsm.streams.info(stream)), (info) => info.state.last_seq)
     })
   })

