@@ -7,6 +7,7 @@ import { emptyFold, foldCommits } from "#shared/actor/entity"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
 import type { Commit } from "#shared/eventlog/envelope"
+import type { UnreadableEvent } from "#shared/eventlog/event"
 import { formatPosition } from "#shared/eventlog/position"
 import { runSubject, type RunAddress } from "#shared/eventlog/subjects"
 import type { DroppedRollout } from "#shared/metamemory/effect"
@@ -166,23 +167,23 @@ export const makeVerifier = (address: RunAddress) => {
   }
 
   return {
-    next: (commit: Commit) =>
-      Effect.gen(function*() {
-        commits += 1
-        const read = readResult(commit)
-        if (read !== undefined) {
-          results.add(commit)
-          const keys = seen.get(read.step) ?? new Set<string>()
-          keys.add(resultKey(read.result.kind, read.result.key))
-          seen.set(read.step, keys)
-        }
-        if (commit.subject !== subject) return
+    next: (commit: Commit): Effect.Effect<void, UnreadableEvent> => {
+      commits += 1
+      const read = results.add(commit)
+      if (read !== undefined) {
+        const keys = seen.get(read.step) ?? new Set<string>()
+        keys.add(resultKey(read.result.kind, read.result.key))
+        seen.set(read.step, keys)
+      }
+      if (commit.subject !== subject) return Effect.void
+      return Effect.gen(function*() {
         decideAnew(commit)
         folded = yield* foldCommits(behaviour, folded, [commit])
         const step = stageStep(folded.state)
         results.dropBefore(step)
         checkExtra(step)
-      }),
+      })
+    },
     end: (): RunVerification => {
       if (folded.state.phase._tag === "Finished") checkExtra(Number.POSITIVE_INFINITY)
       return {

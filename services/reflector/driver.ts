@@ -57,13 +57,14 @@ export const readResult = (commit: Commit): { readonly step: number; readonly re
 export const makeResults = () => {
   const bySteps = new Map<number, Map<string, JobResult>>()
   return {
-    add: (commit: Commit): boolean => {
+    /** What the commit says, when it settles a job. */
+    add: (commit: Commit): ReturnType<typeof readResult> => {
       const read = readResult(commit)
-      if (read === undefined) return false
+      if (read === undefined) return undefined
       const own = bySteps.get(read.step) ?? new Map<string, JobResult>()
       own.set(resultKey(read.result.kind, read.result.key), read.result)
       bySteps.set(read.step, own)
-      return true
+      return read
     },
     of: (step: number): Results => bySteps.get(step) ?? new Map(),
     dropBefore: (step: number): void => {

@@ -60,7 +60,9 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
   const groups = new Map<string, Array<DroppedRollout>>()
   for (const rollout of rollouts) {
     const key = `${rollout.step}\n${rollout.question}`
-    groups.set(key, [...(groups.get(key) ?? []), rollout])
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [rollout])
+    else group.push(rollout)
   }
   const varying = new Map<string, { rollouts: number; steps: Set<number> }>()
   for (const group of groups.values()) {

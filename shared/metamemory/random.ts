@@ -2,12 +2,12 @@
  * Chance that can be repeated: every draw is a pure function of named parts, through SHA-256. Two draws with the same parts are
  * equal in any process and in any order of calls, which is what lets a run be replayed and resumed.
  */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 
 export type Part = string | number | boolean
 
 /** Lower-case hex SHA-256 over the parts; parts cannot run into each other (`"a", "bc"` differs from `"ab", "c"`). */
-export const digest = (...parts: ReadonlyArray<Part>): string => createHash("sha256").update(JSON.stringify(parts)).digest("hex")
+export const digest = (...parts: ReadonlyArray<Part>): string => hash("sha256", JSON.stringify(parts))
 
 /** A uniform draw in [0, 1) with 52 bits. */
 export const uniform = (...parts: ReadonlyArray<Part>): number => Number.parseInt(digest(...parts).slice(0, 13), 16) / 2 ** 52
