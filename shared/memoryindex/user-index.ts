@@ -59,6 +59,8 @@ export interface ShelfView {
   readonly words: (text: string) => Float32Array
   /** Cosine of every row; 0 where there is no vector. */
   readonly nearest: (vector: Float32Array) => Float32Array
+  /** 1 for each row with a vector; may be shorter than the other columns. */
+  readonly vectored: Uint8Array
   readonly rowOf: (id: string) => number | undefined
 }
 
@@ -201,6 +203,7 @@ class Shelf {
       times: this.#times,
       words: (text) => this.#words.scores(queryTerms(text), (counted ??= this.#words.standing(standing))),
       nearest: (vector) => this.#vectors.scores(vector, standing, size),
+      vectored: this.#vectors.present,
       rowOf: (id) => this.rows.get(id)
     }
   }

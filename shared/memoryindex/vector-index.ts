@@ -24,6 +24,11 @@ export class VectorIndex {
     this.#rows = new Float32Array(64 * dimensions)
   }
 
+  /** 1 for each row with a vector; shorter than the rows where the last have none. */
+  get present(): Uint8Array {
+    return this.#has
+  }
+
   /** Makes room for so many rows at once. */
   reserve(rows: number): void {
     if (rows <= this.#has.length) return

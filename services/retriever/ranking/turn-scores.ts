@@ -18,16 +18,17 @@ export interface Range {
   readonly span: number
 }
 
-/** Range of the scores of rows that stand, from their least or from 0. */
-export const rangeOf = (scores: Float32Array, standing: Uint8Array, fromLeast: boolean): Range => {
+/** Range of the scores of rows that stand and of which there is one, from their least or from 0. @param scored 1 for each row that has a score; absent = all have */
+export const rangeOf = (scores: Float32Array, standing: Uint8Array, fromLeast: boolean, scored = standing): Range => {
   let least = Infinity
   let greatest = -Infinity
   for (let row = 0; row < scores.length; row++) {
-    if (standing[row] !== 1) continue
+    if (standing[row] !== 1 || scored[row] !== 1) continue
     const score = scores[row] ?? 0
     if (score < least) least = score
     if (score > greatest) greatest = score
   }
+  if (greatest === -Infinity) return { floor: 0, span: 0 }
   const floor = fromLeast ? least : 0
   return { floor, span: greatest - floor }
 }
@@ -57,6 +58,8 @@ interface Matches {
   readonly wordRange: Range
   /** Words take the part of vectors where there is none of the question. */
   readonly near: Float32Array
+  /** 1 for each row that has a score of its own there; in the others, said a moment ago, words take its part. */
+  readonly nearKnown: Uint8Array
   readonly nearRange: Range
 }
 
@@ -64,7 +67,7 @@ interface Matches {
 const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights: Weights, leads: ReadonlyMap<number, number>): Float32Array => {
   const { after, before, conversationCodes, conversationCount, speakerCodes, standing, times } = shelf
   const size = standing.length
-  const { near, words } = matches
+  const { near, nearKnown, words } = matches
   const wordFloor = matches.wordRange.floor
   const wordSpan = matches.wordRange.span
   const nearFloor = matches.nearRange.floor
@@ -83,14 +86,17 @@ const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights:
   for (let row = 0; row < size; row++) {
     if (standing[row] !== 1) continue
     const word = wordSpan > 0 ? Math.fround(((words[row] ?? 0) - wordFloor) / wordSpan) : 0
-    const close = nearSpan > 0 ? Math.fround(((near[row] ?? 0) - nearFloor) / nearSpan) : 0
+    const close = nearKnown[row] !== 1 ? word : nearSpan > 0 ? Math.fround(((near[row] ?? 0) - nearFloor) / nearSpan) : 0
     const isSpeaker = speakerCodes[row] === speaker
-    const own = Math.fround(coreVectors * close + (1 - coreVectors) * word + (isSpeaker ? coreLead : 0))
-    core[row] = own
+    core[row] = coreVectors * close + (1 - coreVectors) * word + (isSpeaker ? coreLead : 0)
     let score = vectorWeight * close + wordWeight * word + (isSpeaker ? speakerWeight : 0)
     if (hasWindows && isWithinAny(windows, times[row] ?? 0)) score += windowWeight
     if (speakerCodes[row] === user) score += timelineLead
     scores[row] = score
+  }
+  // Rows that do not stand have 0 here.
+  for (let row = 0; row < size; row++) {
+    const own = core[row] ?? 0
     const at = (conversationCodes[row] ?? 0) * 3
     if (own <= (best[at + 2] ?? 0)) continue
     const first = best[at] ?? 0
@@ -119,11 +125,13 @@ export const turnScores = (shelf: ShelfView, plan: QuestionPlan, vector: Float32
   const words = shelf.words(plan.topic)
   const wordRange = rangeOf(words, shelf.standing, false)
   const near = vector === undefined ? words : shelf.nearest(vector)
-  const nearRange = vector === undefined ? wordRange : rangeOf(near, shelf.standing, true)
+  const nearKnown = vector === undefined ? shelf.standing : shelf.vectored
+  const nearRange = vector === undefined ? wordRange : rangeOf(near, shelf.standing, true, nearKnown)
+  const wordsOf = (row: number): number => within(words[row] ?? 0, wordRange)
   return {
-    near: (row) => within(near[row] ?? 0, nearRange),
-    words: (row) => within(words[row] ?? 0, wordRange),
+    near: (row) => (nearKnown[row] === 1 ? within(near[row] ?? 0, nearRange) : wordsOf(row)),
+    words: wordsOf,
     cosines: vector === undefined ? undefined : nearRange,
-    total: (leads) => totals(shelf, plan, { words, wordRange, near, nearRange }, weights, leads)
+    total: (leads) => totals(shelf, plan, { words, wordRange, near, nearKnown, nearRange }, weights, leads)
   }
 }

@@ -27,6 +27,16 @@ test("words and vectors both count, and words alone do where there is no embedde
   assert.is(order(view, "the heron", undefined)[0], "a")
 })
 
+test("a turn that has no vector yet is found by its words, however near others come", () => {
+  const { vector: _, ...late } = memory("late", "the kingfisher by the weir")
+  const others = Array.from({ length: 30 }, (_, n) => memory(`o${String(n).padStart(2, "0")}`, "birds on the river", { vector: axis(0) }))
+  assert.is(order(viewOf(...others, memory("far", "paint"), late), "the kingfisher", axis(0))[0], "late")
+  // Another's missing vector changes nothing among those that have one.
+  const [first, second] = [memory("a", "birds", { vector: axis(1) }), memory("b", "birds", { vector: Float32Array.of(0.6, 0.8, 0, 0) })]
+  assert.equal(order(viewOf(first, second, late), "owls", axis(0)).slice(0, 2), ["b", "a"])
+  assert.equal(order(viewOf(late), "the kingfisher", axis(0)), ["late"])
+})
+
 test("the same score gives the order of ids", () => {
   assert.equal(order(viewOf(memory("z", "same"), memory("m", "same"), memory("a", "same")), "unrelated", axis(1)), ["a", "m", "z"])
 })
