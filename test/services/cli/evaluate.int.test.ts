@@ -1,91 +1,78 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Layer } from "effect"
+import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { EventLog } from "#shared/eventlog/event-log"
 import { runSubject } from "#shared/eventlog/subjects"
-import { evolutionCommands } from "#services/cli/evolution"
 import { splitRows } from "#services/cli/split"
-import { commandRunner } from "#test/support/commands"
-import { effect } from "#test/support/effect"
-import { testServer } from "#test/support/nats"
-import { scriptedModel } from "#test/support/scripted-model"
-import { answering, answersOnRequest, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "../reflector/stage.ts"
+import { finished, openRun, questions, runRequest, stateOf, verification } from "../reflector/stage.ts"
+import { onRunStage } from "./run-stage.ts"
 
 const test = suite("evaluation on the test split")
 
-effect(test as never, "every look at the test split is numbered before it is taken, the same again is none, and folds are pooled", () =>
+onRunStage(test, "every look at the test split is numbered before it is taken, the same again is none, and folds are pooled", 137, ({ asked, home, run: command }) =>
   Effect.gen(function*() {
-    const { home, url } = yield* testServer
-    const model = yield* scriptedModel({ gold })
-    yield* Effect.gen(function*() {
-      yield* Layer.build(Layer.mergeAll(workers, reflector, answersOnRequest))
-      yield* answering("evaluator")
-      yield* answering("reflector")
-      const all = questions(137)
-      yield* register(all)
-      const part = (from: number, to: number) => all.slice(from, to).map(({ id, user }) => ({ id, user }))
-      const runs = [["a", 117], ["b", 127], ["c", 117]] as const
-      for (const [run, from] of runs) yield* openRun(run, runRequest(all, { steps: run === "a" ? 2 : 1, test: part(from, from + 10) }))
-      for (const [run] of runs) yield* finished(run)
-      const file = (name: string, from: number, to: number): string => {
-        const path = join(home, `${name}.json`)
-        writeFileSync(path, JSON.stringify(splitRows(all.slice(from, to))))
-        return path
-      }
-      const [testA, testB, trained] = [file("a", 117, 127), file("b", 127, 137), file("trained", 0, 6)]
-      const command = commandRunner(evolutionCommands, home, url)
-      const run = (...args: ReadonlyArray<string>) => command("eval", ...args, "--tenant", "t")
-      const log = yield* EventLog
-      const recorded = (name: string) => Effect.map(log.load(runSubject({ tenant: "t", run: name })), (commits) => commits.flatMap(({ events }) => events.map(({ type }) => type)).filter((type) => type.startsWith("Test")))
+    const all = questions(137)
+    const part = (from: number, to: number) => all.slice(from, to).map(({ id, user }) => ({ id, user }))
+    const runs = [["a", 117], ["b", 127], ["c", 117]] as const
+    for (const [run, from] of runs) yield* openRun(run, runRequest(all, { steps: run === "a" ? 2 : 1, test: part(from, from + 10) }))
+    for (const [run] of runs) yield* finished(run)
+    const file = (name: string, from: number, to: number): string => {
+      const path = join(home, `${name}.json`)
+      writeFileSync(path, JSON.stringify(splitRows(all.slice(from, to))))
+      return path
+    }
+    const [testA, testB, trained] = [file("a", 117, 127), file("b", 127, 137), file("trained", 0, 6)]
+    const run = (...args: ReadonlyArray<string>) => command("eval", ...args)
+    const log = yield* EventLog
+    const recorded = (name: string) => Effect.map(log.load(runSubject({ tenant: "t", run: name })), (commits) => commits.flatMap(({ events }) => events.map(({ type }) => type)).filter((type) => type.startsWith("Test")))
 
-      // Nothing announced is among these: an evaluation, and no look.
-      const plain = yield* run("--data", trained, "--run", "a")
-      assert.equal([plain.error, plain.json.test, yield* recorded("a")], ["", null, []])
+    // Nothing announced is among these: an evaluation, and no look.
+    const plain = yield* run("--data", trained, "--run", "a")
+    assert.equal([plain.error, plain.json.test, yield* recorded("a")], ["", null, []])
 
-      const first = yield* run("--data", testA, "--run", "a")
-      assert.is(first.error, "")
-      const { recommended } = yield* stateOf("a")
-      assert.ok((recommended ?? 0) > 0, "run a recommends what it learnt")
-      assert.equal([first.json.test.look, first.json.test.first, first.json.test.generation, first.json.test.asked, first.json.test.announced], [1, true, recommended, 10, 10])
-      assert.equal(yield* recorded("a"), ["TestOpened", "TestReported"])
-      const shown = first.json.generations.find(({ n }: { readonly n: number }) => n === recommended)
-      assert.is(first.json.test.counts.testedCorrect, shown.correct)
-      assert.is(first.json.test.counts.errors, 0)
-      if (recommended !== 0) assert.ok(Math.abs(first.json.test.difference - shown.difference.mean) < 1e-12)
+    const first = yield* run("--data", testA, "--run", "a")
+    assert.is(first.error, "")
+    const { recommended } = yield* stateOf("a")
+    assert.ok((recommended ?? 0) > 0, "run a recommends what it learnt")
+    assert.equal([first.json.test.look, first.json.test.first, first.json.test.generation, first.json.test.asked, first.json.test.announced], [1, true, recommended, 10, 10])
+    assert.equal(yield* recorded("a"), ["TestOpened", "TestReported"])
+    const shown = first.json.generations.find(({ n }: { readonly n: number }) => n === recommended)
+    assert.is(first.json.test.counts.testedCorrect, shown.correct)
+    assert.is(first.json.test.counts.errors, 0)
+    if (recommended !== 0) assert.ok(Math.abs(first.json.test.difference - shown.difference.mean) < 1e-12)
 
-      const asked = model.requests.length
-      const again = yield* run("--data", testA, "--run", "a")
-      assert.equal([again.json.test, model.requests.length - asked, yield* recorded("a")], [first.json.test, 0, ["TestOpened", "TestReported"]])
+    const before = asked()
+    const again = yield* run("--data", testA, "--run", "a")
+    assert.equal([again.json.test, asked() - before, yield* recorded("a")], [first.json.test, 0, ["TestOpened", "TestReported"]])
 
-      const fewer = yield* run("--data", testA, "--run", "a", "--limit", "4")
-      assert.equal([fewer.json.test.look, fewer.json.test.first, fewer.json.test.asked], [2, false, 4])
-      assert.equal((yield* verification("a")).differing, [])
+    const fewer = yield* run("--data", testA, "--run", "a", "--limit", "4")
+    assert.equal([fewer.json.test.look, fewer.json.test.first, fewer.json.test.asked], [2, false, 4])
+    assert.equal((yield* verification("a")).differing, [])
 
-      // Answers written to a file have been seen too: a look, the same as an evaluation of that generation at these questions.
-      const infer = (generation: number, data: string) => command("infer", "--data", data, "--run", "c", "--generation", String(generation), "--out", join(home, `${generation}.jsonl`), "--tenant", "t")
-      assert.is((yield* infer(0, trained)).json.look, null)
-      const written = yield* infer(0, testA)
-      assert.equal([written.error, written.json.look, written.json.total, yield* recorded("c")], ["", 1, 10, ["TestOpened"]])
-      assert.equal([(yield* infer(0, testA)).json.look, yield* recorded("c")], [1, ["TestOpened"]])
-      const evaluated = yield* run("--data", testA, "--run", "c", "--generations", "0")
-      assert.equal([evaluated.json.test.look, yield* recorded("c")], [1, ["TestOpened", "TestReported"]])
+    // Answers written to a file have been seen too: a look, the same as an evaluation of that generation at these questions.
+    const infer = (generation: number, data: string) => command("infer", "--data", data, "--run", "c", "--generation", String(generation), "--out", join(home, `${generation}.jsonl`))
+    assert.is((yield* infer(0, trained)).json.look, null)
+    const written = yield* infer(0, testA)
+    assert.equal([written.error, written.json.look, written.json.total, yield* recorded("c")], ["", 1, 10, ["TestOpened"]])
+    assert.equal([(yield* infer(0, testA)).json.look, yield* recorded("c")], [1, ["TestOpened"]])
+    const evaluated = yield* run("--data", testA, "--run", "c", "--generations", "0")
+    assert.equal([evaluated.json.test.look, yield* recorded("c")], [1, ["TestOpened", "TestReported"]])
 
-      // Folds.
-      assert.match((yield* run("--runs", "a,b")).error, /b has no reported test/)
-      yield* run("--data", testB, "--run", "b")
-      const pooled = yield* run("--runs", "a,b")
-      assert.is(pooled.error, "")
-      assert.equal([pooled.json.pooled.counts.questions, pooled.json.first, pooled.json.runs.map(({ run, look }: any) => [run, look])], [20, true, [["a", 1], ["b", 1]]])
-      const mean = pooled.json.runs.reduce((sum: number, { difference }: { readonly difference: number }) => sum + difference / 2, 0)
-      assert.ok(Math.abs(pooled.json.pooled.difference - mean) < 1e-12)
-      yield* run("--data", testA, "--run", "c")
-      assert.match((yield* run("--runs", "a,c")).error, /tested in a and in c/)
-      assert.match((yield* run("--runs", "a,a")).error, /each once/)
-      assert.match((yield* run("--runs", "a,b", "--run", "a")).error, /without --data and --run/)
-      assert.match((yield* run("--run", "a")).error, /give --data/)
-    }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url)))
-  }), 180_000)
+    // Folds.
+    assert.match((yield* run("--runs", "a,b")).error, /b has no reported test/)
+    yield* run("--data", testB, "--run", "b")
+    const pooled = yield* run("--runs", "a,b")
+    assert.is(pooled.error, "")
+    assert.equal([pooled.json.pooled.counts.questions, pooled.json.first, pooled.json.runs.map(({ run, look }: any) => [run, look])], [20, true, [["a", 1], ["b", 1]]])
+    const mean = pooled.json.runs.reduce((sum: number, { difference }: { readonly difference: number }) => sum + difference / 2, 0)
+    assert.ok(Math.abs(pooled.json.pooled.difference - mean) < 1e-12)
+    yield* run("--data", testA, "--run", "c")
+    assert.match((yield* run("--runs", "a,c")).error, /tested in a and in c/)
+    assert.match((yield* run("--runs", "a,a")).error, /each once/)
+    assert.match((yield* run("--runs", "a,b", "--run", "a")).error, /without --data and --run/)
+    assert.match((yield* run("--run", "a")).error, /give --data/)
+  }))
 
 test.run()

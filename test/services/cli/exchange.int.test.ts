@@ -1,42 +1,24 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Layer, type Scope } from "effect"
+import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import type { EventLog } from "#shared/eventlog/event-log"
-import type { Nats } from "#shared/eventlog/nats"
 import { evolutionCommands } from "#services/cli/evolution"
 import { commandRunner } from "#test/support/commands"
-import { effect } from "#test/support/effect"
 import { temporaryFolder, testServer } from "#test/support/nats"
-import { scriptedModel } from "#test/support/scripted-model"
-import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "../reflector/stage.ts"
+import { questions, stateOf, verification } from "../reflector/stage.ts"
+import { onFinishedRun, type RunStage } from "./run-stage.ts"
 
 const test = suite("runs read, exported and imported")
 
 interface Stage {
-  readonly run: ReturnType<typeof commandRunner>
+  readonly run: RunStage["run"]
   readonly folder: string
 }
 
 /** A finished run `a` of tenant `t`, made by the scripted model with lexical verdicts. */
-const onStage = (name: string, body: (stage: Stage) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>) =>
-  effect(test as never, name, () =>
-    Effect.gen(function*() {
-      const { home, url } = yield* testServer
-      const folder = yield* temporaryFolder
-      const model = yield* scriptedModel({ gold })
-      yield* Effect.gen(function*() {
-        yield* Layer.build(Layer.mergeAll(workers, reflector))
-        yield* answering("evaluator")
-        yield* answering("reflector")
-        yield* register(questions(117))
-        yield* openRun("a", runRequest(questions(117), { steps: 3 }))
-        yield* finished("a")
-        const run = commandRunner(evolutionCommands, home, url)
-        yield* body({ folder, run: (...args) => run(...args, "--tenant", "t") })
-      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "lexical" })))
-    }), 180_000)
+const onStage = (name: string, body: (stage: Stage) => ReturnType<Parameters<typeof onFinishedRun>[2]>) =>
+  onFinishedRun(test, name, ({ run }) => Effect.flatMap(temporaryFolder, (folder) => body({ folder, run })), { METAMEM_JUDGE: "lexical" })
 
 const readJson = (...path: ReadonlyArray<string>): any => JSON.parse(readFileSync(join(...path), "utf8"))
 const ok = (outcome: { readonly error: string; readonly json: any }): any => {

@@ -1,32 +1,12 @@
-import { Effect, Layer, type Scope } from "effect"
+import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import type { EventLog } from "#shared/eventlog/event-log"
-import { evolutionCommands } from "#services/cli/evolution"
-import { commandRunner } from "#test/support/commands"
-import { effect } from "#test/support/effect"
-import { testServer } from "#test/support/nats"
-import { scriptedModel } from "#test/support/scripted-model"
-import { answering, answersOnRequest, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, workers } from "../reflector/stage.ts"
+import { stateOf } from "../reflector/stage.ts"
+import { onFinishedRun, type RunStage } from "./run-stage.ts"
 
 const test = suite("what if, on a run")
 
-const onStage = (name: string, body: (run: ReturnType<typeof commandRunner>, asked: () => number) => Effect.Effect<unknown, unknown, EventLog | Scope.Scope>) =>
-  effect(test as never, name, () =>
-    Effect.gen(function*() {
-      const { home, url } = yield* testServer
-      const model = yield* scriptedModel({ gold })
-      yield* Effect.gen(function*() {
-        yield* Layer.build(Layer.mergeAll(workers, reflector, answersOnRequest))
-        yield* answering("evaluator")
-        yield* answering("reflector")
-        yield* register(questions(117))
-        yield* openRun("a", runRequest(questions(117), { steps: 3 }))
-        yield* finished("a")
-        const run = commandRunner(evolutionCommands, home, url)
-        yield* body((...args) => run(...args, "--tenant", "t"), () => model.requests.length)
-      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url)))
-    }), 180_000)
+const onStage = (name: string, body: (run: RunStage["run"], asked: RunStage["asked"]) => ReturnType<Parameters<typeof onFinishedRun>[2]>) => onFinishedRun(test, name, ({ asked, run }) => body(run, asked))
 
 onStage("what a change does is told beside a placebo; what the log holds is not paid for, and the same again costs nothing", (run, asked) =>
   Effect.gen(function*() {

@@ -1,0 +1,49 @@
+/** A stage for commands on runs: a server of its own, the scripted model, all who answer a run, and a way to give commands. */
+import { Effect, Layer, type Scope } from "effect"
+import type { Test } from "uvu"
+import type { EventLog } from "#shared/eventlog/event-log"
+import type { Nats } from "#shared/eventlog/nats"
+import { evolutionCommands } from "#services/cli/evolution"
+import { commandRunner } from "#test/support/commands"
+import { effect } from "#test/support/effect"
+import { testServer } from "#test/support/nats"
+import { scriptedModel } from "#test/support/scripted-model"
+import { answering, answersOnRequest, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, workers } from "../reflector/stage.ts"
+
+export interface RunStage {
+  /** Gives a command of evolution in tenant `t`. */
+  readonly run: ReturnType<typeof commandRunner>
+  /** Requests the model has had. */
+  readonly asked: () => number
+  readonly home: string
+}
+
+/**
+ * @param known questions that are registered
+ * @param settings of the actors
+ */
+export const onRunStage = (
+  test: Test, name: string, known: number, body: (stage: RunStage) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>, settings: Readonly<Record<string, string>> = {}
+) =>
+  effect(test as never, name, () =>
+    Effect.gen(function*() {
+      const { home, url } = yield* testServer
+      const model = yield* scriptedModel({ gold })
+      yield* Effect.gen(function*() {
+        yield* Layer.build(Layer.mergeAll(workers, reflector, answersOnRequest))
+        yield* answering("evaluator")
+        yield* answering("reflector")
+        yield* register(questions(known))
+        const run = commandRunner(evolutionCommands, home, url)
+        yield* body({ home, asked: () => model.requests.length, run: (...args) => run(...args, "--tenant", "t") })
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
+    }), 180_000)
+
+/** The same with a finished run `a` of three steps. */
+export const onFinishedRun = (test: Test, name: string, body: (stage: RunStage) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>, settings: Readonly<Record<string, string>> = {}) =>
+  onRunStage(test, name, 117, (stage) =>
+    Effect.gen(function*() {
+      yield* openRun("a", runRequest(questions(117), { steps: 3 }))
+      yield* finished("a")
+      yield* body(stage)
+    }), settings)
