@@ -10,7 +10,7 @@ const rowsOf = ({ standing }: Shelf): ReadonlyArray<number> => [...standing.keys
 
 /** Brings the scores of rows between 0 and 1. */
 const scale = (rows: ReadonlyArray<number>, scores: Float32Array, floor: number): ((score: number) => number) => {
-  const span = Math.max(...rows.map((row) => scores[row] ?? 0)) - floor
+  const span = Math.max(floor, ...rows.map((row) => scores[row] ?? 0)) - floor
   return (score) => (span > 0 ? (score - floor) / span : 0)
 }
 const least = (rows: ReadonlyArray<number>, scores: Float32Array): number => Math.min(...rows.map((row) => scores[row] ?? 0))
@@ -22,11 +22,13 @@ export const plainTurns = ({ turns }: UserView, plan: QuestionPlan, vector: Floa
   const matched = turns.words(plan.topic)
   const toWord = scale(rows, matched, 0)
   const cosines = vector === undefined ? undefined : turns.nearest(vector)
-  const toNear = cosines === undefined ? toWord : scale(rows, cosines, least(rows, cosines))
+  // A turn without a vector is as near as its words say.
+  const isNear = (row: number): boolean => cosines !== undefined && turns.vectored[row] === 1
+  const toNear = cosines === undefined ? toWord : scale(rows.filter(isNear), cosines, least(rows.filter(isNear), cosines))
   const parts = rows.map((row) => {
     const memory = turns.memories[row] as IndexedMemory
     const word = toWord(matched[row] ?? 0)
-    const near = cosines === undefined ? word : toNear(cosines[row] ?? 0)
+    const near = isNear(row) ? toNear(cosines?.[row] ?? 0) : word
     const isSpeaker = memory.speaker === plan.speaker
     const isUser = plan.asksOrder && !plan.isBetweenPeople && memory.speaker === "user"
     const isInWindow = plan.windows.some(({ from, to }) => Date.parse(memory.time) >= from && Date.parse(memory.time) <= to)
