@@ -7,7 +7,8 @@
  * it by term first, so that loading a user sorts once.
  */
 import { grown, joined } from "./columns.ts"
-import { termOf, terms, words } from "./words.ts"
+import { WordNumbers } from "./word-numbers.ts"
+import { termOf, terms } from "./words.ts"
 
 const k1 = 1.2
 const b = 0.75
@@ -25,9 +26,15 @@ export interface Standing {
 }
 
 export class WordIndex {
-  /** Number of a word's term by the word as it was written; -1 for words that are not indexed. */
-  readonly #words = new Map<string, number>()
   readonly #numbers = new Map<string, number>()
+  /** Number of a word's term by the word as it was written; -1 for words that are not indexed. */
+  readonly #words = new WordNumbers((word) => {
+    const term = termOf(word)
+    if (term === undefined) return -1
+    const number = this.#numbers.get(term) ?? this.#numbers.size
+    this.#numbers.set(term, number)
+    return number
+  })
   /** Terms in each row. */
   #lengths = new Uint32Array(64)
   #size = 0
@@ -55,8 +62,9 @@ export class WordIndex {
     let distinct = 0
     let found = this.#found
     let foundNumbers = this.#foundNumbers
-    for (const word of words(text)) {
-      const number = this.#words.get(word) ?? this.#learn(word)
+    const numbers = this.#words.of(text)
+    for (let at = 0; at < numbers.length; at++) {
+      const number = numbers[at] ?? -1
       if (number < 0) continue
       if (number >= found.length) found = this.#found = grown(found, number + 1)
       length += 1
@@ -82,17 +90,6 @@ export class WordIndex {
     this.#noted += distinct
     if (this.#size === this.#lengths.length) this.#lengths = grown(this.#lengths, this.#size + 1)
     this.#lengths[this.#size++] = length
-  }
-
-  #learn(word: string): number {
-    const term = termOf(word)
-    let number = -1
-    if (term !== undefined) {
-      number = this.#numbers.get(term) ?? this.#numbers.size
-      this.#numbers.set(term, number)
-    }
-    this.#words.set(word, number)
-    return number
   }
 
   /** Puts the entries noted behind those of their terms. Rows only grow, so each term's stay in order. */

@@ -21,10 +21,13 @@ const runs = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han
 const ascii = /^[a-z0-9]*$/
 /** Most texts: the same runs, found several times as fast. */
 const onlyAscii = /^[\x00-\x7f]*$/
+export const isAscii = (text: string): boolean => onlyAscii.test(text)
+/** A run of letters and digits beyond this is another word, as in the patterns here. */
+export const runLengthMax = 10_000
 const asciiRuns = /[a-z0-9]{1,10000}/g
 
 /** Longer runs are no words; a hash or a key is cut so that it cannot fill the index. */
-const wordLengthMax = 40
+export const wordLengthMax = 40
 /** Stems kept; a store's vocabulary is some ten thousand words. */
 const stemsMax = 100_000
 const stems = new Map<string, string>()
@@ -42,7 +45,7 @@ const stemOf = (word: string): string => {
 export const words = (text: string): Array<string> => {
   const plain = text.toLowerCase()
   const found: Array<string> = []
-  if (onlyAscii.test(plain)) {
+  if (isAscii(plain)) {
     for (const run of plain.match(asciiRuns) ?? []) found.push(run.length > wordLengthMax ? run.slice(0, wordLengthMax) : run)
     return found
   }
