@@ -6,13 +6,15 @@ import { Leases } from "#shared/actor/lease"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
 import type { ActorName } from "#shared/eventlog/subjects"
+import { takeActorFlags } from "#shared/home/actor-flags"
 import { findServerBinary, homeServer } from "#shared/home/server"
 import { settings } from "#shared/home/settings"
-import { actorsLayer } from "./all.ts"
 
 /** Never returns: the process ends with code 0 on SIGTERM or SIGINT, and with 1 when it cannot start. */
-export const runActor = (name: ActorName): void =>
+export const runActor = (name: ActorName): void => {
+  takeActorFlags()
   Effect.gen(function*() {
+    const { actorsLayer } = yield* Effect.promise(() => import("./all.ts"))
     const { home: given, natsReplicas, natsServer, natsUrl } = yield* settings
     const home = resolve(given)
     const url = Option.isSome(natsUrl) ? natsUrl.value : (yield* homeServer({ home, binary: findServerBinary(home, Option.getOrUndefined(natsServer)) })).url
@@ -21,3 +23,4 @@ export const runActor = (name: ActorName): void =>
     yield* Effect.logInfo(`${name} running on ${url}`)
     return yield* Effect.never
   }).pipe(Effect.scoped, Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])), NodeRuntime.runMain)
+}
