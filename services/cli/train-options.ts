@@ -60,6 +60,7 @@ export const runFlags = {
   validation: Flag.Int("validation").pipe(Flag.withDescription(`Most validation questions (laptop ${validationSizes.laptop}, metamem ${validationSizes.metamem}), at least ${fewestOfType} of a type where there are that many`), Flag.optional),
   validationSamples: number("validation-samples", "Samples a validation question that the budget reckons with, and that whatif and effect take by themselves; the gate takes 2, 5 or 9 as a trial needs them"),
   guardSamples: number("guard-samples", "Samples a question and arm in the guard test"),
+  guardPolicy: Flag.Literals("guard-policy", ["likely", "proven"]).pipe(Flag.withDescription(`How sure the guard test has to be: likely or proven, as for the gate (${defaultIn("guardPolicy")})`), Flag.optional),
   operationsPerStep: number("operations-per-step", "Most operations a step puts to the gate"),
   principlesInScope: number("principles-in-scope", "Most principles a question is shown"),
   patience: number("patience", "End early after this many steps in a row that sealed nothing, with no trial open; 0: never"),
@@ -81,6 +82,7 @@ export interface GivenOptions extends Record<
   "steps" | "epochs" | "batch" | "samples" | "repeatedShare" | "droppedShare" | "rolloutTemperature" | "gateTemperature" | "maxTokens" | "evidenceTokens" | "validation" |
   "validationSamples" | "guardSamples" | "operationsPerStep" | "principlesInScope" | "patience", Choice<number>> {
   readonly gate: Choice<RunRequest["gate"]>
+  readonly guardPolicy: Choice<NonNullable<RunRequest["guardPolicy"]>>
   readonly judge: Choice<NonNullable<RunRequest["judge"]>>
   readonly reflector: Choice<NonNullable<RunRequest["reflector"]>>
   readonly anyway: boolean
@@ -129,6 +131,7 @@ export const chosenParameters = (given: GivenOptions, preset: Preset, training: 
     seed: given.seed,
     anyway: given.anyway || preset.anyway,
     ...Option.match(given.gate, { onNone: () => ({}), onSome: (gate) => ({ gate }) }),
+    ...Option.match(given.guardPolicy, { onNone: () => ({}), onSome: (guardPolicy) => ({ guardPolicy }) }),
     ...Option.match(given.judge, { onNone: () => ({}), onSome: (judge) => ({ judge }) }),
     ...Option.match(given.reflector, { onNone: () => ({}), onSome: (reflector) => ({ reflector }) })
   })
@@ -138,10 +141,10 @@ const percent = (share: number): string => `${Math.round(share * 100)} %`
 
 /** All that was chosen for a run, in words. */
 export const parameterLines = (parameters: RunParameters): ReadonlyArray<string> => {
-  const { batch, dropShare, evidenceTokens, gate, gateTemperature, guardSamples, maxInScope, maxTokens, models, operationsPerStep, patience, preset, repeatedShare, rolloutTemperature, samples, seed, steps, validationSamples } = parameters
+  const { batch, dropShare, evidenceTokens, gate, gateTemperature, guardPolicy, guardSamples, maxInScope, maxTokens, models, operationsPerStep, patience, preset, repeatedShare, rolloutTemperature, samples, seed, steps, validationSamples } = parameters
   return [
     `preset ${preset}, seed ${seed}: ${steps} steps of ${batch} questions x ${samples} attempts, ${percent(repeatedShare)} of them partly right before; each attempt goes without ${percent(dropShare)} of the principles`,
     `answers: ${models["answer"] ?? "?"}, temperature ${rolloutTemperature} (gate and guard ${gateTemperature}), at most ${maxTokens} tokens, evidence up to ${evidenceTokens} tokens, at most ${maxInScope} principles`,
-    `gate: ${gate}, at most ${operationsPerStep} operations a step, ${validationSamples} samples reckoned with; guard test with ${guardSamples} samples; ${patience === undefined || patience === 0 ? "no early end" : `early end after ${patience} steps without a generation`}`
+    `gate: ${gate}, at most ${operationsPerStep} operations a step, ${validationSamples} samples reckoned with; guard test: ${guardPolicy ?? "likely"}, with ${guardSamples} samples; ${patience === undefined || patience === 0 ? "no early end" : `early end after ${patience} steps without a generation`}`
   ]
 }

@@ -63,6 +63,7 @@ const budget = (parameters: RunParameters) => {
     candidatesPerStep: parameters.operationsPerStep,
     shareInScope: shareInScope(parameters.validation),
     threshold: thresholds[parameters.gate],
+    guard: { questions: parameters.guard.length, samples: parameters.guardSamples },
     ...(weights.length === 0 ? {} : { validationWeights: weights })
   })
 }
@@ -297,7 +298,7 @@ const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
     tallyOf(results, questions.flatMap(({ id }) => Array.from({ length: state.parameters?.guardSamples ?? 0 }, (_, sample) => ({ question: id, key: attemptKey(guardArm(arm), 0, id, sample) }))))
   const shownOtherwise = new Set(questions.map(({ id }) => id))
   const weighted = gateQuestions(state.parameters?.guard ?? [], state.parameters?.mix).filter(({ id }) => shownOtherwise.has(id))
-  const decision = guardTest(weighted, tally(0), tally(generation))
+  const decision = guardTest(state.parameters?.guardPolicy ?? "likely", weighted, tally(0), tally(generation))
   const passes = decision.decision === "accepted"
   return [
     { _tag: "GuardTested", generation, decision: decision.decision, reason: decision.reason, counts: decision.counts, figures: figuresOf(decision), results: resultsDigest(state, results) },

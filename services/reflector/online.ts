@@ -66,6 +66,8 @@ export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { re
     steps: (of.branch?.step ?? 0) + Math.min(steps.most, Math.max(steps.least, Math.ceil((steps.rounds * train.length) / size))),
     batch: size,
     patience,
+    // What passes is answered in shadow and compared again before it is adopted, and a batch has few questions for a guard.
+    guardPolicy: "likely",
     guardSamples: Math.min(9, Math.max(sizes.guardSamples, Math.round(guardAnswers / batch.guard.length))),
     // The smallest batch that may be learnt from is smaller than what a run is allowed without being asked; it is labelled so.
     anyway: true,

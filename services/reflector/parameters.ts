@@ -28,6 +28,7 @@ export const RunQuestion = Schema.Struct({
 export type RunQuestion = typeof RunQuestion.Type
 
 export const GatePolicySchema = Schema.Literals(["likely", "proven", "always"])
+export const GuardPolicySchema = Schema.Literals(["likely", "proven"])
 /** Who reflects and proposes: rules at no tokens, the model, or the model with the rules where it proposes nothing. */
 export const ReflectorKind = Schema.Literals(["rules", "model", "both"])
 export type ReflectorKind = typeof ReflectorKind.Type
@@ -78,6 +79,8 @@ const chosen = {
   validationSamples: Count,
   /** Samples a question in the guard test. */
   guardSamples: Count,
+  /** How sure the guard test has to be; absent = `likely`. */
+  guardPolicy: Schema.optionalKey(GuardPolicySchema),
   /** Most operations a step puts to the gate. */
   operationsPerStep: Count,
   /** Most principles a question is shown. */
@@ -138,11 +141,11 @@ export type RunParameters = typeof RunParameters.Type
 export const presets = {
   metamem: {
     preset: "metamem", steps: 35, batch: 50, samples: 5, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 4_096, evidenceTokens: 4_000,
-    gate: "likely", validationSamples: 3, guardSamples: 3, operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: false
+    gate: "likely", validationSamples: 3, guardSamples: 9, guardPolicy: "proven", operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: false
   },
   laptop: {
     preset: "laptop", steps: 3, batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 600,
-    gate: "likely", validationSamples: 3, guardSamples: 2, operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: true
+    gate: "likely", validationSamples: 3, guardSamples: 2, guardPolicy: "likely", operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: true
   }
 } as const satisfies Record<string, Partial<RunRequest>>
 
@@ -160,13 +163,13 @@ export const gateQuestions = (questions: ReadonlyArray<RunQuestion>, mix: RunPar
   return questions.map(({ abstention, cluster, id, questionClass }, at) => ({ id, questionClass, cluster, abstention, ...(weights === undefined ? {} : { weight: weights[at] ?? 0 }) }))
 }
 
-/** What runs opened before version 3 of their opening could not say: asked for with it, they go on as they were. */
-const sinceVersion3: ReadonlySet<string> = new Set(["mix", "patience"])
+/** What runs opened with earlier versions of their opening could not say: asked for with it, they go on as they were. */
+const saidLater: ReadonlySet<string> = new Set(["mix", "patience", "guardPolicy"])
 
 /** Members in which two parameter sets differ. The memory position is not one of them: a reopened run keeps its own. @param a what stands */
 export const differingParameters = (a: RunParameters, b: RunParameters): ReadonlyArray<keyof RunParameters> =>
   (Object.keys({ ...a, ...b }) as Array<keyof RunParameters>).filter((name) =>
-    name !== "memoryPosition" && !(a[name] === undefined && sinceVersion3.has(name)) && JSON.stringify(sorted(a[name])) !== JSON.stringify(sorted(b[name])))
+    name !== "memoryPosition" && !(a[name] === undefined && saidLater.has(name)) && JSON.stringify(sorted(a[name])) !== JSON.stringify(sorted(b[name])))
 
 const sorted = (value: unknown): unknown =>
   value !== null && typeof value === "object" && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1))) : value

@@ -21,6 +21,8 @@ export interface BudgetInput {
   readonly shareInScope: number
   /** Standard errors the gate asks for: .84 `likely`, 1.645 `proven`, 0 `always`. */
   readonly threshold: number
+  /** Questions and samples of the guard test at the end; absent = none. */
+  readonly guard?: { readonly questions: number; readonly samples: number }
   readonly answerVariance?: number
   readonly effectVariance?: number
 }
@@ -31,6 +33,8 @@ export interface Budget {
   readonly callsPerStep: number
   readonly gateOnce: number
   readonly gatePerCandidate: number
+  /** At most: questions that what was learnt does not bear on are not asked. */
+  readonly guard: number
   readonly calls: number
   /** Shares, .05 = 5 points; over all validation questions, and over those in scope of one candidate. */
   readonly detectable: number
@@ -54,14 +58,15 @@ export const effectiveQuestions = (weights: ReadonlyArray<number>): number => {
   return squares === 0 ? 0 : weights.reduce((sum, weight) => sum + weight, 0) ** 2 / squares
 }
 
-/** Calls: answers and judgements 2Bk, reflections Bπk, proposals Bπ, one consolidation; gate 2nk once, then 2nk × share in scope a candidate. */
+/** Calls: answers and judgements 2Bk, reflections Bπk, proposals Bπ, one consolidation; gate 2nk once, then 2nk × share in scope a candidate; guard test 4nk. */
 export const budgetOf = (input: BudgetInput): Budget => {
   const { batch, samples, mixedShare = 0.3, steps, validationQuestions: n, validationSamples: k } = input
   const callsPerStep = 2 * batch * samples + batch * mixedShare * (samples + 1) + 1
   const gated = input.threshold > 0
   const gateOnce = gated ? 2 * n * k : 0
   const gatePerCandidate = gated ? 2 * n * k * input.shareInScope : 0
-  const calls = steps * (callsPerStep + input.candidatesPerStep * gatePerCandidate) + gateOnce
+  const guard = 4 * (input.guard?.questions ?? 0) * (input.guard?.samples ?? 0)
+  const calls = steps * (callsPerStep + input.candidatesPerStep * gatePerCandidate) + gateOnce + guard
   const variances = {
     ...(input.answerVariance !== undefined && { answerVariance: input.answerVariance }),
     ...(input.effectVariance !== undefined && { effectVariance: input.effectVariance })
@@ -80,6 +85,9 @@ export const budgetOf = (input: BudgetInput): Budget => {
     gated
       ? `the gate: ${whole(gateOnce)} calls once (${n} questions x ${k} samples, answered and judged), then ${whole(gatePerCandidate)} a candidate`
       : "the gate: none; every operation is accepted",
+    ...(input.guard === undefined ? [] : [guard > 0
+      ? `the guard test: at most ${whole(guard)} calls (${input.guard.questions} questions x ${input.guard.samples} samples, with and without what was learnt)`
+      : "the guard test: no questions for one, so nothing but the empty generation can be recommended"]),
     `the run: ${steps} steps, about ${whole(calls)} calls, on ${input.trainQuestions} training questions`,
     ...(gated && input.validationWeights !== undefined ? [`validation questions are weighted back to the data set's mix of types: ${n} tell as much as ${worth.toFixed(0)} drawn without regard to type`] : []),
     ...(gated ? [`smallest effect seen with 80 % power: ${points(detectable)} over all questions, ${points(detectableInScope)} within one scope`] : []),
@@ -94,5 +102,5 @@ export const budgetOf = (input: BudgetInput): Budget => {
       }
     })
   ]
-  return { callsPerStep, gateOnce, gatePerCandidate, calls, detectable, detectableInScope, refusals, explanation }
+  return { callsPerStep, gateOnce, gatePerCandidate, guard, calls, detectable, detectableInScope, refusals, explanation }
 }

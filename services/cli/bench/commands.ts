@@ -196,7 +196,7 @@ const evolve = Command.make(
     batch: count("batch", 12, "Questions a step"),
     samples: count("samples", 5, "Attempts a question"),
     validation: count("validation", 120, "Questions of the gate"),
-    guard: count("guard", 60, "Questions of the guard test, beside those"),
+    guard: count("guard", 100, "Questions of the guard test, beside those"),
     score: Flag.Boolean("score").pipe(Flag.withDescription("Let the world score the outcome here"), Flag.withDefault(false))
   },
   (options) => Effect.gen(function*() {

@@ -46,11 +46,11 @@ test("a changed data set is refused: the hash of a question differs", () => {
   assert.equal(differingParameters(parameters(), parameters({ models: { answer: "reader" } })), [])
 })
 
-test("a run opened before there were mixes and patience goes on as it was; with them they may not change", () => {
-  const { mix: _, patience: __, ...before } = { mix: {}, ...parameters() }
-  const asked = { ...before, mix: { rare: 1 }, patience: 12 }
+test("a run opened before there were mixes, patience and guard policies goes on as it was; with them they may not change", () => {
+  const { guardPolicy: _, mix: __, patience: ___, ...before } = { mix: {}, ...parameters() }
+  const asked = { ...before, mix: { rare: 1 }, patience: 12, guardPolicy: "proven" as const }
   assert.equal(differingParameters(before, asked), [])
-  assert.equal(differingParameters(asked, { ...asked, mix: { rare: 2 }, patience: 3 }), ["mix", "patience"])
+  assert.equal(differingParameters(asked, { ...asked, mix: { rare: 2 }, patience: 3, guardPolicy: "likely" }), ["mix", "patience", "guardPolicy"])
 })
 
 test("a run too small to tell anything is refused with the arithmetic, unless told to run anyway", () => {
@@ -177,6 +177,20 @@ test("without an untouched question the empty generation is recommended", () => 
   const { state } = simulate(parameters({ guard: [] }))
   assert.ok(state.generations.length > 1)
   assert.is(state.recommended, 0)
+})
+
+test("a guard that has to prove recommends nothing on four questions, where one that is likely does", () => {
+  const recommended = (guardPolicy: "likely" | "proven", guards: number) => {
+    const [first, ...more] = Array.from({ length: guards }, (_, at) => ({ ...question(`g${at}`), questionClass: "single-fact" as const }))
+    const shown = new Map<string, boolean>()
+    const { state } = simulate(parameters({ guardPolicy, guard: first === undefined ? [] : [first, ...more] }), (job) => {
+      if (job.kind === "rollout") shown.set(`${job.step}/${job.key}`, job.input.principles.length > 0)
+      return job.kind !== "judgement" || !job.key.startsWith("g") ? undefined : { kind: job.kind, key: job.key, status: "done", data: { verdict: shown.get(`${job.step}/${job.key}`) === true ? "correct" : "incorrect" }, checksum: "x" }
+    })
+    assert.ok(state.generations.length > 1)
+    return state.recommended === state.trials.generation
+  }
+  assert.equal([recommended("likely", 4), recommended("proven", 4), recommended("proven", 5)], [true, false, true])
 })
 
 test("a principle whose measured effect is not worth its place is put up for deletion", () => {

@@ -37,6 +37,13 @@ test("questions of uneven weight tell less, and the budget says how much", () =>
   assert.not.match(even.explanation.join("\n"), /tell as much/)
 })
 
+test("the guard test is part of the sum, and a run without one is told what follows", () => {
+  const budget = budgetOf({ ...base, guard: { questions: 100, samples: 9 } })
+  assert.equal([budget.guard, Math.round(budget.calls - budgetOf(base).calls)], [3_600, 3_600])
+  assert.match(budget.explanation.join("\n"), /guard test: at most 3,600 calls \(100 questions x 9 samples/)
+  assert.match(budgetOf({ ...base, guard: { questions: 0, samples: 9 } }).explanation.join("\n"), /nothing but the empty generation can be recommended/)
+})
+
 test("without a gate nothing is spent on it and its sight does not matter", () => {
   const budget = budgetOf({ ...base, threshold: 0, validationQuestions: 5 })
   assert.equal([budget.gateOnce, budget.gatePerCandidate, budget.refusals.length], [0, 0, 0])

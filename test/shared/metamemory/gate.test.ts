@@ -83,9 +83,16 @@ test("under proven, questions that weigh alike are counted, and none is counted 
 })
 
 test("the guard test passes only what is better", () => {
-  assert.is(guardTest(questions(4), arm([1, 1, 1, 1]), arm([3, 2, 2, 1])).decision, "accepted")
-  assert.is.not(guardTest(questions(4), arm([1, 1, 1, 1]), arm([1, 1, 2, 1])).decision, "rejected")
-  assert.is(guardTest(questions(4), arm([1, 1, 1, 1]), arm([1, 1, 1, 1])).decision, "rejected")
+  assert.is(guardTest("likely", questions(4), arm([1, 1, 1, 1]), arm([3, 2, 2, 1])).decision, "accepted")
+  assert.is.not(guardTest("likely", questions(4), arm([1, 1, 1, 1]), arm([1, 1, 2, 1])).decision, "rejected")
+  assert.is(guardTest("likely", questions(4), arm([1, 1, 1, 1]), arm([1, 1, 1, 1])).decision, "rejected")
+})
+
+test("a guard that has to prove passes at p ≤ .05, which four questions cannot give and five can", () => {
+  const four = guardTest("proven", questions(4), arm([1, 1, 1, 1]), arm([3, 3, 3, 3]))
+  assert.equal([four.decision, four.p], ["undecided", 1 / 16])
+  const five = guardTest("proven", questions(5), arm([1, 1, 1, 1, 1]), arm([3, 3, 3, 3, 3]))
+  assert.equal([five.decision, five.p], ["accepted", 1 / 32])
 })
 
 const sampled = (chance: (question: number) => number): Tallies =>
