@@ -16,6 +16,7 @@ export class VectorIndex {
   #rows: Float32Array
   #has = new Uint8Array(64)
   #size = 0
+  #scores = new Float32Array(0)
   /** Built by the first query over more than `exactRows` rows: rows as bytes, at the start of a WebAssembly memory. */
   #bytes: { readonly memory: WasmMemory; readonly dots: ReturnType<typeof dotsOver>; scales: Float32Array; through: number } | undefined
 
@@ -56,13 +57,15 @@ export class VectorIndex {
   }
 
   /**
-   * Cosines of the query with all rows; 0 for rows that do not stand or have no vector.
+   * Cosines of the query with all rows; 0 for rows that do not stand or have no vector. Valid until the next call: new numbers for every
+   * row and question would keep the garbage collector busy.
    *
    * @param query unit length
    */
   scores(query: Float32Array, standing: Uint8Array, size: number): Float32Array {
     if (query.length !== this.#dimensions) throw new RangeError(`a query of length ${query.length} where ${this.#dimensions} are due`)
-    const scores = new Float32Array(size)
+    if (this.#scores.length < size) this.#scores = new Float32Array(Math.max(size, this.#has.length))
+    const scores = this.#scores.subarray(0, size).fill(0)
     const rows = this.#rows
     const has = this.#has
     const through = Math.min(size, this.#size)

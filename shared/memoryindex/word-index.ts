@@ -38,6 +38,7 @@ export class WordIndex {
   /** Terms in each row. */
   #lengths = new Uint32Array(64)
   #size = 0
+  #scores = new Float32Array(0)
 
   /** Entries sorted by term, then row: those of term n stand from `#starts[n]` to `#starts[n + 1]`. */
   #starts = new Uint32Array(1)
@@ -146,9 +147,10 @@ export class WordIndex {
     return { rows, count, terms: termCount }
   }
 
-  /** BM25 scores of all rows for weighted query terms; 0 where nothing matches or the row does not stand. */
+  /** BM25 scores of all rows for weighted query terms; 0 where nothing matches or the row does not stand. Valid until the next call. */
   scores(query: ReadonlyMap<string, number>, standing: Standing): Float32Array {
-    const scores = new Float32Array(this.#size)
+    if (this.#scores.length < this.#size) this.#scores = new Float32Array(this.#lengths.length)
+    const scores = this.#scores.subarray(0, this.#size).fill(0)
     if (standing.terms === 0) return scores
     if (this.#noted > notedMax + this.#sortedRows.length * notedShare) this.#sort()
     const meanLength = standing.terms / standing.count
