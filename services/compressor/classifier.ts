@@ -41,10 +41,10 @@ const folderOf = Effect.fnUntraced(function*({ dir, files, url }: ClassifierChoi
   const folder = join(yield* ModelFolder, "llmlingua", createHash("sha256").update(`${base}\n${files}`).digest("hex").slice(0, 16))
   for (const { path, sha256 } of wanted.success) {
     const place = join(folder, basename(path))
-    const outcome = yield* fetchFile({ url: `${base}/${path.split("/").map(encodeURIComponent).join("/")}`, path: place, sha256 }, limits).pipe(
+    const { fetched, sha256: sum } = yield* fetchFile({ url: `${base}/${path.split("/").map(encodeURIComponent).join("/")}`, path: place, sha256 }, limits).pipe(
       Effect.mapError(({ message }) => ({ message: `${message}. See that the hub can be reached and that METAMEM_LLMLINGUA_URL and METAMEM_LLMLINGUA_FILES are right, or put the files into a folder and its path into METAMEM_LLMLINGUA_DIR` }))
     )
-    if (outcome === "fetched") yield* Effect.logInfo(`${basename(path)} of the token classifier was fetched into ${folder}`)
+    if (fetched) yield* Effect.logInfo(`${basename(path)} of the token classifier was fetched into ${folder}; its SHA-256 is ${sum}${sha256 === undefined ? `, believed this first time: METAMEM_LLMLINGUA_FILES with ${path}@${sum} insists on it everywhere` : ", as it should be"}`)
   }
   return folder
 })

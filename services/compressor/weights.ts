@@ -1,10 +1,10 @@
 /**
  * Fetches model files from a hub over HTTP into a folder: written beside their place and renamed when whole and checked, so that a file
- * that is there is good. A transfer that breaks goes on where it broke; one that another process began goes on only where a checksum
+ * that is there is good. Without a checksum the first transfer is believed, and its checksum kept beside the file: what comes later has to be the same. A transfer that breaks goes on where it broke; one that another process began goes on only where a checksum
  * will tell whether the pieces fit.
  */
 import { createHash, randomUUID } from "node:crypto"
-import { createReadStream, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, writeSync, closeSync, fsyncSync, ftruncateSync, utimesSync } from "node:fs"
+import { createReadStream, existsSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync, closeSync, fsyncSync, ftruncateSync, utimesSync, writeFileSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { Effect, Result, Schema } from "effect"
 
@@ -15,7 +15,7 @@ export interface WantedFile {
   readonly url: string
   /** Where it is to stand. */
   readonly path: string
-  /** Hex; undefined = what comes is believed. */
+  /** Hex; undefined = the first that comes is believed, and anything else refused from then on. */
   readonly sha256: string | undefined
 }
 
@@ -123,8 +123,15 @@ const transfer = async (file: WantedFile, part: string, known: { etag: string | 
   }
 }
 
-const fetchOne = async (file: WantedFile, limits: FetchLimits, signal: AbortSignal): Promise<void> => {
-  mkdirSync(dirname(file.path), { recursive: true })
+/** Where the checksum of what was believed is kept. */
+const recordOf = (path: string): string => `${path}.sha256`
+const recorded = (path: string): string | undefined => (existsSync(recordOf(path)) ? /^[0-9a-f]{64}/.exec(readFileSync(recordOf(path), "utf8"))?.[0] : undefined)
+
+/** Gives the checksum of what came; undefined when another process was quicker. */
+const fetchOne = async (given: WantedFile, limits: FetchLimits, signal: AbortSignal): Promise<string | undefined> => {
+  mkdirSync(dirname(given.path), { recursive: true })
+  const before = given.sha256 === undefined ? recorded(given.path) : undefined
+  const file = { ...given, sha256: given.sha256 ?? before }
   const part = `${file.path}.${randomUUID().slice(0, 8)}.part`
   adopt(file, part, limits.idleMs)
   const known: { etag: string | undefined } = { etag: undefined }
@@ -132,20 +139,20 @@ const fetchOne = async (file: WantedFile, limits: FetchLimits, signal: AbortSign
   for (let tries = 1;; tries++) {
     try {
       await transfer(file, part, known, limits.idleMs, whole)
-      if (file.sha256 !== undefined) {
-        const sum = await sumOf(part)
-        if (sum !== file.sha256) {
-          rmSync(part, { force: true })
-          known.etag = undefined
-          throw new Error(`its SHA-256 is ${sum}, not ${file.sha256}`)
-        }
+      const sum = await sumOf(part)
+      if (file.sha256 !== undefined && sum !== file.sha256) {
+        rmSync(part, { force: true })
+        known.etag = undefined
+        throw new Error(`its SHA-256 is ${sum}, not ${file.sha256}${before === undefined ? "" : `, as when it was first fetched. If the hub's file was changed on purpose, remove ${recordOf(file.path)}`}`)
       }
+      // First the checksum: a file without one would be believed again after it is lost.
+      if (given.sha256 === undefined) writeFileSync(recordOf(file.path), `${sum}\n`)
       renameSync(part, file.path)
-      return
+      return sum
     } catch (error) {
       if (existsSync(file.path)) {
         rmSync(part, { force: true })
-        return
+        return undefined
       }
       if (whole.aborted && !signal.aborted) throw new Error(`it did not come within ${limits.totalMs / 1_000} s`)
       if (error instanceof Final || signal.aborted || tries >= limits.tries) throw error
@@ -155,13 +162,13 @@ const fetchOne = async (file: WantedFile, limits: FetchLimits, signal: AbortSign
 }
 
 /** Makes a file be there; one that is there already is left as it is. What was begun stays for the next attempt. */
-export const fetchFile = (file: WantedFile, limits: FetchLimits = fetchLimits): Effect.Effect<"there" | "fetched", WeightsUnavailable> =>
+export const fetchFile = (file: WantedFile, limits: FetchLimits = fetchLimits): Effect.Effect<{ readonly fetched: boolean; readonly sha256?: string }, WeightsUnavailable> =>
   existsSync(file.path)
-    ? Effect.succeed("there")
-    : Effect.as(
+    ? Effect.succeed({ fetched: false })
+    : Effect.map(
       Effect.tryPromise({
         try: (signal) => fetchOne(file, limits, signal),
         catch: (error) => new WeightsUnavailable({ url: file.url, message: `${file.url} could not be fetched: ${reasonOf(error)}` })
       }),
-      "fetched"
+      (sha256) => (sha256 === undefined ? { fetched: false } : { fetched: true, sha256 })
     )

@@ -1,6 +1,6 @@
 /** The token classifier's files are fetched from a hub once, whole and checked; what cannot be had is said and done without. */
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
@@ -45,11 +45,11 @@ effect(test, "a transfer that breaks goes on where it broke, and the file stands
       assert.not(existsSync(path))
       response.write(content.subarray(0, 90_000), () => setTimeout(() => response.destroy(), 50))
     })
-    assert.is(yield* fetchFile({ url, path, sha256 }, quick), "fetched")
+    assert.equal(yield* fetchFile({ url, path, sha256 }, quick), { fetched: true, sha256 })
     assert.equal(readFileSync(path), content)
     assert.is(ranges[0], undefined)
     assert.match(ranges[1] ?? "", /^bytes=[1-9]\d*-$/)
-    assert.is(yield* fetchFile({ url, path, sha256 }, quick), "there")
+    assert.equal(yield* fetchFile({ url, path, sha256 }, quick), { fetched: false })
     assert.is(ranges.length, 2)
     assert.equal(readdirSync(folder), ["model.onnx"])
   }))
@@ -70,6 +70,26 @@ effect(test, "another content than the checksum's, a missing file and a silent h
     assert.match(missing.message, "404")
     assert.is(missing.requests, 1)
     assert.match((yield* told(() => undefined)).message, "nothing came for")
+  }))
+
+effect(test, "without a checksum the first content is believed, and another one later is refused until its record is taken away", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporaryFolder
+    const path = join(folder, "model.onnx")
+    let served: Buffer = content
+    const { url } = yield* hub((_, response) => void response.end(served))
+    const file = { url, path, sha256: undefined }
+    assert.equal(yield* fetchFile(file, quick), { fetched: true, sha256 })
+    rmSync(path)
+    assert.equal(yield* fetchFile(file, quick), { fetched: true, sha256 })
+    rmSync(path)
+    served = Buffer.from("something else")
+    const { message } = yield* Effect.flip(fetchFile(file, quick))
+    assert.match(message, new RegExp(`not ${sha256}, as when it was first fetched.* remove .*model.onnx.sha256`))
+    assert.not(existsSync(path))
+    rmSync(`${path}.sha256`)
+    assert.is((yield* fetchFile(file, quick)).fetched, true)
+    assert.equal(readFileSync(path, "utf8"), "something else")
   }))
 
 effect(test, "a classifier named by a hub's address is fetched, opened and kept; an address where none is leaves it out", () =>
