@@ -4,7 +4,7 @@
  */
 import { Cause, Clock, Effect, Queue, Result, type Scope, Stream } from "effect"
 import type { Entity, EntityError, Folded } from "#shared/actor/entity"
-import { jobCodec, publishJobs } from "#shared/actor/jobs"
+import { isIdle, jobCodec, publishJobs, unpublished } from "#shared/actor/jobs"
 import type { Commit } from "#shared/eventlog/envelope"
 import { EventLog } from "#shared/eventlog/event-log"
 import { LogUnavailable, type Nats } from "#shared/eventlog/nats"
@@ -22,8 +22,10 @@ export interface Progress {
   failed: number
 }
 
-/** Without a settled job for this long, those without an outcome are published again; doubled each time. */
+/** Without a settled job for this long, those without an outcome are published again where no worker has or gets them; doubled each time. */
 const stallMs = 30_000
+/** After this long they are published again in any case: what keeps a queue busy may be other runs. */
+const stallMsMax = 8 * stallMs
 /** Messages of the log waiting to be folded; the log waits when more come. */
 const waitingMax = 4_096
 
@@ -97,15 +99,19 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
     )
     const arrivals = yield* Stream.toQueue(log.follow([resultFilter(address), subject], { after: seen }), { capacity: waitingMax })
 
-    // Whoever drove before may have published all of this; a number of its own passes the duplicate window.
     let dispatch = yield* Clock.currentTimeMillis
+    // Whoever drove before may have published all of this. It still reaches a worker, or is with one: publishing it again would pay for it twice.
+    let isTakenOver = true
     let published = new Set<string>()
+    let waitingFor: ReadonlyArray<RunJob> = []
     let planned: ReadonlyArray<RunJob> = []
     let plannedFor: unknown
     let waitMs = stallMs
 
     const publish = Effect.fnUntraced(function*(jobs: ReadonlyArray<RunJob>) {
-      for (const [actor, own] of Map.groupBy(jobs, ({ kind }): ActorName => workerOf[kind])) yield* publishJobs(actor, own, dispatch)
+      for (const [actor, own] of Map.groupBy(jobs, ({ kind }): ActorName => workerOf[kind])) {
+        yield* publishJobs(actor, isTakenOver ? yield* unpublished(actor, own) : own, dispatch)
+      }
       for (const { key, kind } of jobs) published.add(resultKey(kind, key))
     })
 
@@ -120,6 +126,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
         const own = results.of(stageStep(state))
         const expected = expectedJobs(state, address, own, planned)
         const open = expected.filter(({ key, kind }) => !own.has(resultKey(kind, key)))
+        waitingFor = open
         progress.expected = expected.length
         progress.done = expected.length - open.length
         progress.failed = expected.filter(({ key, kind }) => own.get(resultKey(kind, key))?.status === "failed").length
@@ -137,6 +144,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
         results.dropBefore(stageStep(folded.state))
         published = new Set()
         dispatch = 0
+        isTakenOver = false
         waitMs = stallMs
       }
     })
@@ -144,9 +152,13 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
     while (!(yield* advance())) {
       const arrived = yield* Queue.takeAll(arrivals).pipe(Effect.catchIf(Cause.isDone, () => ended), Effect.timeoutOption(waitMs))
       if (arrived._tag === "None") {
+        waitMs *= 2
+        const kinds = [...new Set(waitingFor.map(({ kind }) => kind))]
+        const isIdleAll = (yield* Effect.forEach(kinds, (kind) => isIdle(workerOf[kind], kind))).every((idle) => idle)
+        if (!isIdleAll && waitMs < stallMsMax) continue
         dispatch = yield* Clock.currentTimeMillis
         published = new Set()
-        waitMs *= 2
+        isTakenOver = false
         continue
       }
       let isNews = false

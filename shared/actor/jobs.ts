@@ -8,7 +8,7 @@ import { Effect, Schedule, Schema } from "effect"
 import type { EventCodec, EventOf } from "../eventlog/event.ts"
 import { defineEvent, eventCodec } from "../eventlog/event.ts"
 import { type AppendError, EventLog } from "../eventlog/event-log.ts"
-import { attempt, type LogUnavailable, Nats } from "../eventlog/nats.ts"
+import { attempt, attemptRead, keyedLock, type LogUnavailable, Nats } from "../eventlog/nats.ts"
 import { type ActorName, attemptSubject, type JobAddress, resultSubject, workFilter, workSubject } from "../eventlog/subjects.ts"
 import { durable } from "./consumer.ts"
 import { bury } from "./dead-letters.ts"
@@ -68,6 +68,24 @@ export const publishJobs = (actor: ActorName, jobs: ReadonlyArray<Job>, dispatch
         ).pipe(Effect.retry(Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 7 })))),
       { concurrency: 256, discard: true }
     ))
+
+/** Those of some jobs of which the stream holds nothing: never published, or gone by age or erasure. The others reach a worker by themselves. */
+export const unpublished = <J extends Job>(actor: ActorName, jobs: ReadonlyArray<J>): Effect.Effect<ReadonlyArray<J>, LogUnavailable, Nats> =>
+  Effect.flatMap(Nats, ({ jsm }) =>
+    Effect.filter(
+      jobs,
+      (job) => attemptRead("look for a published job", () => jsm.direct.getMessage("WORK", { last_by_subj: workSubject(actor, job) })).pipe(Effect.map((message) => message === null)),
+      { concurrency: 64 }
+    ))
+
+/** False while a job of this kind, of any run, waits for a worker or is held by one; also where no worker has ever asked for one. */
+export const isIdle = (actor: ActorName, kind: string): Effect.Effect<boolean, never, Nats> =>
+  Effect.flatMap(Nats, ({ jsm }) => attempt("look at a queue", () => jsm.consumers.info("WORK", consumerName(actor, kind)))).pipe(
+    Effect.map((info) => info.num_pending + info.num_ack_pending === 0),
+    Effect.orElseSucceed(() => false)
+  )
+
+const consumerName = (actor: ActorName, kind: string): string => `${actor}-${kind}`
 
 export interface JobWorker<R> {
   readonly actor: ActorName
@@ -174,20 +192,32 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
     const { nc } = yield* Nats
     const open = durable({
       stream: "WORK",
-      name: `${worker.actor}-${worker.kind}`,
+      name: consumerName(worker.actor, worker.kind),
       filters: [workFilter(worker.actor, worker.kind)],
       ackWaitSeconds,
       maxDeliver: -1
     })
     let consumer = yield* open
+    /** Of a job that comes twice, as after a server's end, one slot waits for the other. */
+    const alone = keyedLock()
     /** A slot that ends in the middle hands its job back, so that others need not wait for the time limit: after a second, when this process asks for no more. */
-    const handBack = (message: JsMsg) =>
-      Effect.promise(async () => {
-        message.nak(1_000)
-        if (!nc.isClosed()) await nc.flush().catch(() => undefined)
-      })
+    const handBack = async (message: JsMsg): Promise<void> => {
+      if (nc.isClosed()) return
+      message.nak(1_000)
+      await nc.flush().catch(() => undefined)
+    }
+    const pull = Effect.suspend(() => {
+      const next = consumer.next({ expires: 10_000 })
+      return attempt("pull a job", () => next).pipe(
+        // What comes when nobody waits for it any more goes back too; the slot waits no longer than for what is here already.
+        Effect.onInterrupt(() => {
+          const back = next.then((message) => (message === null ? undefined : handBack(message)), () => undefined)
+          return Effect.promise(() => Promise.race([back, new Promise<void>((done) => setImmediate(done))]))
+        })
+      )
+    })
     const slot = Effect.gen(function*() {
-      const message = yield* attempt("pull a job", () => consumer.next({ expires: 10_000 })).pipe(
+      const message = yield* pull.pipe(
         // The server may be away, or the consumer lost: it is made again where it is missing.
         Effect.catch((error) =>
           Effect.gen(function*() {
@@ -214,18 +244,19 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
         message.term("not a job")
         return
       }
-      if (!(yield* isSettled(job))) {
-        const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => message.working())), Effect.forever)
-        const { deliveryCount } = message.info
-        const doing = deliveryCount > deliveriesMax
+      const { deliveryCount } = message.info
+      const doing = Effect.gen(function*() {
+        if (yield* isSettled(job)) return
+        yield* deliveryCount > deliveriesMax
           ? giveUp(worker, job, deliveriesMax, `delivered ${deliveriesMax} times, and each time its worker ended before it was through: it may be what ends them`)
           : work(worker, job, job.dispatch === 0 && deliveryCount === 1)
-        const outcome = yield* Effect.result(doing.pipe(Effect.raceFirst(working), Effect.onInterrupt(() => handBack(message))))
-        if (outcome._tag === "Failure") {
-          yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
-          message.nak(Math.min(1_000 * 2 ** (deliveryCount - 1), recordAgainMaxMs))
-          return
-        }
+      })
+      const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => message.working())), Effect.forever)
+      const outcome = yield* Effect.result(alone(resultSubject(job), doing).pipe(Effect.raceFirst(working), Effect.onInterrupt(() => Effect.promise(() => handBack(message)))))
+      if (outcome._tag === "Failure") {
+        yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
+        message.nak(Math.min(1_000 * 2 ** (deliveryCount - 1), recordAgainMaxMs))
+        return
       }
       message.ack()
     }).pipe(

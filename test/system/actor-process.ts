@@ -1,5 +1,5 @@
 /**
- * One actor as a process of its own that tells what it does: `node actor-process.ts ACTOR URL HOME` prints `running`, then
+ * Actors as a process of their own that tells what it does: `node actor-process.ts ACTOR[,ACTOR…] URL HOME` prints `running`, then
  * `did SUBJECT` for every commit that is its own. For tests that kill processes and ask who did what.
  */
 import { Effect, Layer } from "effect"
@@ -10,7 +10,7 @@ import * as NatsConnection from "#shared/eventlog/nats"
 import type { ActorName } from "#shared/eventlog/subjects"
 import { actorsLayer } from "#services/all"
 
-const [actor = "", url = "", home = ""] = process.argv.slice(2)
+const [actors = "", url = "", home = ""] = process.argv.slice(2)
 
 const telling = Layer.effect(
   EventLog,
@@ -26,7 +26,7 @@ await Effect.runPromise(
   Effect.scoped(
     Effect.gen(function*() {
       const base = Layer.mergeAll(telling, Leases.layer).pipe(Layer.provideMerge(NatsConnection.layer({ url })))
-      yield* Layer.build(actorsLayer(home, [actor as ActorName]).pipe(Layer.provide(base)))
+      yield* Layer.build(actorsLayer(home, actors.split(",") as ReadonlyArray<ActorName>).pipe(Layer.provide(base)))
       process.stdout.write("running\n")
       return yield* Effect.never
     })

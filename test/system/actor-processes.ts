@@ -1,5 +1,6 @@
 /** Actors in processes of their own: started, killed, started again, ended with the scope; and what they said. */
 import { type ChildProcess, spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import type { ActorName } from "#shared/eventlog/subjects"
@@ -14,8 +15,21 @@ export interface ActorProcess {
   readonly output: () => string
 }
 
-/** Waits until it runs, at most 30 s. */
-export const actorProcess = (actor: ActorName, url: string, home: string): Effect.Effect<ActorProcess, Error, Scope.Scope> =>
+/** No local model: facts are taken by rule, and nobody asks a reader. */
+const noReader = { METAMEM_LLM_URL: "http://127.0.0.1:1/v1" }
+
+/**
+ * Waits until it runs, at most 30 s.
+ *
+ * @param more further actors in the same process
+ */
+export const actorProcess = (
+  actor: ActorName,
+  url: string,
+  home: string,
+  settings: Readonly<Record<string, string>> = noReader,
+  more: ReadonlyArray<ActorName> = []
+): Effect.Effect<ActorProcess, Error, Scope.Scope> =>
   Effect.gen(function*() {
     let output = ""
     const gone = (child: ChildProcess) => new Promise<void>((done) => (child.exitCode !== null || child.signalCode !== null ? done() : child.once("exit", () => done())))
@@ -26,10 +40,9 @@ export const actorProcess = (actor: ActorName, url: string, home: string): Effec
       })
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => {
-        const child = spawn(process.execPath, [join(import.meta.dirname, "actor-process.ts"), actor, url, home], {
+        const child = spawn(process.execPath, [join(import.meta.dirname, "actor-process.ts"), [actor, ...more].join(","), url, home], {
           stdio: ["ignore", "pipe", "pipe"],
-          // No local model: facts are taken by rule, and nobody asks a reader.
-          env: { ...process.env, METAMEM_MINILM_DIR: join(setUpHome, "models/minilm"), METAMEM_EMBEDDING_THREADS: "1", METAMEM_LLM_URL: "http://127.0.0.1:1/v1" }
+          env: { ...process.env, METAMEM_MINILM_DIR: join(setUpHome, "models/minilm"), METAMEM_EMBEDDING_THREADS: "1", ...settings }
         })
         child.stdout.on("data", (data) => (output += data))
         child.stderr.on("data", (data) => (output += data))
@@ -42,4 +55,11 @@ export const actorProcess = (actor: ActorName, url: string, home: string): Effec
       yield* Effect.sleep(20)
     }
     return { actor, kill: kill(child), did: () => [...output.matchAll(/^did (\S+)$/gm)].map(([, subject]) => subject ?? ""), output: () => output }
+  })
+
+/** Ends the home's server at once; whoever looks after it starts it again. */
+export const killServer = (home: string): Effect.Effect<void> =>
+  Effect.sync(() => {
+    const { pid } = JSON.parse(readFileSync(join(home, "nats", "server.json"), "utf8")) as { readonly pid: number }
+    process.kill(pid, "SIGKILL")
   })

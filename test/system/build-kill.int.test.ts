@@ -1,5 +1,3 @@
-import { readFileSync } from "node:fs"
-import { join } from "node:path"
 import { Effect, Fiber, Schedule, Scope, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
@@ -10,7 +8,7 @@ import { logOn, memoryActors, settled } from "#test/support/actors"
 import { effect } from "#test/support/effect"
 import { memories, ready, retrieve } from "#test/support/memory-client"
 import { testServer } from "#test/support/nats"
-import { type ActorProcess, actorProcess } from "./actor-processes.ts"
+import { type ActorProcess, actorProcess, killServer } from "./actor-processes.ts"
 
 const test = suite("actors in processes of their own")
 
@@ -122,8 +120,7 @@ effect(test, "a build during which every actor and the server are killed ends eq
         running.set(actor, yield* start(actor))
         yield* Effect.sleep(200)
       }
-      const server = JSON.parse(readFileSync(join(home, "nats", "server.json"), "utf8")) as { pid: number }
-      process.kill(server.pid, "SIGKILL")
+      yield* killServer(home)
       yield* Effect.sleep(500)
       // Once more while the server may still be away.
       for (const actor of ["compressor", "ingestor", "embedder"] as const) {

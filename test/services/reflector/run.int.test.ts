@@ -5,9 +5,12 @@ import { listDead } from "#shared/actor/dead-letters"
 import { makeEntity } from "#shared/actor/entity"
 import { Leases } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
-import type { Nats } from "#shared/eventlog/nats"
+import { Nats } from "#shared/eventlog/nats"
 import { adoptedSubject, leaseSubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { EventLog } from "#shared/eventlog/event-log"
+import { CallStore } from "#shared/model/call-store"
+import { Models } from "#shared/model/models"
+import * as Evaluator from "#services/evaluator/actor"
 import { behaviour } from "#services/reflector/behaviour"
 import { drive } from "#services/reflector/driver"
 import { generationsOf, replayGeneration } from "#services/reflector/analysis"
@@ -175,6 +178,32 @@ effect(
       }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url)))
     }),
   120_000
+)
+
+effect(
+  test as never,
+  "who takes a run over publishes only what was not: the rest is with workers, or reaches them",
+  () =>
+    Effect.gen(function*() {
+      const { url } = yield* testServer
+      yield* Effect.gen(function*() {
+        yield* Layer.build(Evaluator.layer.pipe(Layer.provide(Models.layer()), Layer.provide(CallStore.layerMemory)))
+        yield* answering("evaluator")
+        yield* register(questions(117))
+        yield* opened("o")
+        const { jsm } = yield* Nats
+        const filter = "work.retriever.rollout.t.o.>"
+        const published = Effect.promise(() => jsm.streams.info("WORK", { subjects_filter: filter }).then(({ state }) => Object.entries(state.subjects ?? {})))
+        const drivenFor = (ms: number) => Effect.flatMap(makeEntity(behaviour), (runs) => drive(runs, { tenant: "t", run: "o" }, { done: 0, expected: 0, failed: 0 }).pipe(Effect.timeoutOption(ms)))
+        yield* drivenFor(1_500)
+        const first = yield* published
+        assert.is(first.length, 24)
+        yield* Effect.promise(() => jsm.streams.purge("WORK", { filter: first[0]?.[0] ?? "" }))
+        yield* drivenFor(1_500)
+        assert.equal(new Map(yield* published), new Map(first), "each stands there once, the one that was gone too")
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured("http://127.0.0.1:1/v1", { METAMEM_JUDGE: "lexical", METAMEM_REFLECTOR: "rules" })))
+    }),
+  60_000
 )
 
 effect(

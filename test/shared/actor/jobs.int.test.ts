@@ -2,7 +2,7 @@ import { Effect, Layer, Ref, Result, type Scope, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { listDead } from "#shared/actor/dead-letters"
-import { type Job, jobCodec, JobFailed, type JobWorker, publishJobs, runJobs } from "#shared/actor/jobs"
+import { isIdle, type Job, jobCodec, JobFailed, type JobWorker, publishJobs, runJobs, unpublished } from "#shared/actor/jobs"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import { Nats } from "#shared/eventlog/nats"
@@ -252,6 +252,39 @@ it("a worker that ends hands its job back at once", Effect.gen(function*() {
   )
   yield* runJobs(worker("heir", () => Effect.succeed("well"))).pipe(Effect.provide(on(url)), Effect.forkScoped)
   yield* settled(1, 3_000)
+}))
+
+it("a worker that ends while it waits for a job keeps none that comes then", Effect.gen(function*() {
+  yield* Effect.raceFirst(runJobs(worker("leaving", () => Effect.never, 2)), Effect.sleep(500))
+  yield* publishJobs("evaluator", [job("q")], 0)
+  yield* Effect.sleep(200)
+  yield* runJobs(worker("heir", () => Effect.succeed("well"), 1)).pipe(Effect.forkScoped)
+  yield* settled(1, 8_000)
+  const end = yield* outcome("q")
+  assert.is(end?._tag === "JobSettled" && end.worker, "heir")
+}))
+
+it("a job that comes to one process twice at once is run once", Effect.gen(function*() {
+  const runs = yield* Ref.make(0)
+  yield* publishJobs("evaluator", [job("q")], 0)
+  yield* publishJobs("evaluator", [job("q")], 1)
+  yield* runJobs(worker("a", () => Effect.andThen(Ref.update(runs, (n) => n + 1), Effect.sleep(500)))).pipe(Effect.forkScoped)
+  yield* settled(1)
+  yield* until(isIdle("evaluator", "judgement"), 5_000, "both are acknowledged")
+  assert.is(yield* Ref.get(runs), 1)
+}))
+
+it("what was never published is told from what still reaches a worker", Effect.gen(function*() {
+  assert.is(yield* isIdle("evaluator", "judgement"), false, "where nobody has asked for work, nothing is known")
+  yield* publishJobs("evaluator", jobs(2), 0)
+  assert.equal((yield* unpublished("evaluator", jobs(3))).map(({ key }) => key), ["q2"])
+  const open = yield* Ref.make(false)
+  yield* runJobs(worker("a", () => Ref.get(open).pipe(Effect.tap(Effect.sleep(20)), Effect.repeat({ until: (is) => is })))).pipe(Effect.forkScoped)
+  yield* Effect.sleep(500)
+  assert.is(yield* isIdle("evaluator", "judgement"), false)
+  yield* Ref.set(open, true)
+  yield* settled(2)
+  yield* until(isIdle("evaluator", "judgement"), 5_000, "nothing waits and nothing is held")
 }))
 
 it("a consumer that was lost is made again", Effect.gen(function*() {
