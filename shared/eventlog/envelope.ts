@@ -100,6 +100,7 @@ const decodeText = new TextDecoder("utf-8", { fatal: true })
 
 /** Header values are single lines of ASCII; causes may hold ids from people. */
 const headerValue = (text: string): string => encodeURIComponent(text)
+const headerText = (value: string): string => (value.includes("%") ? decodeURIComponent(value) : value)
 
 export interface EncodedCommit {
   readonly id: string
@@ -147,7 +148,7 @@ export const decodeCommit = (raw: RawMessage): Commit => {
   if (get(header.version) !== envelopeVersion) throw corrupt(`envelope version ${raw.headers[header.version]} is not known to this code`)
   if (get(header.key) !== "none") throw corrupt(`the payload is sealed with a key this process does not have (${raw.headers[header.key]})`)
   const id = get(header.id)
-  const cause = decodeURIComponent(get(header.cause))
+  const cause = headerText(get(header.cause))
   const inputThrough = Number(get(header.inputThrough))
   const previousChecksum = get(header.previous)
   const checksum = get(header.checksum)
@@ -165,7 +166,7 @@ export const decodeCommit = (raw: RawMessage): Commit => {
     sequence: raw.sequence,
     time: raw.time,
     cause,
-    correlation: decodeURIComponent(get(header.correlation)),
+    correlation: headerText(get(header.correlation)),
     inputThrough,
     checksum,
     previousChecksum,

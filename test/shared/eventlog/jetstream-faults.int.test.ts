@@ -1,4 +1,5 @@
 import { Effect, Fiber, Layer, Stream } from "effect"
+import { headers } from "@nats-io/transport-node"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { EventLog } from "#shared/eventlog/event-log"
@@ -97,6 +98,26 @@ it("large commits are read whole and in order, however many are asked for at onc
   yield* appendMany(12, undefined, new Uint8Array(6_000_000))
   const sequences = yield* Stream.runCollect(log.read(["memory.>"]).pipe(Stream.map(({ sequence }) => sequence)))
   assert.equal(sequences, Array.from({ length: 12 }, (_, i) => i + 1))
+}))
+
+onServer("headers read from their bytes are those the client reads", Effect.gen(function*() {
+  const log = yield* EventLog
+  const { js, jsm, nc } = yield* NatsConnection.Nats
+  yield* appendMany(1)
+  const foreign = headers()
+  foreign.append("Twice", "first: of two")
+  foreign.append("Twice", "second")
+  foreign.append("Empty", "")
+  yield* Effect.promise(() => js.publish(subject, "x", { headers: foreign }))
+  yield* Effect.promise(() => js.publish(subject, "no headers"))
+  yield* Effect.promise(() => nc.flush())
+  const raws = yield* Stream.runCollect(log.readRaw(["memory.>"]))
+  for (const { headers: read, sequence } of raws) {
+    const stored = yield* Effect.promise(() => jsm.streams.getMessage("MEMORY", { seq: sequence }))
+    assert.equal(read, Object.fromEntries([...(stored?.header ?? [])].map(([name, [value]]) => [name, value])))
+  }
+  assert.is(raws[1]?.headers["Twice"], "first: of two")
+  assert.equal(raws[2]?.headers, {})
 }))
 
 effect(test as never, "a follow goes on over a killed server, without loss or repetition", () =>
