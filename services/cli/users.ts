@@ -50,7 +50,7 @@ const erase = Command.make("erase", { user }, (input) =>
       [
         erased ? `erased; in the log this user is from now on ${userHash}` : "there was nothing more to erase",
         table(streams.map(({ note, removed, stream }) => [`  ${stream}`, String(removed), note])),
-        ...(marks === 0 ? [] : [`${marks} empty marks with the user's name guard against work still in flight; erase again after an hour to take them away`]),
+        ...(marks === 0 ? [] : [`${marks} empty marks with the user's name guard against work still in flight; erase again after an hour, when every retriever has run since, to take them away`]),
         "copies made before (exports, backups of the server's files) are not touched"
       ].join("\n"))
   }).pipe(withActors(["retriever"]))).pipe(Command.withDescription("Remove all data of a user for good; export it first if it may be needed: nothing brings it back"))
