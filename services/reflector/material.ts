@@ -4,6 +4,7 @@ import { JobFailed, jobCodec } from "#shared/actor/jobs"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
+import { keyedLock } from "#shared/eventlog/nats"
 import { memoryFilter, parseMemorySubject, resultSubject, type RunAddress } from "#shared/eventlog/subjects"
 import type { JudgedAttempt } from "#shared/metamemory/attempt-features"
 import { makeQuestions, type QuestionRef } from "#shared/metamemory/questions"
@@ -52,9 +53,14 @@ export const makeMaterial = Effect.gen(function*() {
   const calls = yield* CallStore
   const questions = yield* makeQuestions
   const cache = new Map<string, Memories>()
+  /** The attempts at a question are studied at once: one reads, and the others wait for it. */
+  const reading = keyedLock()
 
-  const memoriesOf = Effect.fnUntraced(function*(tenant: string, user: string) {
+  const memoriesOf = (tenant: string, user: string) => {
     const key = JSON.stringify([tenant, user])
+    return reading(key, readMemories(key, tenant, user))
+  }
+  const readMemories = Effect.fnUntraced(function*(key: string, tenant: string, user: string) {
     const known = cache.get(key)
     if (known !== undefined) return known
     const memories = new Map<string, Omit<EvidenceItem, "score">>()

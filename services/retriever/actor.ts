@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from "node:crypto"
 import { hostname } from "node:os"
-import { Clock, Config, Effect, Layer, Result, Schedule, Schema, Semaphore } from "effect"
+import { Cache, Clock, Config, Effect, Exit, Layer, Result, Schedule, Schema, Semaphore } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
@@ -65,6 +65,17 @@ export const settings = Config.all({
 
 /** Turns looked at to say whether vectors are behind. */
 const vectorsLookedAt = 64
+/** Questions of runs whose evidence is kept for further attempts at them. */
+const looksKept = 256
+interface Look {
+  readonly user: string
+  readonly text: string
+  readonly date: string | undefined
+  readonly asOfSequence: number
+  readonly tokens: number
+  /** Place of the index when it was looked at. */
+  readonly through: number
+}
 /** Longest wait for a live question's vector, milliseconds. */
 const embedMsMax = 3_000
 
@@ -269,6 +280,16 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       } satisfies MemoriesReply
     })
 
+    /** What attempts at one question are shown is looked for once: the index changes only as it moves on. */
+    const looks = yield* Cache.makeWith(
+      (key: string) => {
+        const { asOfSequence, date, text, tokens, user } = JSON.parse(key) as Look
+        return find(user, text, date, { asOfSequence }, tokens, undefined)
+      },
+      { capacity: looksKept, timeToLive: (exit) => (Exit.isSuccess(exit) ? "1 minute" : 0) }
+    )
+    const look = (of: Look) => Cache.get(looks, JSON.stringify(of))
+
     const decodeRollout = Schema.decodeUnknownEffect(RolloutInput)
     const rollout = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown }) =>
       Effect.gen(function*() {
@@ -279,7 +300,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         }
         const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
         const asOfSequence = Math.min(input.memoryPosition, question.asOf ?? input.memoryPosition)
-        const { evidence, through } = yield* find(indexUser(job.tenant, question.user), question.text, question.date, { asOfSequence }, input.evidenceTokens, undefined).pipe(
+        const { evidence, through } = yield* look({
+          user: indexUser(job.tenant, question.user), text: question.text, date: question.date, asOfSequence, tokens: input.evidenceTokens, through: projection.through()
+        }).pipe(
           Effect.mapError((error) => new JobFailed({ message: error.message, final: false }))
         )
         if (through < input.memoryPosition) return yield* new JobFailed({ message: "the index was damaged meanwhile and is being filled again", final: false })

@@ -95,8 +95,12 @@ export const forbiddenFrom = (material: TrainingMaterial): Forbidden => {
   const { documentFrequency, documents, isGeneral = () => false } = material
   const limit = Math.max(2, rareShare * documents)
   const rareWords = new Set<string>()
-  for (const text of [...material.answers, ...material.evidence]) {
+  // Attempts at one question are shown much the same memories.
+  const seen = new Set<string>()
+  for (const text of new Set([...material.answers, ...material.evidence])) {
     for (const word of wordsOf(text)) {
+      if (seen.has(word)) continue
+      seen.add(word)
       if (word.length > 3 && (documentFrequency.get(word) ?? 0) <= limit && !isPlain(word) && !isGeneral(word)) rareWords.add(word)
     }
   }
