@@ -26,6 +26,8 @@ effect(test, "a text has the same vector alone, in any company and from any work
     const texts = Array.from({ length: 40 }, (_, n) => `Turn ${n}: ${"we talked about the garden and the weather ".repeat(n % 9)}and number ${n * 7}.`)
     const together = yield* embed(texts)
     const alone = yield* Effect.provide(Effect.flatMap(Embeddings, ({ embed }) => Effect.forEach(texts.slice(0, 6), (text) => embed([text]))), layer({ dir, threads: 1 }))
+    const asked = yield* Effect.provide(Effect.flatMap(Embeddings, ({ embed }) => Effect.forEach(texts.slice(3, 9), (text) => embed([text], { interactive: true }))), layer({ dir, threads: 3 }))
+    asked.forEach(([vector], at) => assert.equal([...(vector ?? [])], [...(together[at + 3] ?? [])]))
     alone.forEach(([vector], at) => assert.equal([...(vector ?? [])], [...(together[at] ?? [])]))
   }).pipe(Effect.provide(layer({ dir, threads: 2 }))), 60_000)
 
