@@ -12,8 +12,6 @@ import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
 import { Models, type ModelsOptions } from "#shared/model/models"
 import { roles, settings as roleSettings } from "#shared/model/roles"
-import { spawn } from "#services/localmodel/child"
-import { settings as localSettings } from "#services/localmodel/server"
 
 export const settings = Config.all({
   /** Folder with `model.onnx` and `tokenizer.json`; unset = what set-up fetched. */
@@ -37,10 +35,11 @@ export const modelsLayer = (home: string): Layer.Layer<Models, Config.ConfigErro
     Effect.gen(function*() {
       const all = yield* roleSettings
       const { localModel } = yield* settings
-      const { contextTokens, threads, waiting } = yield* localSettings
       const modelPath = findPart(localModel, home, "models/smollm2/model.gguf")
       const isNeeded = roles.some((role) => all[role].urls.length === 0)
       if (!isNeeded || !existsSync(modelPath)) return Models.layer({})
+      const [{ spawn }, { settings: localSettings }] = yield* Effect.promise(() => Promise.all([import("#services/localmodel/child"), import("#services/localmodel/server")]))
+      const { contextTokens, threads, waiting } = yield* localSettings
       const served = yield* Effect.result(spawn({ modelPath, host: "127.0.0.1", port: 0, contextTokens, threads, waiting }))
       if (served._tag === "Failure") {
         yield* Effect.logWarning(`no local model: ${served.failure.message}`)

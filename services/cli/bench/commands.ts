@@ -205,7 +205,41 @@ const evolve = Command.make(
   })
 ).pipe(Command.withDescription("Whole runs in a simulated world that grades exactly"))
 
+const streamBench = Command.make(
+  "stream",
+  {
+    minutes: Flag.Finite("minutes").pipe(Flag.withDescription("Length of the steady part"), Flag.withDefault(20)),
+    rate: count("rate", 30, "Single turns a second"),
+    conversations: count("conversations", 200, "Conversations they are spread over"),
+    compressors: count("compressors", 2, "Processes"),
+    embedders: count("embedders", 2, "Processes"),
+    retrievers: count("retrievers", 1, "Processes"),
+    burstSeconds: count("burst-seconds", 20, "Length of the part above the embedders' rate; 0 = none"),
+    burstRate: count("burst-rate", 200, "Single turns a second in it"),
+    memories: count("memories", 0, "Memories of one more user, in the log before, who is asked all the while"),
+    kill: Flag.Boolean("kill").pipe(Flag.withDescription("End a compressor, an embedder and a retriever in the middle, and start others"), Flag.withDefault(false)),
+    seed: seedFlag
+  },
+  (options) => Effect.gen(function*() {
+    const { benchStream, streamTable } = yield* loaded(() => import("./stream.ts"))
+    const result = yield* benchStream(options)
+    yield* emit(result, streamTable)
+    if (!result.ok) return yield* new CommandFailed({ message: "acknowledged turns are missing or doubled; the counts stand above" })
+  })
+).pipe(Command.withDescription("A long stream of turns: how soon each is found, whether memory grows, and that all is found once"))
+
+const buildKills = Command.make(
+  "build-kills",
+  { data: dataFlag, limit: count("limit", 5, "Only the first N questions"), kills: count("kills", 3, "Times the build is killed, with its server"), seed: seedFlag },
+  (options) => Effect.gen(function*() {
+    const { benchBuildKills, buildKillsTable } = yield* loaded(() => import("./build-kills.ts"))
+    const result = yield* benchBuildKills(options)
+    yield* emit(result, buildKillsTable)
+    if (!result.ok) return yield* new CommandFailed({ message: "the killed build remembers something else; the counts stand above" })
+  })
+).pipe(Command.withDescription("A build that is killed and begun again, beside one that ran through: equal by content"))
+
 export const benchCommand = Command.make("bench").pipe(
   Command.withDescription("Measure speed, size and learning"),
-  Command.withSubcommands([retrieval, reconcile, ingest, embed, retrieve, rebuild, replay, train, evolve])
+  Command.withSubcommands([retrieval, reconcile, ingest, embed, retrieve, rebuild, replay, train, evolve, streamBench, buildKills])
 )

@@ -47,7 +47,7 @@ export const secondsSince = (started: number): number => rounded((performance.no
 const tmpfs = 0x01021994
 
 /** Where set-up left the server's binary and the models. */
-const checkoutHome = resolve(import.meta.dirname, "../../../.metamem")
+export const checkoutHome = resolve(import.meta.dirname, "../../../.metamem")
 
 /** Folder of the embedding model in force. */
 export const modelFolder = Effect.gen(function*() {

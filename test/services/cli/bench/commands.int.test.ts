@@ -3,9 +3,12 @@ import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import { readdirSync } from "node:fs"
 import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import type { BuildKillsResult } from "#services/cli/bench/build-kills"
 import { benchCommand } from "#services/cli/bench/commands"
+import type { StreamResult } from "#services/cli/bench/stream"
 import { root } from "#services/cli/root"
 import { effect } from "#test/support/effect"
 import { setUpHome } from "#test/support/nats"
@@ -56,5 +59,24 @@ effect(test, "train does a step against an endpoint and counts its calls by role
     assert.ok(requests.filter(({ role }) => role === "answer").length === 12 && requests.length <= figures.calls + 2, `${requests.length} requests, ${figures.calls} calls`)
     assert.ok(figures.wallSeconds > 0 && figures.failed === 0)
   }), 120_000)
+
+effect(test, "stream finds every acknowledged turn once, says after how long, and watches every process", () =>
+  Effect.gen(function*() {
+    const result = (yield* printed("stream", "--minutes", "0.1", "--rate", "8", "--conversations", "6", "--compressors", "1", "--embedders", "2", "--burst-seconds", "1", "--burst-rate", "20", "--memories", "200")) as unknown as StreamResult
+    assert.ok(result.ok, JSON.stringify(result.check))
+    assert.equal([result.steady.acknowledged, result.burst?.acknowledged, result.check.acknowledged], [48, 20, 68])
+    assert.ok(result.steady.lag.words.samples > 0 && result.steady.lag.vectors.p95Ms > 0)
+    assert.ok(result.check.facts.recorded > 0 && result.check.byVector.asked > 20 && result.check.byWord.asked === 68)
+    assert.equal(result.memory.processes.length, 6 + 1 + 2)
+    assert.ok(result.memory.processes.every(({ startMb }) => startMb > 10) && result.memory.modelShareMb.retriever > 10)
+    assert.ok((result.questions?.asked ?? 0) > 0)
+  }), 240_000)
+
+effect(test, "a build killed with its server ends equal to one that ran through", () =>
+  Effect.gen(function*() {
+    const result = (yield* printed("build-kills", "--data", join(import.meta.dirname, "../../../../data/questions.json"), "--limit", "2", "--kills", "1")) as unknown as BuildKillsResult
+    assert.ok(result.ok, JSON.stringify(result))
+    assert.ok(result.content.turns.same > 10 && result.content.vectors.same > 10 && result.killedAfterSeconds.length === 1)
+  }), 240_000)
 
 test.run()
