@@ -1,6 +1,6 @@
 /**
  * Evidence for one question: the best memories that fit a budget of o200k tokens, in the order of time. A turn too long for its share
- * is shown by excerpts; a fact stands in for turns that are not shown.
+ * is shown by excerpts. Facts never take a turn's room: they get what turns leave, and stand in for turns that are not shown.
  */
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
@@ -8,10 +8,8 @@ import { tokensOf } from "#shared/model/tokens"
 import { excerpt } from "./excerpt.ts"
 import type { QuestionPlan } from "./plan.ts"
 import { type RankedMemory, rankedMax, rankMemories } from "./rank.ts"
-import { memoryTokens } from "./tokens.ts"
+import { itemTokens, memoryTokens } from "./tokens.ts"
 
-/** Tokens an item costs besides its text: date, speaker, line. */
-const itemTokens = 12
 /** Share of the budget one turn may take before it is shown by excerpts, with a floor below which excerpts say nothing. */
 const turnShare = 0.15
 const turnTokensMin = 90
@@ -25,39 +23,30 @@ interface Chosen {
   readonly tokens: number
 }
 
-/** Greedy by score. @returns what is shown, best first */
+/**
+ * Greedy by score: turns first, and facts that have none; then facts none of whose turns is shown.
+ *
+ * @returns what is shown, best first
+ */
 export const packEvidence = (ranked: ReadonlyArray<RankedMemory>, question: string, budget: number): ReadonlyArray<Chosen> => {
   const share = Math.max(turnTokensMin, Math.floor(budget * turnShare))
   const chosen = new Map<string, Chosen>()
-  /** Turn id → facts shown that came from it. */
-  const factsOf = new Map<string, Array<string>>()
+  const turns = new Set(ranked.flatMap(({ memory }) => (memory.kind === "turn" ? [memory.id] : [])))
+  const isStandIn = ({ memory }: RankedMemory): boolean => memory.kind === "fact" && memory.turns.some((turn) => turns.has(turn))
+  const first = ranked.filter((one) => !isStandIn(one)).slice(0, rankedMax)
   let left = budget
-  for (const { memory, score } of ranked.slice(0, rankedMax)) {
+  for (const { memory, score } of [...first, ...ranked.filter(isStandIn)]) {
     const room = left - itemTokens
     if (room < excerptTokensMin) break
-    if (memory.kind === "fact") {
-      const tokens = memoryTokens(memory)
-      if (tokens > room || memory.turns.some((turn) => chosen.has(turn))) continue
-      chosen.set(memory.id, { memory, score, text: memory.text, tokens: tokens + itemTokens })
-      for (const turn of memory.turns) factsOf.set(turn, [...(factsOf.get(turn) ?? []), memory.id])
-      left -= tokens + itemTokens
-      continue
-    }
+    if (memory.turns.some((turn) => chosen.has(turn))) continue
     const whole = memoryTokens(memory)
-    const text = whole <= share && whole <= room ? memory.text : excerpt(memory.text, question, Math.min(share, room))
+    const text = memory.kind === "fact" || (whole <= share && whole <= room) ? memory.text : excerpt(memory.text, question, Math.min(share, room))
     const tokens = text === memory.text ? whole : tokensOf(text)
     if (text === "" || tokens > room || (text !== memory.text && tokens < excerptTokensMin)) continue
     left -= tokens + itemTokens
     chosen.set(memory.id, { memory, score, text, tokens: tokens + itemTokens })
-    // A turn shown whole says what its facts say.
-    if (text === memory.text) {
-      for (const fact of factsOf.get(memory.id) ?? []) {
-        left += chosen.get(fact)?.tokens ?? 0
-        chosen.delete(fact)
-      }
-    }
   }
-  return [...chosen.values()]
+  return [...chosen.values()].sort((a, b) => b.score - a.score)
 }
 
 /**

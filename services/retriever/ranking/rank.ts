@@ -6,8 +6,9 @@
 import type { IndexedMemory, ShelfView, UserView } from "#shared/memoryindex/user-index"
 import { bestOf, bestRows } from "./best-rows.ts"
 import type { QuestionPlan } from "./plan.ts"
-import { mostForm, formOf } from "./traits.ts"
-import { rangeOf, type TurnScores, turnScores, within } from "./turn-scores.ts"
+import { itemTokens, memoryTokens } from "./tokens.ts"
+import { formOf, mostForm } from "./traits.ts"
+import { meanOf, rangeOf, type TurnScores, turnScores, within } from "./turn-scores.ts"
 import { coreVectors, type Weights, weightsFor } from "./weights.ts"
 
 export interface RankedMemory {
@@ -22,28 +23,26 @@ export const rankedMax = 400
 
 /** How far behind its turn a fact stands. */
 const behindTurn = 1e-4
+/** Turns that facts may bring into another order: at most so many, and of so many tokens together. */
+const headMax = 20
+const headTokens = 4_000
 
-/** How near each fact comes to the question by itself, on the scale of the turns' vectors, so that the best of poor facts is not taken for good. */
+/**
+ * How near each fact comes to the question by itself, on the scale of the turns' scores, so that the best of poor facts is not taken for
+ * good. A short sentence is nearer to any question than a long turn is: facts are brought down by what they are nearer on the whole.
+ */
 const factScores = ({ facts }: UserView, plan: QuestionPlan, vector: Float32Array | undefined, { cosines }: TurnScores): Float32Array => {
   const matched = facts.words(plan.topic)
   const matchedRange = rangeOf(matched, facts.standing, false)
   if (vector === undefined) return matched.map((score) => within(score, matchedRange))
   const near = facts.nearest(vector)
-  const nearRange = cosines !== undefined && cosines.span > 0 ? cosines : rangeOf(near, facts.standing, true)
-  return near.map((score, row) => coreVectors * within(score, nearRange) + (1 - coreVectors) * within(matched[row] ?? 0, matchedRange))
-}
-
-/** What a turn gets of what its best fact is nearer to the question than itself, by turn row. */
-const factLeads = ({ facts, turns }: UserView, { near, words }: TurnScores, scores: Float32Array, rows: ReadonlyArray<number>, weight: number): ReadonlyMap<number, number> => {
-  const best = new Map<number, number>()
-  for (const row of rows) {
-    for (const id of facts.memories[row]?.turns ?? []) {
-      const turn = turns.rowOf(id)
-      if (turn !== undefined && (scores[row] ?? 0) > (best.get(turn) ?? 0)) best.set(turn, scores[row] ?? 0)
-    }
-  }
-  for (const [turn, score] of best) best.set(turn, weight * Math.max(0, score - (coreVectors * near(turn) + (1 - coreVectors) * words(turn))))
-  return best
+  const isScaled = cosines !== undefined && cosines.span > 0
+  const nearRange = isScaled ? cosines : rangeOf(near, facts.standing, true, facts.vectored)
+  const nearer = isScaled ? Math.max(0, meanOf(near, facts.standing, facts.vectored) - cosines.mean()) : 0
+  return near.map((score, row) => {
+    const word = within(matched[row] ?? 0, matchedRange)
+    return facts.vectored[row] === 1 ? coreVectors * within(score - nearer, nearRange) + (1 - coreVectors) * word : word
+  })
 }
 
 const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
@@ -72,23 +71,59 @@ const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, sco
 }
 
 /**
+ * How many of the best turns all fit the evidence whole: these are shown whatever stands first among them. Facts decide that order and
+ * nothing more, so that with facts the first 20 turns, and what 4,000 tokens hold, are what they are without.
+ */
+const headOf = (turns: ReadonlyArray<RankedMemory>): number => {
+  let left = headTokens
+  for (let place = 0; place < Math.min(headMax, turns.length); place++) {
+    const turn = turns[place]
+    left -= turn === undefined ? 0 : memoryTokens(turn.memory) + itemTokens
+    if (left < 0) return place
+  }
+  return Math.min(headMax, turns.length)
+}
+
+/** Best score of a fact said by the one asked about, by turn id. */
+const bestFacts = ({ facts }: UserView, { speaker }: QuestionPlan, scores: Float32Array, rows: ReadonlyArray<number>): ReadonlyMap<string, number> => {
+  const best = new Map<string, number>()
+  for (const row of rows) {
+    const memory = facts.memories[row]
+    if (memory === undefined || (speaker !== undefined && memory.speaker !== speaker)) continue
+    const score = scores[row] ?? 0
+    for (const turn of memory.turns) if (score > (best.get(turn) ?? -Infinity)) best.set(turn, score)
+  }
+  return best
+}
+
+/** The head in the order that facts give it: a turn gets part of what its best fact is nearer to the question than itself. */
+const headByFacts = (head: ReadonlyArray<RankedMemory>, { turns }: UserView, { near, words }: TurnScores, best: ReadonlyMap<string, number>, weight: number): ReadonlyArray<RankedMemory> =>
+  head.map(({ memory, score }) => {
+    const row = turns.rowOf(memory.id) ?? -1
+    const lead = (best.get(memory.id) ?? 0) - (coreVectors * near(row) + (1 - coreVectors) * words(row))
+    return { memory, score: score + weight * Math.max(0, lead) }
+  }).sort(byScore)
+
+/**
  * Turns alone, best first, at most 400.
  *
  * @param vectors of `plan.vectorQueries`, in their order; empty when there is no embedder, and then words decide alone
  */
 export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> =>
-  rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors[0], weights).total(new Map()))
+  rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors[0], weights).total())
 
 /**
- * Turns and facts together, best first. A turn gets part of what its best fact is nearer to the question than itself; a fact stands
- * just behind its best turn, so it never pushes another turn down. Facts whose turns are not there are ranked by themselves.
+ * Turns and facts together, best first. Facts order the head of the turns; a fact stands just behind its best turn, so it never pushes
+ * another turn down. Facts whose turns are not there are ranked by themselves.
  */
 export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> => {
   if (view.facts.standingCount === 0) return rankTurns(view, plan, vectors, weights)
   const own = turnScores(view.turns, plan, vectors[0], weights)
   const alone = factScores(view, plan, vectors[0], own)
   const rows = bestRows(alone, view.facts.standing, candidatesMax)
-  const turns = rankedTurns(view.turns, plan, weights, own.total(factLeads(view, own, alone, rows, weights.fact)))
+  const unaided = rankedTurns(view.turns, plan, weights, own.total())
+  const head = headOf(unaided)
+  const turns = [...headByFacts(unaided.slice(0, head), view, own, bestFacts(view, plan, alone, rows), weights.fact), ...unaided.slice(head)]
   const scoreOf = new Map(turns.map(({ memory, score }) => [memory.id, score]))
   const facts = rows.flatMap((row): ReadonlyArray<RankedMemory> => {
     const memory = view.facts.memories[row]

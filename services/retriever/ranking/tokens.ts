@@ -1,6 +1,9 @@
 /** Tokens of memories, counted once: a budget is filled from the same memories over and over. */
 import { tokensOf } from "#shared/model/tokens"
 
+/** Tokens an item of evidence costs besides its text: date, speaker, line. */
+export const itemTokens = 12
+
 const counted = new WeakMap<object, number>()
 
 /** Tokens of a memory's text, counted once for as long as the index holds the memory. */

@@ -33,6 +33,18 @@ export const rangeOf = (scores: Float32Array, standing: Uint8Array, fromLeast: b
   return { floor, span: greatest - floor }
 }
 
+/** Mean of the scores of rows that stand and of which there is one; 0 of none. */
+export const meanOf = (scores: Float32Array, standing: Uint8Array, scored: Uint8Array): number => {
+  let sum = 0
+  let count = 0
+  for (let row = 0; row < scores.length; row++) {
+    if (standing[row] !== 1 || scored[row] !== 1) continue
+    sum += scores[row] ?? 0
+    count += 1
+  }
+  return sum / Math.max(1, count)
+}
+
 /** A score within a range; 0 where the range has no span. */
 export const within = (score: number, { floor, span }: Range): number => (span > 0 ? Math.fround((score - floor) / span) : 0)
 
@@ -42,14 +54,10 @@ const isWithinAny = (windows: QuestionPlan["windows"], time: number): boolean =>
 export interface TurnScores {
   readonly near: (row: number) => number
   readonly words: (row: number) => number
-  /** Range of their cosines; absent without a vector of the question. */
-  readonly cosines: Range | undefined
-  /**
-   * Scores by row, without their traits; rows that do not stand have none that means anything.
-   *
-   * @param leads what some rows get besides, by row
-   */
-  readonly total: (leads: ReadonlyMap<number, number>) => Float32Array
+  /** Range and mean of their cosines; absent without a vector of the question. */
+  readonly cosines: (Range & { readonly mean: () => number }) | undefined
+  /** Scores by row, without their traits; rows that do not stand have none that means anything. */
+  readonly total: () => Float32Array
 }
 
 /** What the question gave of all rows. */
@@ -64,7 +72,7 @@ interface Matches {
 }
 
 /** All columns are taken into variables of their own, since what is looked up in a loop over a hundred thousand rows is most of its time. */
-const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights: Weights, leads: ReadonlyMap<number, number>): Float32Array => {
+const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights: Weights): Float32Array => {
   const { after, before, conversationCodes, conversationCount, speakerCodes, standing, times } = shelf
   const size = standing.length
   const { near, nearKnown, words } = matches
@@ -105,7 +113,6 @@ const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights:
     best[at + 1] = own > first ? first : own > second ? own : second
     best[at + 2] = own > second ? second : own
   }
-  for (const [row, lead] of leads) if (standing[row] === 1) scores[row] = (scores[row] ?? 0) + lead
   const shared = new Float64Array(conversationCount)
   for (let code = 0, at = 0; code < conversationCount; code++, at += 3) shared[code] = conversationWeight * (((best[at] ?? 0) + (best[at + 1] ?? 0) + (best[at + 2] ?? 0)) / 3)
   for (let row = 0; row < size; row++) {
@@ -131,7 +138,7 @@ export const turnScores = (shelf: ShelfView, plan: QuestionPlan, vector: Float32
   return {
     near: (row) => (nearKnown[row] === 1 ? within(near[row] ?? 0, nearRange) : wordsOf(row)),
     words: wordsOf,
-    cosines: vector === undefined ? undefined : nearRange,
-    total: (leads) => totals(shelf, plan, { words, wordRange, near, nearKnown, nearRange }, weights, leads)
+    cosines: vector === undefined ? undefined : { ...nearRange, mean: () => meanOf(near, shelf.standing, nearKnown) },
+    total: () => totals(shelf, plan, { words, wordRange, near, nearKnown, nearRange }, weights)
   }
 }
