@@ -3,6 +3,7 @@
  * reply checked against the role's schema, kept, and counted.
  */
 import { Cause, Clock, Config, Context, Effect, Exit, Layer, Option, Queue, Result, Stream } from "effect"
+import { keyedLock } from "#shared/eventlog/nats"
 import { type CallRequest, callKey, type Message, seedOf, type StoredCall, type Usage } from "./call.ts"
 import { CallStore, type CallStoreError } from "./call-store.ts"
 import type { Completion } from "./endpoint.ts"
@@ -104,6 +105,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
   const exchanges = makeExchanges(options.patience ?? usualPatience, () => clock.currentTimeMillisUnsafe())
   const ledger = makeLedger()
   const listed = new Map<Role, string>()
+  const alone = keyedLock()
 
   const cast = (role: Role): Player => {
     const set = all[role]
@@ -204,6 +206,15 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     const model = yield* identity(request.role)
     const schema: ReplySchema<ReplyOf<R>> = request.schema ?? replySchemas[request.role]
     const key = callKey(request, model, schema, player.settings.maxTokens)
+    // Who asks the same at once waits for the first, and finds its reply.
+    return yield* alone(`${request.tenant}\n${request.scope}\n${key}`, runKeyed(request, { player, model, schema, key }, listener))
+  })
+
+  const runKeyed = Effect.fnUntraced(function*<R extends Role>(
+    request: CallRequest<R>,
+    { key, model, player, schema }: { readonly player: Player; readonly model: string; readonly schema: ReplySchema<ReplyOf<R>>; readonly key: string },
+    listener: Listener | undefined
+  ): Effect.fn.Return<ModelReply<ReplyOf<R>>, ModelError> {
     const started = clock.currentTimeMillisUnsafe()
     const unkept = (error: CallStoreError) => new ModelError({ role: request.role, reason: new StoreUnavailable({ message: `${error.message}. See that NATS runs; nothing was lost.` }), requests: 0 })
 

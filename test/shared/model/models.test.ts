@@ -1,4 +1,4 @@
-import { Effect, Option, Result, Stream } from "effect"
+import { ConfigProvider, Effect, Layer, Option, Result, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { CallRequest } from "#shared/model/call"
@@ -64,13 +64,39 @@ withModel(test, "samples of one prompt are calls of their own, alike whenever th
     assert.is(model.requests.length, 14)
   }))
 
-withModel(test, "two callers at once get one reply, the one that was kept first", (model) =>
+const numbered = () => {
+  let n = 0
+  return { answer: () => `reply ${n++}` }
+}
+
+withModel(test, "who asks the same at once waits for the first and gets its reply", (model) =>
   Effect.gen(function*() {
-    const [a, b] = yield* Effect.all([call(answer("race?")), call(answer("race?"))], { concurrency: 2 })
+    const replies = yield* Effect.all(["race?", "race?", "another?", "race?"].map((text) => call(answer(text))), { concurrency: "unbounded" })
+    assert.is(model.requests.length, 2)
+    assert.equal(replies.map(({ reused }) => reused), [false, true, false, true])
+    assert.is(new Set(replies.map(({ text }) => text)).size, 2)
+  }), { scripts: numbered() })
+
+withModel(test, "of equal calls at once, the next is made when the first fails or is given up", (model) =>
+  Effect.gen(function*() {
+    model.setFault(({ seed }) => (model.requests.filter((one) => one.seed === seed).length === 1 ? { _tag: "Status", status: 401 } : undefined))
+    const [first, second] = yield* Effect.all([Effect.result(call(answer("race?"))), Effect.result(call(answer("race?")))], { concurrency: 2 })
+    assert.equal([first._tag, second._tag], ["Failure", "Success"])
+    const given = call(answer("never mind?")).pipe(Effect.timeoutOption(0))
+    const [none, kept] = yield* Effect.all([given, call(answer("never mind?"))], { concurrency: 2 })
+    assert.equal([none._tag, kept.reused], ["None", false])
+  }), { scripts: numbered() })
+
+effect(test, "two processes that ask the same at once get one reply, the one that was kept first", () =>
+  Effect.gen(function*() {
+    const model = yield* scriptedModel({ scripts: numbered(), latencyMs: 50 })
+    const store = yield* CallStore
+    const elsewhere = call(answer("race?")).pipe(Effect.provide(Layer.fresh(Models.layer())), Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url }))))
+    const [a, b] = yield* Effect.all([elsewhere, elsewhere], { concurrency: 2 })
     assert.is(model.requests.length, 2)
     assert.is(a.text, b.text)
-    assert.is((yield* Effect.flatMap(CallStore, (store) => store.loadAll("local", "u1"))).size, 1)
-  }), { scripts: { answer: (() => { let n = 0; return () => `reply ${n++}` })() } })
+    assert.is((yield* store.loadAll("local", "u1")).size, 1)
+  }).pipe(Effect.provide(CallStore.layerMemory)))
 
 for (const fault of ["fenced", "reasoned"] as const) {
   withModel(test, `a ${fault} reply is read`, (model) =>
