@@ -239,7 +239,28 @@ const buildKills = Command.make(
   })
 ).pipe(Command.withDescription("A build that is killed and begun again, beside one that ran through: equal by content"))
 
+const kills = Command.make(
+  "kills",
+  {
+    world: Flag.String("world").pipe(Flag.withDescription("Address of the simulated world, e.g. http://127.0.0.1:29200")),
+    kills: count("kills", 10, "Times something is killed: each actor and the server once before any a second time"),
+    steps: count("steps", 12, "Steps of the run"),
+    batch: count("batch", 12, "Questions a step"),
+    samples: count("samples", 3, "Attempts a question"),
+    validation: count("validation", 60, "Questions of the gate"),
+    guard: count("guard", 40, "Questions of the guard test, beside those"),
+    concurrency: count("concurrency", 16, "Calls at once a role and process"),
+    seed: seedFlag
+  },
+  (options) => Effect.gen(function*() {
+    const { benchKills, killsTable } = yield* loaded(() => import("./kills.ts"))
+    const result = yield* benchKills(options)
+    yield* emit(result, killsTable)
+    if (!result.ok) return yield* new CommandFailed({ message: "the killed run is not as the other, or paid again for more than was in flight; the figures stand above" })
+  })
+).pipe(Command.withDescription("A run in a simulated world with every actor and the server killed at random, beside one that ran through"))
+
 export const benchCommand = Command.make("bench").pipe(
   Command.withDescription("Measure speed, size and learning"),
-  Command.withSubcommands([retrieval, reconcile, ingest, embed, retrieve, rebuild, replay, train, evolve, streamBench, buildKills])
+  Command.withSubcommands([retrieval, reconcile, ingest, embed, retrieve, rebuild, replay, train, evolve, kills, streamBench, buildKills])
 )

@@ -3,22 +3,20 @@
  * through the real actors, from conversations taken in to the generation recommended. The world scores what each question is shown.
  */
 import { Effect, Schema, Stream } from "effect"
-import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { request } from "#shared/actor/requests"
-import { readDataset } from "#shared/datasets/read-dataset"
-import type { Dataset } from "#shared/datasets/dataset"
 import type { Principle } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { actors, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
 import { principlesFor } from "#shared/metamemory/router"
 import { makeCost } from "#services/reflector/analysis"
-import { presets, type RunRequest } from "#services/reflector/parameters"
+import type { RunRequest } from "#services/reflector/parameters"
 import { buildMemory } from "../build.ts"
 import { foldRun } from "../runs.ts"
 import { CommandFailed, progressLine, root, say } from "../root.ts"
 import { actorProcess, benchHome, logOn, rounded, secondsSince, untilAnswers } from "./load.ts"
+import { askedOf, cut, fetched, worldRun, worldSplit } from "./world.ts"
 
 export type Policy = RunRequest["gate"]
 
@@ -73,19 +71,6 @@ export interface EvolveResult {
 export const routedTo = (questions: ReadonlyArray<Pick<Question, "id" | "text">>, principles: ReadonlyArray<Shown>): Readonly<Record<string, ReadonlyArray<string>>> =>
   Object.fromEntries(questions.map(({ id, text }) => [id, principlesFor(text, principles).map((principle) => principle.text)]))
 
-/** First and last part of a list; clusters of the world follow one another, so that none stands in both when `first` is a multiple of their size. */
-export const cut = <A>(items: ReadonlyArray<A>, first: number): readonly [ReadonlyArray<A>, ReadonlyArray<A>] => [items.slice(0, first), items.slice(first)]
-
-const fetched = (url: URL, body?: unknown): Effect.Effect<unknown, CommandFailed> =>
-  Effect.tryPromise({
-    try: async (signal) => {
-      const reply = await fetch(url, body === undefined ? { signal } : { signal, method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
-      if (!reply.ok) throw new Error(`status ${reply.status}: ${(await reply.text()).slice(0, 200)}`)
-      return (await reply.json()) as unknown
-    },
-    catch: (error) => new CommandFailed({ message: `the world at ${url.origin} does not give ${url.pathname}: ${error instanceof Error ? error.message : String(error)}` })
-  })
-
 /** Longest a run may take, in seconds. */
 const runLimit = 7_200
 
@@ -95,14 +80,7 @@ export const benchEvolve = (options: EvolveOptions) =>
       const started = performance.now()
       const { tenant } = yield* root
       const { env, home, url } = yield* benchHome
-      mkdirSync(join(home, "world"))
-      const split = (name: string, n?: number): Effect.Effect<Dataset, CommandFailed> =>
-        Effect.gen(function*() {
-          const rows = yield* fetched(new URL(`/world/dataset?split=${name}${n === undefined ? "" : `&n=${n}`}`, options.world))
-          const file = join(home, "world", `${name}.json`)
-          writeFileSync(file, JSON.stringify(rows))
-          return yield* readDataset(file).pipe(Effect.mapError(({ message }) => new CommandFailed({ message })))
-        })
+      const split = (name: "train" | "val" | "test", n?: number) => worldSplit(options.world, join(home, "world"), name, n)
       const train = yield* split("train")
       const held = yield* split("val", options.validation + options.guard)
       const test = yield* split("test")
@@ -113,13 +91,7 @@ export const benchEvolve = (options: EvolveOptions) =>
         home,
         url,
         actors,
-        settings: {
-          ...env,
-          // Facts by rule: the world's readers look at principles, and its extractor adds nothing to that.
-          ...Object.fromEntries(["ANSWER", "JUDGE", "REFLECT"].flatMap((role) => [[`METAMEM_${role}_URL`, api], [`METAMEM_${role}_CONCURRENCY`, "64"]])),
-          METAMEM_JUDGE: "model",
-          METAMEM_REFLECTOR: "model"
-        }
+        settings: { ...env, ...askedOf(api, 64) }
       })
 
       const evolved = (policy: Policy, seed: number) =>
@@ -128,25 +100,7 @@ export const benchEvolve = (options: EvolveOptions) =>
           const log = yield* EventLog
           const run = `world-${policy}-${seed}`
           const address = { tenant, run }
-          const refs = (questions: ReadonlyArray<Question>) => questions.map(({ id, user }) => ({ id, user }))
-          const [first, ...rest] = refs(train.questions)
-          const [firstValidation, ...moreValidation] = refs(validation)
-          if (first === undefined || firstValidation === undefined) return yield* new CommandFailed({ message: "the world gives no questions" })
-          const ask: RunRequest = {
-            ...presets.metamem,
-            datasetHash: train.hash,
-            seed,
-            steps: options.steps,
-            batch: options.batch,
-            samples: options.samples,
-            gate: policy,
-            evidenceTokens: 300,
-            anyway: true,
-            train: [first, ...rest],
-            validation: [firstValidation, ...moreValidation],
-            guard: refs(guard),
-            test: []
-          }
+          const ask = yield* worldRun({ train, validation, guard }, { seed, steps: options.steps, batch: options.batch, samples: options.samples, gate: policy })
           yield* request(requestSubject("reflector", "open"), { ...address, request: ask }, 120_000)
           const progress = progressLine()
           let step = 0
