@@ -6,12 +6,6 @@
 import { Worker } from "node:worker_threads"
 import { contentKey, roundedUnit } from "./embeddings-vector.ts"
 
-/** What a worker is told when it starts. */
-export interface WorkerStart {
-  readonly dir: string
-  /** Threads that share the work of one run. */
-  readonly threads: number
-}
 export type WorkerRequest = { readonly kind: "embed"; readonly texts: ReadonlyArray<string> } | { readonly kind: "close" }
 export type WorkerReply =
   | { readonly kind: "vectors"; readonly vectors: ReadonlyArray<Float32Array> }
@@ -42,8 +36,6 @@ interface Batch {
 }
 interface Slot {
   readonly worker: Worker
-  /** All threads of one such worker share the work on a question; for bulk work, workers of one thread each do more. */
-  readonly isForQuestions: boolean
   /** Batches sent and not yet answered, in order. */
   readonly batches: Array<Batch>
 }
@@ -55,8 +47,6 @@ const batchTokens = 2_048
 const windowTexts = 256
 /** Batches a worker holds, so that it never waits for this thread. */
 const batchesAhead = 2
-/** Threads that share the work on one question; short texts gain nothing from more. */
-const askingThreadsMax = 4
 /** Workers one batch may bring down before its texts are given up. */
 const deathsMax = 2
 
@@ -192,18 +182,18 @@ export class EmbeddingPool {
   #dispatch(): void {
     if (this.#closing) return
     while (this.#interactive.length > 0) {
-      const slot = [...this.#slots].find(({ isForQuestions }) => isForQuestions) ?? this.#open(true)
-      // Questions that come while others are worked on share the next batch.
-      if (slot.batches.length >= batchesAhead) break
-      this.#send(slot, { items: this.#interactive.splice(0, batchTexts), deaths: 0 })
+      const items = this.#interactive.splice(0, batchTexts)
+      const idle = [...this.#slots].find((slot) => slot.batches.length === 0)
+      const leastBusy = [...this.#slots].sort((a, b) => a.batches.length - b.batches.length)[0]
+      const slot = idle ?? (this.#slots.size <= this.#threads || leastBusy === undefined ? this.#open() : leastBusy)
+      this.#send(slot, { items, deaths: 0 })
     }
     while (this.#waiting.length + this.#cut.length > 0) {
-      const slots = [...this.#slots].filter(({ isForQuestions }) => !isForQuestions)
-      const free = slots.filter((slot) => slot.batches.length === 0)
-      const busy = slots.length - free.length
+      const free = [...this.#slots].filter((slot) => slot.batches.length === 0)
+      const busy = this.#slots.size - free.length
       const slot = busy < this.#threads
-        ? (free[0] ?? this.#open(false))
-        : slots.find((slot) => slot.batches.length > 0 && slot.batches.length < batchesAhead)
+        ? (free[0] ?? this.#open())
+        : [...this.#slots].filter((slot) => slot.batches.length > 0 && slot.batches.length < batchesAhead)[0]
       if (slot === undefined) return
       const batch = this.#nextBulk()
       if (batch === undefined) return
@@ -217,10 +207,9 @@ export class EmbeddingPool {
     slot.worker.postMessage({ kind: "embed", texts: batch.items.map(({ text }) => text) } satisfies WorkerRequest)
   }
 
-  #open(isForQuestions: boolean): Slot {
-    const start: WorkerStart = { dir: this.#dir, threads: isForQuestions ? Math.min(this.#threads, askingThreadsMax) : 1 }
-    const worker = new Worker(new URL("./embeddings-worker.ts", import.meta.url), { workerData: start })
-    const slot: Slot = { worker, isForQuestions, batches: [] }
+  #open(): Slot {
+    const worker = new Worker(new URL("./embeddings-worker.ts", import.meta.url), { workerData: { dir: this.#dir } })
+    const slot: Slot = { worker, batches: [] }
     this.#slots.add(slot)
     let last = "the worker ended"
     worker.on("message", (reply: WorkerReply) => {

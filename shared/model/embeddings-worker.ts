@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { parentPort, workerData } from "node:worker_threads"
 import * as ort from "onnxruntime-node"
-import type { WorkerReply, WorkerRequest, WorkerStart } from "./embeddings-pool.ts"
+import type { WorkerReply, WorkerRequest } from "./embeddings-pool.ts"
 
 /** Tokens of a text that count, with the two special ones. */
 const tokensMax = 256
@@ -20,16 +20,13 @@ const port = parentPort
 if (port === null) throw new Error("started outside a worker thread")
 const reply = (message: WorkerReply): void => port.postMessage(message)
 
-const { dir, threads } = workerData as WorkerStart
-/** Threads that share a run look for their next part this long before they sleep, and never between runs: waking one up takes as long as its part. */
-const sharing = { session: { intra_op: { allow_spinning: "1", spin_duration_us: "50" }, force_spinning_stop: "1" } }
-const alone = { session: { intra_op: { allow_spinning: "0" } } }
+const { dir } = workerData as { readonly dir: string }
 const open = async () => {
   const tokenizer = new Tokenizer(JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")), {})
   const session = await ort.InferenceSession.create(join(dir, "model.onnx"), {
-    intraOpNumThreads: threads,
+    intraOpNumThreads: 1,
     interOpNumThreads: 1,
-    extra: threads > 1 ? sharing : alone
+    extra: { session: { intra_op: { allow_spinning: "0" } } }
   })
   const end = tokenizer.encode("").ids.at(-1) ?? 0
   /** Ids of a text cut to the limit with its end token kept; the tokenizer ignores its own truncation setting. */

@@ -37,7 +37,7 @@ export class Embeddings extends Context.Service<Embeddings, {
 export interface EmbeddingSettings {
   /** Folder with `model.onnx` and `tokenizer.json`. */
   readonly dir: string
-  /** Worker threads for bulk work, one core each; a worker beside them, with as many threads up to four, is for what somebody waits for. */
+  /** Worker threads for bulk work, one core each. One more starts when a question comes while all are busy. */
   readonly threads: number
 }
 
