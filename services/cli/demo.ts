@@ -22,6 +22,8 @@ import { runToEnd } from "./train.ts"
 
 const dataFolder = resolve(import.meta.dirname, "../../data")
 const run = "demo"
+/** The same again with everything accepted: what the small model learns too little for the gate to let through is seen here. */
+const ungated = "demo-always"
 
 interface SampleTurn {
   readonly user: string
@@ -127,7 +129,7 @@ const evolve = (hash: string, questions: ReadonlyArray<Question>) =>
     const [firstTrain, ...otherTrain] = refs(train)
     const [firstValidation, ...otherValidation] = refs(val)
     if (firstTrain === undefined || firstValidation === undefined) return yield* Effect.die(new RangeError("the sample has too few questions"))
-    const open: RunRequest = {
+    const gated: RunRequest = {
       ...presets.laptop,
       datasetHash: hash,
       seed: 11,
@@ -143,7 +145,14 @@ const evolve = (hash: string, questions: ReadonlyArray<Question>) =>
       guard: refs(test),
       test: []
     }
-    return yield* runToEnd(run, open, (line) => Console.log(line.replace(/^/gm, "  ")))
+    const tell = (line: string) => Console.log(line.replace(/^/gm, "  "))
+    const result = yield* runToEnd(run, gated, tell)
+    yield* Console.log(`  ${result.calls} answers of the model in this run, ${result.errors} errors`)
+    yield* heading("4. What if everything proposed were accepted, as in the original?")
+    yield* Console.log("  Attempts and answers that were made before in the same way are read from the log and not asked again.")
+    // What was chosen has been told above.
+    const always = yield* runToEnd(ungated, { ...gated, gate: "always" }, (line) => (line.startsWith("run opened") ? Effect.void : tell(line)))
+    yield* Console.log(`  ${always.calls} answers of the model in this run, ${always.cost.reusedCalls} more from the log, ${always.errors} errors`)
   })
 
 export const demo = Command.make("demo", {}, () =>
@@ -160,22 +169,23 @@ export const demo = Command.make("demo", {}, () =>
       yield* heading("3. Evolution: what helps to use memories")
       yield* Console.log("  A rule judges (by words), reflects and proposes here: the small model cannot. It answers every rollout.")
       yield* registerQuestions(tenant, questions)
-      const result = yield* evolve(hash, questions)
-      yield* Console.log(`  ${result.calls} answers of the model in this run, ${result.errors} errors`)
-      yield* heading("4. Replay from the log")
-      const replayed = yield* replayAll(tenant, run)
-      for (const { generation, hash: replayedHash, identical, principles } of replayed) {
-        yield* Console.log(`  generation ${generation}: ${principles.length} principles, ${replayedHash.slice(0, 24)} ${identical ? "identical" : "DIFFERS FROM WHAT WAS SEALED"}`)
+      yield* evolve(hash, questions)
+      yield* heading("5. Replay from the log")
+      const replayed = [run, ungated].map((name) => replayAll(tenant, name).pipe(Effect.map((generations) => generations.map((one) => ({ ...one, name })))))
+      const generations = (yield* Effect.all(replayed)).flat()
+      for (const { generation, hash: replayedHash, identical, name, principles } of generations) {
+        yield* Console.log(`  ${name}, generation ${generation}: ${principles.length} principles, ${replayedHash.slice(0, 24)} ${identical ? "identical" : "DIFFERS FROM WHAT WAS SEALED"}`)
         for (const { scope, text } of principles) yield* Console.log(`    [${scope}] ${text}`)
       }
-      const identical = replayed.filter((one) => one.identical).length
-      yield* Console.log(`\nreplayed ${replayed.length} generations, ${identical === replayed.length ? "identical" : `${identical} identical`}, 0 model calls`)
+      const identical = generations.filter((one) => one.identical).length
+      yield* Console.log(`\nreplayed ${generations.length} generations, ${identical === generations.length ? "identical" : `${identical} identical`}, 0 model calls`)
     }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"]))
     yield* Console.log(`done in ${Math.round((performance.now() - started) / 1000)} s. Where to go next:`)
     yield* Console.log([
       "  npm run -s metamem -- ask \"Which firm did our kitchen?\" --user tomas",
       "  npm run -s metamem -- memories list --user mira --kind fact",
       "  npm run -s metamem -- generations --run demo",
+      "  npm run -s metamem -- diff 0 2 --run demo-always",
       "  npm run -s metamem -- doctor          (and README.md: your own models, your own data)"
     ].join("\n"))
   })).pipe(Command.withDescription("Show the whole loop on embedded defaults: remember, ask, evolve, replay"))

@@ -104,7 +104,7 @@ export const runLine = (event: RunEvent): string | undefined => {
         ? "  nothing to put to the gate"
         : event.operations.map(({ operation }) => `  to the gate: ${operation.operation} [${operation.scope ?? "its scope"}] ${operation.content ?? operation.id ?? ""}`).join("\n")
     case "GateDecided":
-      return `  gate (${event.policy}) ${event.decision} in scope ${event.scope}: ${event.after?.text ?? event.before?.text ?? event.operation} — ${event.counts.candidateCorrect} of ${event.counts.questions * event.counts.samples} correct with it, difference to without ${percent(event.figures.mean)} (selection, not evidence)`
+      return `  gate (${event.policy}) ${event.decision} in scope ${event.scope}: ${event.after?.text ?? event.before?.text ?? event.operation} — ${event.counts.questions * event.counts.samples === 0 ? "asked of no question" : `${event.counts.candidateCorrect} of ${event.counts.questions * event.counts.samples} correct with it, difference to without ${percent(event.figures.mean)} (selection, not evidence)`}`
     case "GenerationSealed":
       return `  sealed generation ${event.generation}: ${event.principles.length} principles, hash ${event.hash.slice(0, 16)}`
     case "StepEnded":

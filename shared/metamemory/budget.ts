@@ -94,11 +94,11 @@ export const budgetOf = (input: BudgetInput): Budget => {
     ...refusals.map((refusal) => {
       switch (refusal) {
         case "too few questions with mixed outcomes a step":
-          return `refused: a step is expected to find ${mixed.toFixed(1)} questions to learn from; at least ${fewestMixed} are needed, so raise the batch to ${Math.ceil(fewestMixed / mixedShare)}`
+          return `too small: a step is expected to find ${mixed.toFixed(1)} questions to learn from; at least ${fewestMixed} are needed, so raise the batch to ${Math.ceil(fewestMixed / mixedShare)}`
         case "fewer than three steps":
-          return `refused: ${steps} steps fit; at least ${fewestSteps} are needed, so lower the batch or add epochs`
+          return `too small: ${steps} steps fit; at least ${fewestSteps} are needed, so lower the batch or add epochs`
         case "the gate cannot see an effect of ten points":
-          return `refused: the validation set of ${n} questions x ${k} samples shows only effects above ${points(detectable)}; add questions or samples`
+          return `too small: the validation set of ${n} questions x ${k} samples shows only effects above ${points(detectable)}; add questions or samples`
       }
     })
   ]
