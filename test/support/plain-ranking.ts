@@ -1,7 +1,7 @@
 /** The ranking as its description says, turn by turn and without any shortcut: what the fast computation is compared with. */
 import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
 import type { QuestionPlan } from "#services/retriever/ranking/plan"
-import { formOf } from "#services/retriever/ranking/traits"
+import { formOf, instructs } from "#services/retriever/ranking/traits"
 import { coreVectors, weightsFor } from "#services/retriever/ranking/weights"
 
 type Shelf = UserView["turns"]
@@ -45,5 +45,9 @@ export const plainTurns = ({ turns }: UserView, plan: QuestionPlan, vector: Floa
       return { memory, score: own + weights.neighbour * beside + weights.conversation * shared + formOf(memory, plan, weights) }
     })
   })
-  return scored.sort((a, b) => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1))
+  const byScore = (a: { readonly memory: IndexedMemory; readonly score: number }, b: typeof a): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
+  scored.sort(byScore)
+  if (plan.isBetweenPeople || plan.asksOrder || plan.asksOverview) return scored
+  const lifted = scored.slice(0, 400).filter(({ memory }) => instructs(memory)).slice(0, 4)
+  return scored.map((one) => (lifted.includes(one) ? { ...one, score: one.score + weights.instruction } : one)).sort(byScore)
 }

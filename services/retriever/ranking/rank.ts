@@ -7,7 +7,7 @@ import type { IndexedMemory, ShelfView, UserView } from "#shared/memoryindex/use
 import { bestOf, bestRows } from "./best-rows.ts"
 import type { QuestionPlan } from "./plan.ts"
 import { itemTokens, memoryTokens } from "./tokens.ts"
-import { formOf, mostForm } from "./traits.ts"
+import { formOf, instructs, mostForm } from "./traits.ts"
 import { meanOf, rangeOf, type TurnScores, turnScores, within } from "./turn-scores.ts"
 import { coreVectors, type Weights, weightsFor } from "./weights.ts"
 
@@ -21,6 +21,8 @@ const candidatesMax = 2_000
 /** Turns ranked; nothing relevant is left past these. */
 export const rankedMax = 400
 
+/** Instructions lifted for one question. */
+const instructionsMax = 4
 /** How far behind its turn a fact stands. */
 const behindTurn = 1e-4
 /** Turns that facts may bring into another order: at most so many, and of so many tokens together. */
@@ -47,8 +49,18 @@ const factScores = ({ facts }: UserView, plan: QuestionPlan, vector: Float32Arra
 
 const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
 
+/**
+ * Lifts what the user asked to be kept to from then on ("always give dates in full when I ask about deadlines"), the nearest first: it
+ * bears on the answer though it shares nothing with the question. A timeline or a summary is about what happened.
+ */
+const withInstructions = (turns: ReadonlyArray<RankedMemory>, plan: QuestionPlan, weights: Weights): ReadonlyArray<RankedMemory> => {
+  if (weights.instruction === 0 || plan.asksOrder || plan.asksOverview) return turns
+  const lifted = new Set(turns.filter(({ memory }) => instructs(memory)).slice(0, instructionsMax))
+  return lifted.size === 0 ? turns : turns.map((one) => (lifted.has(one) ? { ...one, score: one.score + weights.instruction } : one)).sort(byScore)
+}
+
 /** The best turns with what their form adds. A turn's form is looked at only if it could still be among them. */
-const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, scores: Float32Array): Array<RankedMemory> => {
+const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, scores: Float32Array): ReadonlyArray<RankedMemory> => {
   const rows = bestRows(scores, shelf.standing, candidatesMax)
   const most = mostForm(plan, weights)
   const ranked = (rows: ReadonlyArray<number>): Array<RankedMemory> => {
@@ -67,7 +79,7 @@ const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, sco
     turns.push(...ranked(rows.filter((row) => (scores[row] ?? 0) + most >= floor && !known.has(row))))
     turns.sort(byScore)
   }
-  return turns.slice(0, rankedMax)
+  return withInstructions(turns.slice(0, rankedMax), plan, weights)
 }
 
 /**

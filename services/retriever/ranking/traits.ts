@@ -60,6 +60,22 @@ export const askingOf = remembered(({ text }) => {
 
 export const namesTime = remembered(({ text }) => time.test(text))
 
+/** An instruction for all later talk is short; what a longer text asks for belongs to the task it is about. */
+const instructionCharacters = 500
+const doing = "(?!(?:mind|again|been|had|heard|seen|thought|knew|was|were|really|\\p{L}+ed)\\b)\\p{L}+"
+const instruction = new RegExp(
+  [
+    `(?:^|[.!?;:\\n]\\s*)(?:(?:also|and|so|but|then|oh),?\\s+)?(?:(?:please|remember to|(?:make|be) sure (?:to|you|that you)|I(?:['’]d| would) like you to|I want you to),?\\s+)?(?:always|never) ${doing}`,
+    "\\b(?:when(?:ever)?|(?:every|any) ?time) I (?:ask|inquire)(?: you)?(?: about| for| how| what|,)",
+    "\\bfrom (?:now|here) on,? (?:please|you|always|never|use|answer|reply|respond|call|keep|write|give|do not|don['’]t)\\b",
+    "\\bin (?:all )?(?:your |the )?future (?:answers|replies|responses)\\b"
+  ].join("|"),
+  "iu"
+)
+
+/** An instruction how to answer, given once for all later questions. */
+export const instructs = remembered(({ speaker, text }) => speaker === "user" && text.length <= instructionCharacters && instruction.test(text))
+
 /** What the assistant said, and what a summary is made of, often stands in its long turns. */
 const mayBeLong = ({ asksOverview, speaker }: QuestionPlan): boolean => asksOverview || speaker === "assistant"
 

@@ -11,7 +11,7 @@ import { plainTurns } from "#test/support/plain-ranking"
 const dimensions = 16
 const draw = stream("large ranking", 7)
 const words = Array.from({ length: 400 }, (_, n) => `topic${n}`)
-const text = (): string => `${Array.from({ length: 1 + Math.floor(draw() ** 3 * 260) }, () => words[Math.floor(draw() ** 2 * words.length)] ?? "").join(" ")}${draw() < 0.3 ? "?" : draw() < 0.2 ? " last week." : "."}`
+const text = (): string => `${draw() < 0.02 ? "Always answer " : ""}${Array.from({ length: 1 + Math.floor(draw() ** 3 * 260) }, () => words[Math.floor(draw() ** 2 * words.length)] ?? "").join(" ")}${draw() < 0.3 ? "?" : draw() < 0.2 ? " last week." : "."}`
 const unit = (): Float32Array => {
   const raw = Float32Array.from({ length: dimensions }, () => draw() - 0.5)
   const length = Math.hypot(...raw)
