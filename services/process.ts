@@ -1,6 +1,7 @@
 /** One actor as a process of its own: connects to the server that METAMEM_NATS_URL names, or the home's, and runs until it is told to end. */
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Logger, Option } from "effect"
+import { enableCompileCache } from "node:module"
 import { resolve } from "node:path"
 import { Leases } from "#shared/actor/lease"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
@@ -13,6 +14,7 @@ import { settings } from "#shared/home/settings"
 /** Never returns: the process ends with code 0 on SIGTERM or SIGINT, and with 1 when it cannot start. */
 export const runActor = (name: ActorName): void => {
   takeActorFlags()
+  enableCompileCache()
   Effect.gen(function*() {
     const { actorsLayer } = yield* Effect.promise(() => import("./all.ts"))
     const { home: given, natsReplicas, natsServer, natsUrl } = yield* settings

@@ -1,6 +1,7 @@
 /** A process with some actors on a running server, started by a bench (`load.ts`): it says when they run, tells what it used, and ends with its parent. */
 import { NodeRuntime } from "@effect/platform-node"
 import { ConfigProvider, Effect, Layer, Logger, References } from "effect"
+import { enableCompileCache } from "node:module"
 import { Leases } from "#shared/actor/lease"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
@@ -22,6 +23,8 @@ export interface ActorUsage {
 }
 
 if (import.meta.main) {
+  // As a process of actors does wherever it is started.
+  enableCompileCache()
   const { actors, home, settings, url } = JSON.parse(process.argv[2] ?? "") as ActorProcessStart
   const log = Layer.mergeAll(JetStreamLog.layer, Leases.layer).pipe(Layer.provideMerge(NatsConnection.layer({ url })))
   const untilParentLeaves = Effect.callback<void>((resume) => {
