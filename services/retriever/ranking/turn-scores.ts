@@ -71,9 +71,60 @@ interface Matches {
   readonly nearRange: Range
 }
 
-/** All columns are taken into variables of their own, since what is looked up in a loop over a hundred thousand rows is most of its time. */
+/** What each conversation adds to the scores of its turns, from its three best core scores; a missing one counts 0. @param core 0 in rows that do not stand */
+const sharesOf = ({ conversationCodes, conversationCount, standing }: ShelfView, core: Float32Array, weight: number): Float64Array => {
+  const size = standing.length
+  const best = new Float32Array(conversationCount * 3)
+  // Turns of a conversation mostly stand together: its three are written when another's turn comes.
+  let at = 0
+  let first = 0
+  let second = 0
+  let third = 0
+  for (let row = 0; row < size; row++) {
+    const own = core[row] ?? 0
+    const here = (conversationCodes[row] ?? 0) * 3
+    if (here !== at) {
+      best[at] = first
+      best[at + 1] = second
+      best[at + 2] = third
+      at = here
+      first = best[at] ?? 0
+      second = best[at + 1] ?? 0
+      third = best[at + 2] ?? 0
+    }
+    const low = own > first ? first : own
+    const lower = low > second ? second : low
+    first = own > first ? own : first
+    second = low > second ? low : second
+    third = lower > third ? lower : third
+  }
+  best.set([first, second, third].slice(0, best.length), at)
+  const shares = new Float64Array(conversationCount)
+  for (let code = 0, at = 0; code < conversationCount; code++, at += 3) shares[code] = weight * (((best[at] ?? 0) + (best[at + 1] ?? 0) + (best[at + 2] ?? 0)) / 3)
+  return shares
+}
+
+/** Adds to each score what the better neighbour and the conversation give. */
+const addContext = ({ after, before, conversationCodes, standing, standingCount }: ShelfView, scores: Float32Array, core: Float32Array, shares: Float64Array, weight: number): void => {
+  const size = standing.length
+  const hasGaps = standingCount < size
+  for (let row = 0; row < size; row++) {
+    if (standing[row] !== 1) continue
+    let previous = before[row] ?? -1
+    let next = after[row] ?? -1
+    if (hasGaps) {
+      while (previous >= 0 && standing[previous] !== 1) previous = before[previous] ?? -1
+      while (next >= 0 && standing[next] !== 1) next = after[next] ?? -1
+    }
+    const left = previous < 0 ? 0 : (core[previous] ?? 0)
+    const right = next < 0 ? 0 : (core[next] ?? 0)
+    scores[row] = (scores[row] ?? 0) + weight * (left > right ? left : right) + (shares[conversationCodes[row] ?? 0] ?? 0)
+  }
+}
+
+/** All columns are taken into variables of their own, and each loop has its own function, since what is looked up in a loop over a hundred thousand rows is most of its time. */
 const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights: Weights): Float32Array => {
-  const { after, before, conversationCodes, conversationCount, speakerCodes, standing, times } = shelf
+  const { speakerCodes, standing, times } = shelf
   const size = standing.length
   const { near, nearKnown, words } = matches
   const wordFloor = matches.wordRange.floor
@@ -89,8 +140,6 @@ const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights:
   const hasWindows = windows.length > 0
   const core = new Float32Array(size)
   const scores = new Float32Array(size)
-  // The three best core scores of each conversation; a missing one counts 0.
-  const best = new Float32Array(conversationCount * 3)
   for (let row = 0; row < size; row++) {
     if (standing[row] !== 1) continue
     const word = wordSpan > 0 ? Math.fround(((words[row] ?? 0) - wordFloor) / wordSpan) : 0
@@ -102,29 +151,7 @@ const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights:
     if (speakerCodes[row] === user) score += timelineLead
     scores[row] = score
   }
-  // Rows that do not stand have 0 here.
-  for (let row = 0; row < size; row++) {
-    const own = core[row] ?? 0
-    const at = (conversationCodes[row] ?? 0) * 3
-    if (own <= (best[at + 2] ?? 0)) continue
-    const first = best[at] ?? 0
-    const second = best[at + 1] ?? 0
-    best[at] = own > first ? own : first
-    best[at + 1] = own > first ? first : own > second ? own : second
-    best[at + 2] = own > second ? second : own
-  }
-  const shared = new Float64Array(conversationCount)
-  for (let code = 0, at = 0; code < conversationCount; code++, at += 3) shared[code] = conversationWeight * (((best[at] ?? 0) + (best[at + 1] ?? 0) + (best[at + 2] ?? 0)) / 3)
-  for (let row = 0; row < size; row++) {
-    if (standing[row] !== 1) continue
-    let previous = before[row] ?? -1
-    while (previous >= 0 && standing[previous] !== 1) previous = before[previous] ?? -1
-    let next = after[row] ?? -1
-    while (next >= 0 && standing[next] !== 1) next = after[next] ?? -1
-    const left = previous < 0 ? 0 : (core[previous] ?? 0)
-    const right = next < 0 ? 0 : (core[next] ?? 0)
-    scores[row] = (scores[row] ?? 0) + neighbourWeight * (left > right ? left : right) + (shared[conversationCodes[row] ?? 0] ?? 0)
-  }
+  addContext(shelf, scores, core, sharesOf(shelf, core, conversationWeight), neighbourWeight)
   return scores
 }
 
