@@ -111,16 +111,19 @@ export const benchRetrieve = (options: RetrieveOptions) =>
           const label = size % 1_000 === 0 ? `${size / 1_000}k` : String(size)
           figures[`coldMs${label}`] = rounded(yield* ask)
           for (let n = 0; n < 10; n++) yield* ask
+          const before = yield* retriever.usage
           const took: Array<number> = []
           for (let n = 0; n < options.questions; n++) took.push(yield* ask)
           figures[`p50Ms${label}`] = rounded(percentile(took, 0.5))
           figures[`p95Ms${label}`] = rounded(percentile(took, 0.95))
-          figures[`rssMb${label}`] = (yield* retriever.usage).rssMb
+          const after = yield* retriever.usage
+          figures[`cpuMs${label}`] = rounded((after.cpuMs - before.cpuMs) / Math.max(1, took.length))
+          figures[`rssMb${label}`] = after.rssMb
         }
         progress.end()
         return {
           figures: { ...figures, rssMbBefore: idle.rssMb, questions: options.questions, fillRowsPerSecond: Math.round((figures["rows"] ?? 0) / fillSeconds), seed: options.seed },
-          unit: "milliseconds from request to evidence; resident megabytes of the retriever's process, its embedding model included",
+          unit: "milliseconds from request to evidence; processor milliseconds of the retriever a question; resident megabytes of the retriever's process, its embedding model included",
           seconds: secondsSince(started)
         } satisfies BenchResult
       }).pipe(Effect.provide(logOn(url)))
