@@ -1,5 +1,5 @@
 /** One actor as a process of its own: connects to the server that METAMEM_NATS_URL names, or the home's, and runs until it is told to end. */
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Logger, Option } from "effect"
 import { enableCompileCache } from "node:module"
 import { resolve } from "node:path"
@@ -7,13 +7,13 @@ import { Leases } from "#shared/actor/lease"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
 import type { ActorName } from "#shared/eventlog/subjects"
-import { takeActorFlags } from "#shared/home/actor-flags"
+import { takeActorStart } from "#shared/home/actor-flags"
 import { findServerBinary, homeServer } from "#shared/home/server"
 import { settings } from "#shared/home/settings"
 
 /** Never returns: the process ends with code 0 on SIGTERM or SIGINT, and with 1 when it cannot start. */
 export const runActor = (name: ActorName): void => {
-  takeActorFlags()
+  takeActorStart()
   enableCompileCache()
   Effect.gen(function*() {
     const { actorsLayer } = yield* Effect.promise(() => import("./all.ts"))

@@ -2,7 +2,7 @@
 import { Effect, Layer } from "effect"
 import { Argument, Command } from "effect/cli"
 import { actors } from "#shared/eventlog/subjects"
-import { takeActorFlags } from "#shared/home/actor-flags"
+import { takeActorStart } from "#shared/home/actor-flags"
 import { benchCommand } from "./bench/commands.ts"
 import { doctor } from "./doctor.ts"
 import { homeFolder, logLayer } from "./home.ts"
@@ -26,6 +26,6 @@ const keepRunning = (names: ReadonlyArray<(typeof actors)[number]>) =>
 const up = Command.make("up", {}, () => keepRunning(actors)).pipe(Command.withDescription("Run the server and all six actors in one process, until Ctrl-C"))
 
 const run = Command.make("run", { actor: Argument.Literals("actor", actors).pipe(Argument.withDescription("Which actor")) }, ({ actor }) =>
-  Effect.andThen(Effect.sync(takeActorFlags), keepRunning([actor]))).pipe(Command.withDescription("Run one more of one actor, until Ctrl-C"))
+  Effect.andThen(Effect.sync(takeActorStart), keepRunning([actor]))).pipe(Command.withDescription("Run one more of one actor, until Ctrl-C"))
 
 export const operationCommands = [up, run, doctor, logCommand, deadCommand, benchCommand] as const

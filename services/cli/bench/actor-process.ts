@@ -1,5 +1,5 @@
 /** A process with some actors on a running server, started by a bench (`load.ts`): it says when they run, tells what it used, and ends with its parent. */
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { ConfigProvider, Effect, Layer, Logger, References } from "effect"
 import { enableCompileCache } from "node:module"
 import { Leases } from "#shared/actor/lease"

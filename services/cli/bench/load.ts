@@ -14,7 +14,7 @@ import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
 import type { Nats } from "#shared/eventlog/nats"
 import { type ActorName, requestSubject } from "#shared/eventlog/subjects"
-import { actorFlags, sizesItself } from "#shared/home/actor-flags"
+import { actorStart } from "#shared/home/actor-flags"
 import { findServerBinary, homeServer } from "#shared/home/server"
 import { settings } from "#shared/home/settings"
 import { homeFolder } from "../home.ts"
@@ -101,8 +101,7 @@ export const actorProcess = (start: ActorProcessStart): Effect.Effect<ActorProce
       Effect.sync(() =>
         fork(join(import.meta.dirname, "actor-process.ts"), [JSON.stringify(start)], {
           stdio: ["ignore", "ignore", "inherit", "ipc"],
-          // As an actor's own process has them.
-          execArgv: start.actors.length > 1 || sizesItself(process.execArgv) ? process.execArgv : [...process.execArgv, ...actorFlags]
+          ...(start.actors.length > 1 ? {} : actorStart())
         })),
       (child) =>
         Effect.promise<void>(() =>

@@ -2,29 +2,35 @@ import { spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { actorFlags, sizesItself } from "#shared/home/actor-flags"
+import { actorStart, sizesItself } from "#shared/home/actor-flags"
 
-const test = suite("flags of actor processes")
+const test = suite("how actor processes are started")
 
-/** What a process that takes the flags says of itself. */
-const said = (flags: ReadonlyArray<string>, nodeOptions = "") => {
+/** What a process that starts itself anew says of itself. */
+const said = (flags: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) => {
   const file = join(import.meta.dirname, "../../../shared/home/actor-flags.ts")
-  const code = `const { takeActorFlags } = await import(${JSON.stringify(file)}); const before = process.pid; takeActorFlags(); console.log(JSON.stringify({ flags: process.execArgv, rest: process.argv.slice(1) }))`
-  const { status, stdout } = spawnSync(process.execPath, [...flags, "--input-type=module", "--eval", code, "a", "b"], { encoding: "utf8", env: { ...process.env, NODE_OPTIONS: nodeOptions } })
+  const code = `const { takeActorStart } = await import(${JSON.stringify(file)}); takeActorStart(); console.log(JSON.stringify({ flags: process.execArgv, rest: process.argv.slice(1), bound: process.env.MALLOC_MMAP_THRESHOLD_ }))`
+  const { status, stdout } = spawnSync(process.execPath, [...flags, "--input-type=module", "--eval", code, "a", "b"], { encoding: "utf8", env: { PATH: process.env["PATH"], ...environment } })
   assert.is(status, 0)
-  return JSON.parse(stdout) as { flags: ReadonlyArray<string>; rest: ReadonlyArray<string> }
+  return JSON.parse(stdout) as { flags: ReadonlyArray<string>; rest: ReadonlyArray<string>; bound?: string }
 }
 
-test("a process started without them goes on with them, its other flags and its arguments", () => {
-  const { flags, rest } = said(["--no-warnings"])
-  assert.equal(flags.slice(0, 2), [...actorFlags, "--no-warnings"])
+test("a process started otherwise starts itself anew, with its other flags and its arguments", () => {
+  const { bound, flags, rest } = said(["--no-warnings"])
+  assert.equal(flags.slice(0, 2), ["--max-semi-space-size=2", "--no-warnings"])
   assert.equal(rest, ["a", "b"])
+  assert.is(bound, "1048576")
 })
 
-test("a process whose room was set stays as it was started", () => {
-  assert.not.ok(said(["--max-semi-space-size=8"]).flags.includes(actorFlags[0] ?? ""))
-  assert.not.ok(said([], "--max_semi_space_size=8").flags.includes(actorFlags[0] ?? ""))
+test("what was set by whoever started it stays", () => {
+  assert.equal(said(["--max-semi-space-size=8"]).flags[0], "--max-semi-space-size=8")
+  assert.not.ok(said([], { NODE_OPTIONS: "--max_semi_space_size=8" }).flags.includes("--max-semi-space-size=2"))
+  assert.is(said([], { MALLOC_MMAP_THRESHOLD_: "5" }).bound, "5")
   assert.ok(sizesItself(["--min-semi-space-size=1"]) && !sizesItself(["--max-old-space-size=100"], "--no-warnings"))
+})
+
+test("a child gets flags and environment of its parent, and the actor's", () => {
+  assert.equal(actorStart(["--cpu-prof"], { A: "1" }), { execArgv: ["--max-semi-space-size=2", "--cpu-prof"], env: { MALLOC_MMAP_THRESHOLD_: "1048576", A: "1" } })
 })
 
 test.run()
