@@ -76,6 +76,8 @@ interface Look {
   /** Place of the index when it was looked at. */
   readonly through: number
 }
+/** Longest a job waits for vectors of what its run knows, milliseconds. */
+const jobVectorsMsMax = 60_000
 /** Longest wait for a live question's vector, milliseconds. */
 const embedMsMax = 3_000
 
@@ -280,12 +282,24 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       } satisfies MemoriesReply
     })
 
+    /** Waits until all that a job may be shown has vectors: with some of them it would be shown something else than the same job later. */
+    const allVectors = Effect.fnUntraced(function*(user: string, asOfSequence: number) {
+      const until = (yield* Clock.currentTimeMillis) + jobVectorsMsMax
+      for (;;) {
+        const { facts, turns } = yield* projection.view(user, { asOfSequence })
+        if ((yield* haveVectors(user, turns, asOfSequence)) && (yield* haveVectors(user, facts, asOfSequence))) return
+        if ((yield* Clock.currentTimeMillis) > until) return yield* new RequestRefused({ tag: "VectorsMissing", message: `what was said up to position ${asOfSequence} has no vectors after ${jobVectorsMsMax / 1_000} s; see that the embedder runs` })
+        yield* Effect.sleep("100 millis")
+      }
+    })
+
     /** What attempts at one question are shown is looked for once: the index changes only as it moves on. */
     const looks = yield* Cache.makeWith(
-      (key: string) => {
+      Effect.fnUntraced(function*(key: string) {
         const { asOfSequence, date, text, tokens, user } = JSON.parse(key) as Look
-        return find(user, text, date, { asOfSequence }, tokens, undefined)
-      },
+        yield* allVectors(user, asOfSequence)
+        return yield* find(user, text, date, { asOfSequence }, tokens, undefined)
+      }),
       { capacity: looksKept, timeToLive: (exit) => (Exit.isSuccess(exit) ? "1 minute" : 0) }
     )
     const look = (of: Look) => Cache.get(looks, JSON.stringify(of))

@@ -1,0 +1,109 @@
+/** What the attempts of a run are shown: the memories as they stood when it was opened, whatever is said, forgotten or replaced since. */
+import { join } from "node:path"
+import { ConfigProvider, Effect, Fiber, Layer, Result, Stream } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { makeEntity } from "#shared/actor/entity"
+import { jobCodec, publishJobs } from "#shared/actor/jobs"
+import type { Question } from "#shared/domain/question"
+import { EventLog } from "#shared/eventlog/event-log"
+import { resultSubject } from "#shared/eventlog/subjects"
+import * as MemoryIndexInMemory from "#shared/memoryindex/memory-layer"
+import { questionsSubject } from "#shared/metamemory/questions"
+import { CallStore } from "#shared/model/call-store"
+import * as EmbeddingModel from "#shared/model/embeddings"
+import { Models } from "#shared/model/models"
+import * as Embedder from "#services/embedder/actor"
+import { behaviour as evaluatorBehaviour } from "#services/evaluator/behaviour"
+import * as Ingestor from "#services/ingestor/actor"
+import * as Retriever from "#services/retriever/actor"
+import type { RolloutData, RolloutInput } from "#services/retriever/protocol"
+import { logOn, memoryActors, settled } from "#test/support/actors"
+import { effect } from "#test/support/effect"
+import { change, ready, receive } from "#test/support/memory-client"
+import { setUpHome, testServer } from "#test/support/nats"
+import { scriptedModel } from "#test/support/scripted-model"
+
+const test = suite("what attempts are shown")
+
+const of = { tenant: "local", user: "ivy", conversation: "c" }
+const question: Question = { id: "q", text: "Where does Ivy keep the spare key?", type: "single-session-user", answer: "under the flower pot", abstention: false, user: of.user, cluster: "c" }
+const say = (texts: ReadonlyArray<string>, hour: number) =>
+  receive({ ...of, turns: texts.map((text, at) => ({ speaker: "user", text, time: new Date(Date.UTC(2026, 2, 1, hour, at)).toISOString() })) })
+const known = Effect.gen(function*() {
+  const entity = yield* makeEntity(evaluatorBehaviour)
+  yield* entity.execute(questionsSubject("local", of.user), { _tag: "RegisterQuestions", questions: [question] }, { cause: "q" })
+})
+
+/** Publishes the attempt under a key of its own; waits for what it was shown and said. */
+const attempted = (key: string, memoryPosition: number) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const input: RolloutInput = {
+      question: { id: question.id, user: question.user }, purpose: "rollout", draw: 1, sample: 0, principles: [], temperature: 0.7, maxTokens: 64, evidenceTokens: 600, memoryPosition, runSeed: 1
+    }
+    const job = { tenant: "local", run: "r", step: 1, kind: "rollout", key, input }
+    yield* publishJobs("retriever", [job], 0)
+    const [commit] = yield* log.follow([resultSubject(job)]).pipe(Stream.take(1), Stream.runCollect)
+    const event = commit?.events[0] === undefined ? undefined : Result.getOrThrow(jobCodec.decode(commit.events[0]))
+    assert.ok(event?._tag === "JobSettled" && event.status === "done", JSON.stringify(event))
+    const { callKey, evidenceHash, evidenceIds, reused } = event.data as RolloutData
+    return { callKey, evidenceHash, evidenceIds, reused }
+  })
+const head = Effect.flatMap(EventLog, (log) => log.head("MEMORY"))
+
+effect(test, "what is said, forgotten and replaced after a run was opened changes nothing of what its attempts are shown", () =>
+  Effect.gen(function*() {
+    const { home, url } = yield* testServer
+    const model = yield* scriptedModel()
+    yield* Effect.gen(function*() {
+      yield* ready
+      yield* known
+      const told = yield* say(["Ivy keeps the spare key under the flower pot", "The spare key opens the back door", "Tea is best at four"], 9)
+      yield* settled(of)
+      const opened = yield* head
+      const before = yield* attempted("before", opened)
+      assert.is(before.reused, false)
+
+      const [first, second] = told.turns.map(({ id }) => id)
+      assert.ok(first !== undefined && second !== undefined && before.evidenceIds.includes(first) && before.evidenceIds.includes(second))
+      const later = yield* say(["Ivy keeps the spare key on a hook in the shed now", "The old flower pot and the spare key are gone"], 10)
+      yield* change(of, { _tag: "Forget", memory: second }, "forget")
+      yield* change(of, { _tag: "Supersede", memory: first, by: later.turns[0]?.id ?? "", reason: "moved" }, "supersede")
+      yield* settled(of)
+
+      const after = yield* attempted("after", opened)
+      assert.equal(after, { ...before, reused: true })
+      assert.is(model.requests.length, 1, "the same call, and so the same answer at no cost")
+      const now = yield* attempted("now", yield* head)
+      assert.ok(now.evidenceIds.includes(later.turns[0]?.id ?? "") && !now.evidenceIds.includes(first) && !now.evidenceIds.includes(second), "a run opened now is shown what stands now")
+    }).pipe(Effect.provide(memoryActors(url, home, { METAMEM_LLM_URL: model.url, METAMEM_LLM_MODEL: "scripted" })))
+  }), 60_000)
+
+effect(test, "an attempt waits for the vectors of what its run knows, so that a later one is shown the same", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel()
+    const embeddings = EmbeddingModel.layer({ dir: join(setUpHome, "models/minilm"), threads: 1 })
+    const actors = Layer.mergeAll(Ingestor.layer, Retriever.layer.pipe(Layer.provide(MemoryIndexInMemory.layer(384)))).pipe(
+      Layer.provide(Models.layer({})),
+      Layer.provide(CallStore.layerJetStream),
+      Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url, METAMEM_LLM_MODEL: "scripted" })))
+    )
+    yield* Effect.gen(function*() {
+      yield* Layer.build(actors)
+      yield* ready
+      yield* known
+      yield* say(["Ivy keeps the spare key under the flower pot", "What opens the back door hangs nowhere", "Tea is best at four"], 9)
+      const opened = yield* head
+      const waiting = yield* attempted("early", opened).pipe(Effect.forkScoped)
+      yield* Effect.sleep("1500 millis")
+      assert.is(waiting.pollUnsafe(), undefined)
+      assert.is(model.requests.length, 0)
+      yield* Layer.build(Embedder.layer)
+      const early = yield* Fiber.join(waiting)
+      assert.equal(yield* attempted("late", opened), { ...early, reused: true })
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(embeddings, logOn(url))))
+  }), 60_000)
+
+test.run()
