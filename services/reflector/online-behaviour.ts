@@ -1,6 +1,7 @@
 /**
  * What evolution from live feedback decides: collect → run → shadow → adopted and watched, or dropped. Figures are looked at after fixed
- * numbers only (each look twice as late as the one before), because a test repeated at every answer comes out in the end whatever is true.
+ * numbers only (each look twice as late as the one before), because a test repeated at every answer comes out in the end whatever is true; and
+ * on the first of what came, in the order of the log, so that a look late by a restart finds what a prompt one would have.
  */
 import { Result } from "effect"
 import type { Behaviour } from "#shared/actor/behaviour"
@@ -10,7 +11,7 @@ import type { Verdict } from "#shared/domain/question"
 import { decideGate, type GateQuestion, likelyThreshold, noTally, type Tally } from "#shared/metamemory/gate"
 import { likeness, nearlySame } from "#shared/metamemory/ledger"
 import { meanDifference, type MeanDifference } from "#shared/metamemory/statistics"
-import { conversationsOf, type Feedback, usersIn, weightsOf } from "./online-feedback.ts"
+import { conversationsOf, type Feedback, fewestUsers, usersIn, weightsOf } from "./online-feedback.ts"
 import { onlineCodec, type OnlineEvent, type RolledBack, type ShadowLooked, type WatchLooked } from "./online-protocol.ts"
 
 type Untagged<E> = E extends unknown ? Omit<E, "_tag"> : never
@@ -145,7 +146,17 @@ export const shareRight = (feedback: ReadonlyArray<Pick<Feedback, "user" | "corr
   return weights === undefined ? undefined : meanDifference(feedback.map(({ correct, user }, at) => ({ value: Number(correct), cluster: user, weight: weights[at] ?? 0 })))
 }
 
-const isEnough = (items: ReadonlyArray<Pick<Feedback, "user" | "conversation">>, count: number): boolean => items.length >= count && conversationsOf(items) >= lookConversations
+/**
+ * The first items on which a look can be taken: as many as are due, and further ones until they come from enough conversations and users. What
+ * else has come by the time of the look does not sway it, so that it finds the same whenever it is taken. Undefined while there are too few.
+ */
+const firstEnough = <A extends Pick<Feedback, "user" | "conversation">>(items: ReadonlyArray<A>, count: number): ReadonlyArray<A> | undefined => {
+  for (let n = count; n <= items.length; n++) {
+    const first = items.slice(0, n)
+    if (conversationsOf(first) >= lookConversations && usersIn(first) >= fewestUsers) return first
+  }
+  return undefined
+}
 
 const endRun = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "EndRun" }>): ReadonlyArray<OnlineEvent> => {
   const { phase } = state
@@ -170,13 +181,13 @@ const lookShadow = (state: OnlineState, command: Extract<OnlineCommand, { _tag: 
   const { generation, run } = phase
   const ended = (decision: "adopted" | "dropped", reason: string): OnlineEvent => ({ _tag: "ShadowEnded", run, generation, decision, reason, adoptedAfter: command.inForce.sequence })
   if (!same(command.inForce.ref, phase.from)) return [ended("dropped", `${named(command.inForce.ref)} was adopted meanwhile`)]
-  const { pairs } = command
-  const due = nextShadowLook(phase.last?.pairs ?? 0)
   const last = shadowLooks.at(-1) ?? 0
-  const compared = isEnough(pairs, due) && pairs.length > (phase.last?.pairs ?? 0) ? compareShadow(pairs) : undefined
+  const before = phase.last?.pairs ?? 0
+  const pairs = firstEnough(command.pairs, nextShadowLook(before))
+  const compared = pairs === undefined || pairs.length <= before ? undefined : compareShadow(pairs)
   const days = (Date.parse(command.at) - Date.parse(phase.startedAt)) / 86_400_000
-  const expired = days > shadowDays ? [ended("dropped", `undecided after ${shadowDays} days with ${pairs.length} pairs`)] : []
-  if (compared === undefined) return pairs.length >= last ? [ended("dropped", `${pairs.length} pairs come from too few users or conversations to tell`)] : expired
+  const expired = days > shadowDays ? [ended("dropped", `undecided after ${shadowDays} days with ${command.pairs.length} pairs`)] : []
+  if (pairs === undefined || compared === undefined) return command.pairs.length >= last ? [ended("dropped", `${command.pairs.length} pairs come from too few users or conversations to tell`)] : expired
   const { counts, decision, difference, reason } = compared
   const looked: OnlineEvent = {
     _tag: "ShadowLooked", run, pairs: pairs.length, conversations: conversationsOf(pairs), users: usersIn(pairs),
@@ -195,12 +206,14 @@ const lookWatch = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "
   // Before the adoption that follows from the decision was carried out, there is nothing to see.
   if (command.inForce.sequence <= watch.adoptedAfter) return []
   if (!same(command.inForce.ref, own)) return [{ _tag: "WatchEnded", ...own, reason: "overtaken" }]
-  const under = command.feedback.filter((one) => same(one.generation, own))
   const due = nextWatchLook(watch.last?.feedback ?? 0)
-  const now = due !== undefined && isEnough(under, due) ? shareRight(under) : undefined
-  if (due === undefined || now === undefined) return []
-  const earlier = command.feedback.filter((one) => same(one.generation, watch.from))
-  const before = isEnough(earlier, watchLooks[0]) ? shareRight(earlier) : undefined
+  const ofGeneration = (ref: GenerationRef) => command.feedback.filter((one) => same(one.generation, ref)).toSorted((a, b) => a.sequence - b.sequence)
+  const under = due === undefined ? undefined : firstEnough(ofGeneration(own), due)
+  const now = under === undefined ? undefined : shareRight(under)
+  if (under === undefined || now === undefined) return []
+  const until = under.at(-1)?.sequence ?? 0
+  const earlier = ofGeneration(watch.from).filter(({ sequence }) => sequence < until)
+  const before = firstEnough(earlier, watchLooks[0]) === undefined ? undefined : shareRight(earlier)
   const fallen = before === undefined ? 0 : before.mean - now.mean
   const isWorse = before !== undefined && fallen > 0 && fallen > likelyThreshold * Math.hypot(before.standardError, now.standardError)
   const looked: OnlineEvent = {

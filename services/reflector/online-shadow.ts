@@ -73,11 +73,15 @@ export const shadowJobs = (shadow: Shadow, items: ReadonlyArray<Shadowed>, resul
     })
   )
 
-/** The pairs that are settled on both sides, in the order of the questions. */
-export const shadowPairs = (shadow: Shadow, items: ReadonlyArray<Shadowed>, results: Results): ReadonlyArray<Pair> =>
-  items.flatMap(({ conversation, question, user }) => {
+/** The pairs before the first that is not settled on both sides, in the order of the questions: which they are depends on nothing but how many. */
+export const shadowPairs = (shadow: Shadow, items: ReadonlyArray<Shadowed>, results: Results): ReadonlyArray<Pair> => {
+  const pairs: Array<Pair> = []
+  for (const { conversation, question, user } of items) {
     const sides = sidesOf(shadow, question)
     const of = (side: Side): Verdict | undefined => verdictOf(results, keyOf(sides.includes(side) ? side : "i", question))
     const [incumbent, candidate] = [of("i"), of("c")]
-    return incumbent === undefined || candidate === undefined ? [] : [{ question: question.id, user, conversation, abstention: question.abstention, incumbent, candidate }]
-  })
+    if (incumbent === undefined || candidate === undefined) break
+    pairs.push({ question: question.id, user, conversation, abstention: question.abstention, incumbent, candidate })
+  }
+  return pairs
+}

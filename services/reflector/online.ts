@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto"
 import { Clock, Config, Effect, Result, Schedule, Semaphore, Stream } from "effect"
 import { type Entity, type Folded, makeEntity } from "#shared/actor/entity"
-import { publishJobs } from "#shared/actor/jobs"
+import { isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
 import { leaseSeconds, Leases } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
@@ -36,7 +36,7 @@ export const settings = Config.all({
   shadowShare: Config.Number("METAMEM_ONLINE_SHADOW_SHARE").pipe(Config.withDefault(0.2))
 })
 
-/** Without an outcome for this long, a job of a shadow is published again. */
+/** Without an outcome for this long, a job of a shadow is published again where no worker has or gets it. */
 const againMs = 60_000
 /** Names looked through for one that no other run has. */
 const namesMax = 1_000
@@ -196,14 +196,16 @@ export const runOnline = (parts: OnlineParts) =>
       if (parameters === undefined) return folded
       const questions = [...parameters.train, ...parameters.validation, ...parameters.guard]
       const ids = new Set(questions.map(({ id }) => id))
+      const taken = feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))
       const { branch } = parameters
       return yield* decide(tenant, folded, {
         _tag: "TakeRun",
         run,
         from: branch === undefined ? { run: "", generation: 0 } : { run: branch.run, generation: branch.generation },
-        through: isOpened ? parameters.memoryPosition : seen,
+        // What came while the run was opened is not in it, and waits for the next.
+        through: taken.reduce((last, { sequence }) => Math.max(last, sequence), folded.state.through + 1),
         questions: questions.length,
-        conversations: conversationsOf(feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))),
+        conversations: conversationsOf(taken),
         users: new Set(questions.map(({ user }) => user)).size
       })
     })
@@ -245,14 +247,19 @@ export const runOnline = (parts: OnlineParts) =>
     const lookShadow = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, phase: Extract<OnlineState["phase"], { _tag: "Shadow" }>) {
       const { items, jobs, kept, pairs } = yield* shadowOf(tenant, phase)
       const now = yield* Clock.currentTimeMillis
-      const due = jobs.filter(({ key, kind }) => now - (kept.published.get(resultKey(kind, key)) ?? 0) > againMs)
+      const waitedMs = ({ key, kind }: RunJob): number => now - (kept.published.get(resultKey(kind, key)) ?? 0)
+      const isNew = ({ key, kind }: RunJob): boolean => !kept.published.has(resultKey(kind, key))
+      const late = new Set(jobs.filter((job) => !isNew(job) && waitedMs(job) > againMs).map(({ kind }) => kind))
+      const idle = new Set(yield* Effect.filter(late, (kind) => isIdle(workerOf[kind], kind)))
+      // One that a worker has or gets is not paid for twice; what keeps a queue busy may be other work, so at last it is published in any case.
+      const due = jobs.filter((job) => isNew(job) || waitedMs(job) > againMs * (idle.has(job.kind) ? 1 : 8))
       const asked = new Set(due.flatMap(({ input, kind }) => (kind === "rollout" ? [input.question.id] : [])))
       if (asked.size > 0) yield* register(tenant, items.flatMap(({ question }) => (asked.has(question.id) ? [question] : [])))
-      const publish = (some: ReadonlyArray<RunJob>, dispatch: number) =>
-        Effect.forEach(Map.groupBy(some, ({ kind }): ActorName => workerOf[kind]), ([actor, own]) => publishJobs(actor, own, dispatch), { discard: true })
-      const isNew = ({ key, kind }: RunJob): boolean => !kept.published.has(resultKey(kind, key))
-      yield* publish(due.filter(isNew), 0)
-      yield* publish(due.filter((job) => !isNew(job)), now)
+      for (const [actor, own] of Map.groupBy(due, ({ kind }): ActorName => workerOf[kind])) {
+        // Who looked before may have published it.
+        yield* publishJobs(actor, yield* unpublished(actor, own.filter(isNew)), 0)
+        yield* publishJobs(actor, own.filter((job) => !isNew(job)), now)
+      }
       for (const { key, kind } of due) kept.published.set(resultKey(kind, key), now)
       const { ref, sequence } = yield* inForce(tenant)
       return yield* decide(tenant, folded, { _tag: "LookShadow", run: phase.run, pairs, inForce: { ref, sequence }, at: new Date(now).toISOString() })

@@ -1,44 +1,21 @@
 /** From what people say of answers to a generation that guides them, and back again when it does worse; every part is real but the reader's memories. */
-import { Effect, Layer, Result, Stream } from "effect"
+import { Effect, Layer } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { makeEntity } from "#shared/actor/entity"
 import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
 import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
-import { adoptedSubject, memorySubject, onlineSubject, requestSubject } from "#shared/eventlog/subjects"
-import { adoptionCodec } from "#shared/metamemory/events"
-import { onlineCodec, type OnlineEvent, type OnlineStatus } from "#services/reflector/online-protocol"
-import { behaviour as retrieverBehaviour } from "#services/retriever/behaviour"
-import { answersConversation } from "#services/retriever/protocol"
+import { onlineSubject, requestSubject } from "#shared/eventlog/subjects"
+import type { OnlineStatus } from "#services/reflector/online-protocol"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
-import { answering, configured, connection, gold, makeQuestion, reflector, stateOf, verification, workers } from "./stage.ts"
+import { adopted, adoptions, good, makeLive, none, onlineEvents, onlineModel, people, until } from "./online-stage.ts"
+import { answering, configured, connection, reflector, stateOf, verification, workers } from "./stage.ts"
 
 const test = suite("evolution from live feedback, whole")
 
-/** The one sentence that helps; whoever reads it is right nearly always. */
-const good = "List every matching memory before counting."
-const none = { run: "", generation: 0 }
-
-const eventsOf = (tenant = "t") =>
-  Effect.gen(function*() {
-    const log = yield* EventLog
-    return (yield* log.load(onlineSubject(tenant))).flatMap(({ events }) => events.map((event): OnlineEvent => Result.getOrThrow(onlineCodec.decode(event))))
-  })
-const until = (tag: OnlineEvent["_tag"]) =>
-  Effect.flatMap(EventLog, (log) =>
-    log.follow([onlineSubject("t")]).pipe(
-      Stream.flatMap((commit) => Stream.fromIterable(commit.events.map((event) => Result.getOrThrow(onlineCodec.decode(event))))),
-      Stream.takeUntil(({ _tag }) => _tag === tag),
-      Stream.runDrain
-    ))
-const adoptions = Effect.gen(function*() {
-  const log = yield* EventLog
-  return (yield* log.load(adoptedSubject("t"))).flatMap(({ events }) => events.map((event) => Result.getOrThrow(adoptionCodec.decode(event))))
-})
 const status = Effect.map(request(requestSubject("reflector", "online"), { tenant: "t" }, 20_000), (reply) => reply as OnlineStatus)
 
 effect(
@@ -47,47 +24,19 @@ effect(
   () =>
     Effect.gen(function*() {
       const { url } = yield* testServer
-      const model = yield* scriptedModel({
-        gold,
-        scripts: {
-          answer: ({ draw, prompt }) => {
-            const question = /^Question: (.*)$/m.exec(prompt)?.[1]?.trim() ?? ""
-            // Questions differ in how hard they are, or the gate would not believe the judge.
-            const ease = [5, 45, 85][Math.floor(Number(/(\d+)\?$/.exec(question)?.[1]) / 3) % 3] ?? 0
-            const isRight = draw("answer", 100) < (prompt.includes(good) ? 95 : ease)
-            return isRight ? `${gold.get(question) ?? "So it was"} (ref 000000-1)` : "Something else (ref 000000-0)"
-          },
-          propose: () => ({ operations: [{ operation: "add", id: null, content: good, scope: "all" }] })
-        }
-      })
+      const model = yield* scriptedModel(onlineModel)
       yield* Effect.gen(function*() {
         yield* Layer.build(Layer.mergeAll(workers, reflector))
         yield* answering("evaluator")
         yield* answering("reflector")
-        const answers = yield* makeEntity(retrieverBehaviour)
-        /** One live answer and what its user says of it. */
-        const live = (name: string, at: number, generation: GenerationRef, isRight: boolean) =>
-          Effect.gen(function*() {
-            const { answer, text } = makeQuestion(at)
-            const subject = memorySubject({ tenant: "t", user: `person${at}`, conversation: answersConversation }, "retriever")
-            const id = `${name}${at}`
-            yield* answers.execute(subject, {
-              _tag: "RecordAnswer",
-              event: {
-                _tag: "AnswerGiven", answer: id, question: text, askedAt: "2026-03-02T18:04:00.000Z", text: isRight ? answer : "Something else", evidence: [], generation,
-                principles: [], model: "scripted", call: "k", usage: { promptTokens: 1, completionTokens: 1, estimated: false }, behind: []
-              }
-            }, { cause: id })
-            yield* answers.execute(subject, { _tag: "RecordFeedback", answer: id, verdict: isRight ? "correct" : "incorrect", comment: isRight ? "" : answer }, { cause: `feedback ${id}` })
-          })
-        const people = (count: number) => Array.from({ length: count }, (_, at) => at)
+        const live = yield* makeLive
 
         yield* Effect.forEach(people(29), (at) => live("a", at, none, at % 4 !== 0), { concurrency: 8 })
         yield* Effect.sleep("2500 millis")
         const early = yield* status
         assert.equal([early.on, early.stage, early.feedback.conversations], [true, "collecting", 29])
         assert.match(early.needed.lacks ?? "", /29 of 30/)
-        assert.equal(yield* eventsOf(), [], "twenty-nine conversations open nothing")
+        assert.equal(yield* onlineEvents, [], "twenty-nine conversations open nothing")
 
         // What comes by the next look is the batch; erased users are not in it.
         yield* live("a", 100, none, true)
@@ -108,16 +57,16 @@ effect(
 
         yield* Effect.forEach(people(30), (at) => live("b", at, none, at % 4 !== 0), { concurrency: 8 })
         yield* until("ShadowEnded")
-        const after = yield* eventsOf()
+        const after = yield* onlineEvents
         const looked = after.find(({ _tag }) => _tag === "ShadowLooked")
-        assert.ok(looked?._tag === "ShadowLooked" && looked.decision === "accepted" && looked.pairs >= 20 && looked.candidateCorrect > looked.incumbentCorrect, JSON.stringify(looked))
-        yield* Effect.flatMap(EventLog, (log) => log.follow([adoptedSubject("t")]).pipe(Stream.take(1), Stream.runDrain))
+        assert.ok(looked?._tag === "ShadowLooked" && looked.decision === "accepted" && looked.pairs === 20 && looked.candidateCorrect > looked.incumbentCorrect, JSON.stringify(looked))
+        yield* adopted(1)
         const now: GenerationRef = { run: "online-1", generation: run.recommended ?? 0 }
         assert.equal((yield* adoptions).map(({ generation, run }) => ({ run, generation })), [now])
 
         yield* Effect.forEach(people(24), (at) => live("c", at, now, at % 6 === 0), { concurrency: 8 })
         yield* until("RolledBack")
-        yield* Effect.flatMap(EventLog, (log) => log.follow([adoptedSubject("t")]).pipe(Stream.take(2), Stream.runDrain))
+        yield* adopted(2)
         assert.equal((yield* adoptions).map(({ generation, principles, run }) => ({ run, generation, principles: principles.length > 0 })), [{ ...now, principles: true }, { run: "online-1", generation: 0, principles: false }])
         const end = yield* status
         assert.equal([end.adopted, end.watch, end.rollbacks.length], [{ run: "online-1", generation: 0 }, null, 1])

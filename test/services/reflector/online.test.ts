@@ -181,6 +181,14 @@ test("what is undecided is looked at again at twice the number, and dropped afte
   assert.is(all.filter(({ _tag }) => _tag === "ShadowLooked").length, 5)
 })
 
+test("a look that comes late finds what a prompt one would have: the first pairs that are due, and the later ones at their own look", () => {
+  const all = pairs(45, 5, 0).map((pair, at): Pair => (at < 20 ? pair : { ...pair, candidate: "incorrect" }))
+  assert.equal(decided(begun, look(all)), decided(begun, look(all.slice(0, 20))))
+  const crowd = pairs(60, 20, 0).map((pair, at): Pair => (at < 30 ? { ...pair, user: "one", conversation: `d${at % 3}` } : pair))
+  const late = decided(begun, look(crowd))
+  assert.ok(late[0]?._tag === "ShadowLooked" && late[0].pairs === 39 && late[0].users === 10, "further ones until there are ten users")
+})
+
 test("a shadow ends after thirty days, and when somebody adopts something else", () => {
   const expired = decided(begun, look(pairs(5, 5, 0), { at: new Date(Date.parse("2026-01-01T00:00:00.000Z") + (shadowDays * 24 + 1) * 3_600_000).toISOString() }))
   assert.ok(expired[0]?._tag === "ShadowEnded" && /undecided after 30 days with 5 pairs/.test(expired[0].reason))
@@ -219,6 +227,8 @@ test("a shadow asks a drawn share of later feedback, both sides alike, and one s
   for (const [at, { key }] of rollouts.entries()) settle("judgement", key, { verdict: at === 1 ? "incorrect" : "correct" }, at === 0 ? "failed" : "done")
   assert.equal(shadowJobs(of, two, results), [])
   assert.equal(shadowPairs(of, two, results).map(({ candidate, incumbent }) => [incumbent, candidate]), [["error", "error"], ["incorrect", "correct"]])
+  results.delete(`judgement/${rollouts[0]?.key}`)
+  assert.equal(shadowPairs(of, two, results), [], "the second waits for the first")
 })
 
 const parametersOf = () => {
@@ -288,6 +298,13 @@ test("as good as before is kept, and looked at again at twice the number until t
   const all = after(adoptedThen, ...[20, 40, 80, 160, 320].map((count) => watch([...before, ...under(count, count * 0.8)])))
   assert.ok(all.at(-1)?._tag === "WatchEnded")
   assert.is(fold(all).watch, undefined)
+})
+
+test("feedback after the first that is due is left to the next look, whatever order it is told in", () => {
+  const prompt = decided(adoptedThen, watch([...before, ...under(20, 8)]))
+  const more = many(30, (at) => `u${at}`, (at) => ({ answer: `later${at}`, correct: false, sequence: 500 + at }))
+  const late = decided(adoptedThen, watch([...more, ...under(39, 8).toReversed(), ...before]))
+  assert.equal(late, prompt)
 })
 
 test("a noisy user's hundred feedbacks roll nothing back", () => {
