@@ -40,12 +40,15 @@ export interface PlannedKill {
   readonly after: number
 }
 
+/** Part of the run in which kills fall: one at its very end would find it over. */
+const killedPart = 0.9
+
 /** Each of the targets once before any a second time, at drawn points of the run, in the order of those. */
 export const killPlan = (kills: number, results: number, seed: number): ReadonlyArray<PlannedKill> => {
   const targets: ReadonlyArray<Target> = [...actors, "server"]
   const draw = stream("kills", seed)
   const order = Array.from({ length: Math.ceil(kills / targets.length) }, (_, round) => shuffled(targets, "kills", seed, round)).flat()
-  const points = Array.from({ length: kills }, () => 1 + Math.floor(draw() * Math.max(1, results - 1))).sort((a, b) => a - b)
+  const points = Array.from({ length: kills }, () => 1 + Math.floor(draw() * Math.max(1, killedPart * results - 1))).sort((a, b) => a - b)
   return points.map((after, at) => ({ target: order[at] ?? "server", after }))
 }
 
@@ -102,6 +105,8 @@ export interface Arm {
 /** Of those whose calls are paid for there are two each, so that some live on when one is killed. */
 const processesOf: Readonly<Record<ActorName, number>> = { ingestor: 1, compressor: 1, embedder: 1, retriever: 2, evaluator: 2, reflector: 2 }
 
+/** Longest a killed process may take until another runs in its place. */
+const startLimitMs = 60_000
 /** Longest a run may take, in seconds. */
 const runLimit = 3_600
 const runName = "kills"
@@ -143,6 +148,7 @@ interface Running {
 const cast = Effect.fnUntraced(function*(on: { readonly home: string; readonly url: string; readonly env: Readonly<Record<string, string>> }, meter: CallMeter, concurrency: number) {
   const scope = yield* Effect.scope
   const running: Array<Running> = []
+  const replacements: Array<Fiber.Fiber<void, CommandFailed>> = []
   let started = 0
   const start = Effect.fnUntraced(function*(actor: ActorName) {
     const name = `${actor} ${++started}`
@@ -164,15 +170,17 @@ const cast = Effect.fnUntraced(function*(on: { readonly home: string; readonly u
       end(pid)
       return { process: "server", inFlight }
     }
-    const own = running.filter(({ actor }) => actor === target)
-    const victim = own[pick % own.length]
-    if (victim === undefined || !end(victim.pid)) return yield* new CommandFailed({ message: `no ${target} runs that could be killed; it ended by itself, and its message stands above` })
+    const own = () => running.filter(({ actor }) => actor === target)
+    // One killed a moment ago may still be starting.
+    for (let waitedMs = 0; own().length === 0 && waitedMs < startLimitMs; waitedMs += 50) yield* Effect.sleep(50)
+    const victim = own()[pick % Math.max(1, own().length)]
+    if (victim === undefined || !end(victim.pid)) return yield* new CommandFailed({ message: `no ${target} runs that could be killed; it did not start, or ended by itself, and its message stands above` })
     running.splice(running.indexOf(victim), 1)
     const inFlight = unkept(yield* keptCalls, victim.name)
-    yield* start(target)
+    replacements.push(yield* start(target).pipe(Effect.forkIn(scope)))
     return { process: victim.name, inFlight }
   })
-  return { kill }
+  return { kill, replaced: Effect.suspend(() => Fiber.joinAll(replacements)) }
 })
 
 /** One run from its memories to its end; killed at the points of a plan where there is one. */
@@ -186,7 +194,7 @@ const arm = (options: KillsOptions, label: string, plan: ReadonlyArray<PlannedKi
     const held = yield* split("val", options.validation + options.guard)
     const [validation, guard] = cut(held.questions, options.validation)
     const ask = yield* worldRun({ train, validation, guard }, { seed: options.seed, steps: options.steps, batch: options.batch, samples: options.samples, gate: "likely" })
-    const { kill } = yield* cast(on, meter, options.concurrency)
+    const { kill, replaced } = yield* cast(on, meter, options.concurrency)
     return yield* Effect.gen(function*() {
       yield* Effect.forEach(["ingestor", "retriever", "evaluator", "reflector"] as const, untilAnswers, { discard: true })
       const built = yield* buildMemory({ ...train, users: [...train.users, ...held.users], questions: [...train.questions, ...held.questions] })
@@ -236,6 +244,7 @@ const arm = (options: KillsOptions, label: string, plan: ReadonlyArray<PlannedKi
       yield* Fiber.join(through)
       progress.end()
       const seconds = secondsSince(started)
+      yield* replaced
       const verifier = makeVerifier(address)
       yield* log.read([runFilter(address)]).pipe(Stream.runForEach(verifier.next))
       const { differing, extra, missing } = verifier.end()
