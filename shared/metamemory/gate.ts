@@ -146,10 +146,10 @@ export type GuardPolicy = Exclude<GatePolicy, "always">
  * touched. Anything but a pass means that the empty generation is recommended. Abstention questions count as any other here: they
  * are a handful, and a veto by them was seen to turn down one good generation in ten.
  *
- * Measured in the simulation that `trials.ts` describes, on 100 guard questions, 120 seeds a kind. In the null world, where all that is learnt is
- * chance, `likely` let 20 % pass at 3 samples a question and arm and 13 % at 9 (1.7 % more than a point below the start with either), `proven`
- * 1.7 % at 9 (none by more than a point). In the friendly, hostile and shifted worlds `proven` turned down none at 9 samples, and 4 %, 1 % and 2 %
- * at 3. It costs power where little was learnt: of lists worth 1 to 3 points it lets half pass (`likely` 80 %), of 3 to 6 points 82 % (97 %).
+ * Measured in the simulation that `trials.ts` describes, on 100 guard questions, two sets of 120 seeds a kind. In the null world, where all that is
+ * learnt is chance, `likely` let 20 % pass at 3 samples a question and arm and 13 % at 9 (1.7 % more than a point below the start with either), `proven`
+ * 2.5 % at 9 (none by more than a point). In the friendly, hostile and shifted worlds `proven` turned down 2 of 720 good lists at 9 samples, and 4 %, 1 %
+ * and 2 % at 3. It costs power where little was learnt: of lists worth 1 to 3 points it lets half pass (`likely` 80 %), of 3 to 6 points 82 % (97 %).
  * Nine samples are about 1,500 answers, of 17,000 in the run.
  */
 export const guardTest = (policy: GuardPolicy, questions: ReadonlyArray<GateQuestion>, empty: Tallies, best: Tallies): GateDecision =>
