@@ -65,16 +65,17 @@ export const watchGrowth = (watched: ReadonlyArray<Watched>) => {
           endMb: points.at(-1)?.value ?? 0,
           maxMb: Math.max(0, ...points.map(({ value }) => value)),
           slopeMbPerHour: rounded(slopeOf(points.slice(Math.floor(points.length / 2)))),
-          cores: elapsedMs > 0 ? rounded(((last?.cpuMs[n] ?? 0) - (first?.cpuMs[n] ?? 0)) / elapsedMs, 3) : 0
+          // A process that replaced another began its own count.
+          cores: elapsedMs > 0 && (last?.cpuMs[n] ?? 0) >= (first?.cpuMs[n] ?? 0) ? rounded(((last?.cpuMs[n] ?? 0) - (first?.cpuMs[n] ?? 0)) / elapsedMs, 3) : 0
         }
       })
   }
 }
 
-/** Resident megabytes that the embedding model adds to a process with so many threads for it, measured in a process that does nothing else. */
-export const modelShareMb = (folder: string, threads: number): Effect.Effect<number, CommandFailed> =>
+/** Resident megabytes that the embedding model adds to a process with one thread for it, measured in a process that does nothing else. */
+export const modelShareMb = (folder: string): Effect.Effect<number, CommandFailed> =>
   Effect.callback<number, CommandFailed>((resume) => {
-    const child = fork(join(import.meta.dirname, "model-share.ts"), [folder, String(threads)], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
+    const child = fork(join(import.meta.dirname, "model-share.ts"), [folder], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
     child.once("message", (share) => resume(Effect.succeed(Number(share))))
     child.once("exit", () => resume(Effect.fail(new CommandFailed({ message: "the process that measures the embedding model ended; its message stands above" }))))
     return Effect.sync(() => void child.kill())

@@ -16,7 +16,7 @@ if (import.meta.main) {
     Effect.gen(function*() {
       yield* (yield* Embeddings).embed(texts)
       process.send?.(Math.max(0, processUsage(process.pid).rssMb - before))
-    }).pipe(Effect.provide(layer({ dir: process.argv[2] ?? "", threads: Number(process.argv[3] ?? 1) })))
+    }).pipe(Effect.provide(layer({ dir: process.argv[2] ?? "", threads: 1 })))
   )
   process.disconnect()
 }

@@ -82,8 +82,9 @@ export const streamTurns = (draw: Draw, conversations: number, firstPlace = 0): 
   }
 }
 
-/** As somebody might ask for one turn: what it is about, and the word that no other has. */
-export const wordQuestion = ({ marker, what }: Pick<StreamTurn, "marker" | "what">): string => `Which ${what} is it that we named ${marker}?`
+/** As somebody asks for one turn: who said it, what it is about, and the word that no other has. */
+export const wordQuestion = ({ marker, speaker, what }: Pick<StreamTurn, "marker" | "speaker" | "what">): string =>
+  speaker === "user" ? `Which ${what} is it that I named ${marker}?` : `What did you tell me about the ${what} named ${marker}?`
 
 /**
  * The text with a soft hyphen in every word. The embedding model reads over it, so that its vector is that of the text itself; the index

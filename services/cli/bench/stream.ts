@@ -69,8 +69,8 @@ export interface StreamResult {
     /** All actors together at the end, and without what their embedding models take; with shared pages counted once beside it. */
     readonly actorsMb: number
     readonly actorsProportionalMb: number
-    /** What the model takes of one process of each, one thread for it in an embedder and two in a retriever. */
-    readonly modelShareMb: { readonly embedder: number; readonly retriever: number }
+    /** What the model takes of an embedder with one thread for it; a retriever's takes as much or more. */
+    readonly modelShareMb: number
     readonly actorsWithoutModelsMb: number
     readonly memoriesPreloaded: number
   }
@@ -141,8 +141,7 @@ export const benchStream = (options: StreamOptions) =>
       const progress = progressLine()
       const draw = stream("bench stream", options.seed)
       const dir = yield* modelFolder
-      // A retriever starts a second thread when two questions come at once.
-      const modelMb: Partial<Record<ActorName, number>> = { embedder: yield* modelShareMb(dir, 1), retriever: yield* modelShareMb(dir, 2) }
+      const modelMb = yield* modelShareMb(dir)
       if (options.memories > 0) {
         yield* Effect.scoped(
           preload(tenant, options.memories, draw, (done) => progress.update(`${done} of ${options.memories} memories written`)).pipe(
@@ -190,7 +189,8 @@ export const benchStream = (options: StreamOptions) =>
             }
           })
 
-        const streamed = (name: string, rate: number, seconds: number) =>
+        /** @param settled waited for after the last turn, before all of it must be searchable */
+        const streamed = (name: string, rate: number, seconds: number, settled: Effect.Effect<unknown, CommandFailed, Nats> = Effect.void) =>
           Effect.gen(function*() {
             const count = Math.max(1, Math.round(rate * seconds))
             const took: Array<number> = []
@@ -235,6 +235,7 @@ export const benchStream = (options: StreamOptions) =>
             )
             const streamedSeconds = secondsSince(from)
             const left = yield* bothBehind
+            yield* settled
             const waitFrom = performance.now()
             const addresses = [...new Map(acknowledged.map(({ conversation, user }) => [conversation, { tenant, user, conversation }])).values()]
             yield* waitUntilSearchable(addresses, (done) => progress.update(`${name}: ${done} of ${addresses.length} conversations searchable`))
@@ -269,7 +270,7 @@ export const benchStream = (options: StreamOptions) =>
             kills.push(`${place.name} after ${Math.round((performance.now() - started) / 1_000)} s`)
             place.process = yield* start(actor)
           })
-        yield* Effect.gen(function*() {
+        const killing = yield* Effect.gen(function*() {
           for (const actor of ["compressor", "embedder", "retriever"] as const) {
             yield* Effect.sleep((seconds * 1_000) / 4)
             yield* replace(actor)
@@ -279,12 +280,12 @@ export const benchStream = (options: StreamOptions) =>
         yield* Effect.sync(watch.look).pipe(Effect.delay(`${Math.min(lookSeconds, seconds / 8)} seconds`), Effect.forever, Effect.forkIn(scope))
         if (options.memories > 0) yield* Effect.orElseSucceed(ask, () => undefined).pipe(Effect.delay("2 seconds"), Effect.forever, Effect.forkIn(scope))
 
-        const steady = yield* streamed("steady", options.rate, seconds)
+        const steady = yield* streamed("steady", options.rate, seconds, Effect.andThen(Fiber.join(killing), untilAnswers("retriever")))
         watch.look()
         const processes = watch.growth()
         const burst = options.burstSeconds > 0 ? yield* streamed("above the embedders' rate", options.burstRate, options.burstSeconds) : null
         const actorsMb = places.reduce((sum, { process }) => sum + processUsage(process.pid).rssMb, 0)
-        const modelsMb = places.reduce((sum, { actor }) => sum + (modelMb[actor] ?? 0), 0)
+        const withModel = places.filter(({ actor }) => actor === "embedder" || actor === "retriever").length
         // What is still open of each conversation is settled too, so that all of its facts are there.
         const addresses = [...new Map(acknowledged.map(({ conversation, user }) => [conversation, { tenant, user, conversation }])).values()]
         yield* Effect.forEach(addresses, (of) => sendTurns({ ...of, turns: [], close: true }), { concurrency: 8, discard: true })
@@ -299,8 +300,8 @@ export const benchStream = (options: StreamOptions) =>
             processes,
             actorsMb: rounded(actorsMb),
             actorsProportionalMb: rounded(places.reduce((sum, { process }) => sum + proportionalMb(process.pid), 0)),
-            modelShareMb: { embedder: rounded(modelMb.embedder ?? 0), retriever: rounded(modelMb.retriever ?? 0) },
-            actorsWithoutModelsMb: rounded(actorsMb - modelsMb),
+            modelShareMb: rounded(modelMb),
+            actorsWithoutModelsMb: rounded(actorsMb - withModel * modelMb),
             memoriesPreloaded: options.memories
           },
           questions: questions.length === 0 ? null : { asked: questions.length, p50Ms: rounded(percentile(questions, 0.5)), p95Ms: rounded(percentile(questions, 0.95)) },
@@ -323,7 +324,7 @@ export const streamTable = ({ burst, check, kills, memory, questions, seconds, s
   [
     table([...partRows("steady", steady), ...(burst === null ? [] : partRows("burst", burst)), ...(questions === null ? [] : [["questions", `p50 ${questions.p50Ms} ms, p95 ${questions.p95Ms} ms with ${memory.memoriesPreloaded} memories`]])]),
     table([["resident MB", "start", "end", "most", "MB/h, second half", "cores"], ...memory.processes.map(({ cores, endMb, maxMb, name, slopeMbPerHour, startMb }) => [name, String(startMb), String(endMb), String(maxMb), String(slopeMbPerHour), String(cores)])]),
-    `actors together ${memory.actorsMb} MB, ${memory.actorsProportionalMb} MB with shared pages counted once; without their models, ${memory.modelShareMb.embedder} MB of an embedder and ${memory.modelShareMb.retriever} MB of a retriever, ${memory.actorsWithoutModelsMb} MB`,
+    `actors together ${memory.actorsMb} MB, ${memory.actorsProportionalMb} MB with shared pages counted once; without the models of embedders and retrievers, ${memory.modelShareMb} MB each, ${memory.actorsWithoutModelsMb} MB`,
     ...(kills.length > 0 ? [`killed: ${kills.join(", ")}`] : []),
     table(Object.entries(check).flatMap(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? [[name, Object.entries(value).map(([key, count]) => `${key} ${count}`).join(", ")]] : []))),
     ...check.examples.map((example) => `  ${example}`),

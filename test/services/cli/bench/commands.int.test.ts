@@ -68,7 +68,7 @@ effect(test, "stream finds every acknowledged turn once, says after how long, an
     assert.ok(result.steady.lag.words.samples > 0 && result.steady.lag.vectors.p95Ms > 0)
     assert.ok(result.check.facts.recorded > 0 && result.check.byVector.asked > 20 && result.check.byWord.asked === 68)
     assert.equal(result.memory.processes.length, 6 + 1 + 2)
-    assert.ok(result.memory.processes.every(({ startMb }) => startMb > 10) && result.memory.modelShareMb.retriever > 10)
+    assert.ok(result.memory.processes.every(({ startMb }) => startMb > 10) && result.memory.modelShareMb > 10)
     assert.ok((result.questions?.asked ?? 0) > 0)
   }), 240_000)
 
