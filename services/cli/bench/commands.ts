@@ -160,15 +160,15 @@ const train = Command.make(
     questions: count("questions", 20, "Questions of the step"),
     samples: count("samples", 5, "Attempts a question"),
     processes: count("processes", 1, "Processes a role; each has all six actors"),
-    warmUp: count("warm-up", 1, "Steps before the one that is measured; the first finds all code cold"),
+    warmUp: Flag.Int("warm-up").pipe(Flag.withDescription("Steps before the one that is measured, which find all code cold (default: one a process)"), Flag.optional),
     latencyMs: count("latency-ms", 300, "Time the endpoint takes for a call, for the ideal; a simulated endpoint tells it itself"),
     slots: count("slots", 64, "Calls the endpoint serves at once, likewise"),
     seed: seedFlag
   },
-  (options) =>
+  ({ warmUp, ...options }) =>
     Effect.gen(function*() {
       const { benchTrain } = yield* loaded(() => import("./train.ts"))
-      yield* emit(yield* benchTrain(options), (figures) => table(Object.entries(figures).map(([name, value]) => [name, plain(value)])))
+      yield* emit(yield* benchTrain({ ...options, warmUp: Option.getOrUndefined(warmUp) }), (figures) => table(Object.entries(figures).map(([name, value]) => [name, plain(value)])))
     })
 ).pipe(Command.withDescription("One training step against an endpoint, beside the ideal"))
 

@@ -1,6 +1,8 @@
 /**
  * A step of a run against an endpoint, with the gate off, in as many processes a role as asked: how near it comes to an ideal in which
- * every stage waits for nothing but the endpoint. The run is a real one, on a server and memories of its own; its first step warms up.
+ * every stage waits for nothing but the endpoint. The run is a real one, on a server and memories of its own. What is measured is one step
+ * of processes that are ready: a process finds its code cold in its first calls, so there is a step before it for each process. What
+ * starting and the first step cost is told apart.
  */
 import { Effect, Schema, Stream } from "effect"
 import { request } from "#shared/actor/requests"
@@ -20,8 +22,8 @@ export interface TrainOptions {
   readonly questions: number
   readonly samples: number
   readonly processes: number
-  /** Steps before the one measured, which find the code cold. */
-  readonly warmUp: number
+  /** Steps before the one measured, which find the code cold; undefined = one a process, so that each has seen as many calls as a single one would. */
+  readonly warmUp: number | undefined
   /** Of one call, and how many the endpoint serves at once; asked of the endpoint where it is a simulated one. */
   readonly latencyMs: number
   readonly slots: number
@@ -37,9 +39,15 @@ export interface TrainFigures {
   readonly idealSeconds: number
   /** Ideal divided by real; more than 1 where stages overlap. */
   readonly efficiency: number
-  /** Of all actor processes together; the server's is beside it. */
+  /** Of all actor processes together over the step measured, starting them not included; the server's is beside it. */
   readonly cpuMsPerCall: number
   readonly serverCpuMsPerCall: number
+  /** Steps before the one measured. */
+  readonly warmUpSteps: number
+  /** The same over the first step. */
+  readonly firstStepCpuMsPerCall: number
+  /** Processor time of one process until it was ready. */
+  readonly startCpuMs: number
   /** Where the time went; judgements run beside the rollouts. */
   readonly stageSeconds: Readonly<Record<string, number>>
   /** Of the first step, with everything cold and the run to be opened. */
@@ -82,7 +90,7 @@ interface Mark {
 }
 
 /** Opens the run, lets its steps be done, and sums up the last of them. */
-const measured = (options: TrainOptions, ask: RunRequest, usage: Effect.Effect<ActorUsage, CommandFailed>, serverPid: number) =>
+const measured = (options: TrainOptions, ask: RunRequest, usage: Effect.Effect<ActorUsage, CommandFailed>, serverPid: number, startCpuMs: number) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const log = yield* EventLog
@@ -91,8 +99,8 @@ const measured = (options: TrainOptions, ask: RunRequest, usage: Effect.Effect<A
     const mark = (time: string) => Effect.map(usage, (usage): Mark => ({ atMs: Date.parse(time), usage, server: processUsage(serverPid) }))
     const started = performance.now()
     yield* request(requestSubject("reflector", "open"), { ...address, request: ask }, 60_000)
-    let begun: Mark | undefined
-    let ended: Mark | undefined
+    const begun = new Map<number, Mark>()
+    const ended = new Map<number, Mark>()
     let firstStepSeconds = 0
     let lastMs = 0
     const stageSeconds: Record<string, number> = {}
@@ -101,25 +109,36 @@ const measured = (options: TrainOptions, ask: RunRequest, usage: Effect.Effect<A
         Effect.gen(function*() {
           for (const { data, type } of commit.events) {
             const { step } = data as { readonly step?: number }
-            if (type === "StepStarted" && step === ask.steps) begun = yield* mark(commit.time)
+            if (step !== 1 && step !== ask.steps) continue
+            if (type === "StepStarted") begun.set(step, yield* mark(commit.time))
             if (type === "StepEnded" && step === 1) firstStepSeconds = (performance.now() - started) / 1_000
-            if (type === "StepEnded" && step === ask.steps) ended = yield* mark(commit.time)
+            if (type === "StepEnded") ended.set(step, yield* mark(commit.time))
             const stage = stageEnds[type]
             if (stage !== undefined && step === ask.steps) stageSeconds[stage] = rounded((Date.parse(commit.time) - lastMs) / 1_000, 2)
           }
           lastMs = Date.parse(commit.time)
         })),
-      Stream.takeUntil(() => ended !== undefined),
+      Stream.takeUntil(() => ended.has(ask.steps)),
       Stream.runDrain,
       Effect.timeoutOrElse({ duration: stepLimit * 1_000, orElse: () => Effect.fail(new CommandFailed({ message: `the steps were not through after ${stepLimit} s` })) })
     )
-    if (begun === undefined || ended === undefined) return yield* new CommandFailed({ message: "the run's steps are not in the log" })
     const cost = makeCost()
     yield* log.read([resultFilter(address)]).pipe(Stream.runForEach((commit) => Effect.sync(() => cost.add(commit))))
-    const rows = cost.rows().filter(({ step }) => step === ask.steps)
-    const calls = rows.reduce((sum, row) => sum + row.calls, 0)
+    const rowsOf = (wanted: number) => cost.rows().filter(({ step }) => step === wanted)
+    const callsOf = (step: number): number => rowsOf(step).reduce((sum, row) => sum + row.calls, 0)
+    /** What passed between the two ends of a step. */
+    const spent = (step: number) => {
+      const [from, to] = [begun.get(step), ended.get(step)]
+      if (from === undefined || to === undefined) return undefined
+      const perCall = (pick: (mark: Mark) => number) => rounded((pick(to) - pick(from)) / Math.max(1, callsOf(step)), 2)
+      return { cpuMsPerCall: perCall(({ usage }) => usage.cpuMs), serverCpuMsPerCall: perCall(({ server }) => server.cpuMs), wallSeconds: (to.atMs - from.atMs) / 1_000, rssMb: to.usage.rssMb }
+    }
+    const [first, last] = [spent(1), spent(ask.steps)]
+    if (first === undefined || last === undefined) return yield* new CommandFailed({ message: "the run's steps are not in the log" })
+    const rows = rowsOf(ask.steps)
+    const calls = callsOf(ask.steps)
     const ideal = idealSeconds(rows.map((row) => row.calls), slots, latencyMs)
-    const wallSeconds = (ended.atMs - begun.atMs) / 1_000
+    const { wallSeconds } = last
     return {
       calls,
       byRole: Object.fromEntries(rows.map((row) => [roleOf[row.kind] ?? row.kind, row.calls])),
@@ -127,15 +146,18 @@ const measured = (options: TrainOptions, ask: RunRequest, usage: Effect.Effect<A
       wallSeconds: rounded(wallSeconds, 2),
       idealSeconds: rounded(ideal, 2),
       efficiency: rounded(ideal / wallSeconds, 2),
-      cpuMsPerCall: rounded((ended.usage.cpuMs - begun.usage.cpuMs) / Math.max(1, calls), 2),
-      serverCpuMsPerCall: rounded((ended.server.cpuMs - begun.server.cpuMs) / Math.max(1, calls), 2),
+      cpuMsPerCall: last.cpuMsPerCall,
+      serverCpuMsPerCall: last.serverCpuMsPerCall,
+      warmUpSteps: ask.steps - 1,
+      firstStepCpuMsPerCall: first.cpuMsPerCall,
+      startCpuMs: Math.round(startCpuMs),
       stageSeconds,
       firstStepSeconds: rounded(firstStepSeconds, 2),
       failed: rows.reduce((sum, row) => sum + row.failed, 0),
       processes: options.processes,
       slots,
       latencyMs,
-      rssMb: ended.usage.rssMb,
+      rssMb: last.rssMb,
       seed: options.seed
     } satisfies TrainFigures
   })
@@ -168,11 +190,13 @@ export const benchTrain = (options: TrainOptions) =>
         cpuMs: all.reduce((sum, { cpuMs }) => sum + cpuMs, 0),
         rssMb: rounded(all.reduce((sum, { rssMb }) => sum + rssMb, 0))
       }))
+      const startCpuMs = (yield* usage).cpuMs / options.processes
+      const warmUp = options.warmUp ?? options.processes
       const runRequest: RunRequest = {
         ...presets.metamem,
         datasetHash: dataset.hash,
         seed: options.seed,
-        steps: options.warmUp + 1,
+        steps: warmUp + 1,
         batch: options.questions,
         samples: options.samples,
         gate: "always",
@@ -188,8 +212,8 @@ export const benchTrain = (options: TrainOptions) =>
         const progress = progressLine()
         progress.update("building memories")
         yield* buildMemory(dataset)
-        progress.update(`running ${options.warmUp + 1} steps`)
-        const figures = yield* measured(options, runRequest, usage, serverPid)
+        progress.update(`running ${warmUp + 1} steps`)
+        const figures = yield* measured(options, runRequest, usage, serverPid, startCpuMs)
         progress.end()
         return figures
       }).pipe(Effect.provide(logOn(url)))

@@ -52,8 +52,13 @@ effect(test, "train does a step against an endpoint and counts its calls by role
       byRole: Record<string, number>
       wallSeconds: number
       failed: number
+      cpuMsPerCall: number
+      firstStepCpuMsPerCall: number
+      startCpuMs: number
     }
     assert.is(figures.byRole["answer"], 12)
+    assert.ok(figures.cpuMsPerCall > 0 && figures.startCpuMs > 0)
+    assert.is(figures.firstStepCpuMsPerCall, figures.cpuMsPerCall, "with nothing before it the first step is the one measured")
     assert.is(figures.calls, Object.values(figures.byRole).reduce((sum, calls) => sum + calls, 0))
     // Equal answers to one question are judged by one call; the endpoint sees no more than is counted.
     assert.ok(requests.filter(({ role }) => role === "answer").length === 12 && requests.length <= figures.calls + 2, `${requests.length} requests, ${figures.calls} calls`)
