@@ -22,7 +22,8 @@ const unit = "(day|week|month|year)s?"
 const ago = new RegExp(`\\b${number} ${unit} ago\\b`, "g")
 const past = new RegExp(`\\b(?:past|last|previous) ${number} ${unit}\\b`, "g")
 const lastUnit = /\b(last|this|past|previous) (week|month|year|weekend)\b/g
-const nearDay = /\b(yesterday|today|tonight|this morning)\b/g
+/** "Before today" and "as of today" name no day on which something was said. */
+const nearDay = /(?<!\b(?:before|until|till|to|as of|by|than|since) )\b(yesterday|today|tonight|this morning)\b/g
 const weekday = /\b(?:last|on|this past|past) (sunday|monday|tuesday|wednesday|thursday|friday|saturday)\b/g
 const weekdays = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
 

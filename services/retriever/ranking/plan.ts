@@ -4,6 +4,7 @@
  */
 import { isRole } from "#shared/memoryindex/indexed-text"
 import { dateWindows, type TimeWindow } from "./date-windows.ts"
+import { asksOwnPast } from "./own-past.ts"
 
 export interface QuestionPlan {
   /** What is looked up by words: the question, or its topic where the rest only says what form the answer should have. */
@@ -16,6 +17,8 @@ export interface QuestionPlan {
   /** Speaker whose turns are preferred: the one participant named, or the role asked about. */
   readonly speaker: string | undefined
   readonly asksWhen: boolean
+  /** Speaks of what the one who asks did or had. */
+  readonly asksOwnPast: boolean
   /** Asks in which order things came up: answered from the user's own turns over time. */
   readonly asksOrder: boolean
   /** Asks for a summary: long turns are not held against themselves. */
@@ -46,6 +49,8 @@ const frames: ReadonlyArray<RegExp> = [
   /^.*?\b(?:summary|overview|recap|summari[sz]e)\b(?: of)?(?: how)?/i,
   /\b(?:throughout|across|during|over|in) (?:all )?our (?:\w+ )?(?:conversation|chat|discussion)s?\b,?/gi,
   /,?\s*\bin (?:chronological )?order\b/gi,
+  /^.*?\bthe order of\b/i,
+  /,?\s*\b(?:starting )?(?:from|with) (?:the )?(?:earliest|oldest|first)(?: to (?:the )?(?:latest|newest|last|most recent))?\b/gi,
   /\b(?:different|various) (?:aspects|parts|topics|details|things) (?:of|about|related to|regarding)\b/gi
 ]
 
@@ -93,6 +98,7 @@ export const planQuestion = (question: string, speakers: ReadonlySet<string>, as
     isBetweenPeople,
     speaker: isBetweenPeople ? (named.length === 1 ? named[0] : undefined) : role,
     asksWhen: when.test(question),
+    asksOwnPast: asksOwnPast(question),
     asksOrder,
     asksOverview
   }

@@ -1,5 +1,6 @@
 /** What can be seen of a turn without any question: how much it says, whether it only asks, whether it names a time. */
 import type { IndexedMemory } from "#shared/memoryindex/user-index"
+import { tellsOwnPast } from "./own-past.ts"
 import type { QuestionPlan } from "./plan.ts"
 import type { Weights } from "./weights.ts"
 
@@ -58,6 +59,10 @@ export const askingOf = remembered(({ text }) => {
   return sentences.length === 0 ? 0 : sentences.filter((sentence) => /[?？]\s*$/.test(sentence)).length / sentences.length
 })
 
+/** What is looked at of a text for what its speaker did: further on it is pasted material. */
+const ownCharacters = 4_000
+const tellsPast = remembered(({ text }) => tellsOwnPast(text.slice(0, ownCharacters)))
+
 export const namesTime = remembered(({ text }) => time.test(text))
 
 /** An instruction for all later talk is short; what a longer text asks for belongs to the task it is about. */
@@ -84,8 +89,9 @@ export const formOf = (memory: IndexedMemory, plan: QuestionPlan, weights: Weigh
   (weights.substance === 0 ? 0 : weights.substance * substanceOf(memory)) +
   (weights.length === 0 || mayBeLong(plan) ? 0 : weights.length * lengthOf(memory)) +
   (weights.asking === 0 ? 0 : weights.asking * askingOf(memory)) +
-  (weights.time !== 0 && plan.asksWhen && namesTime(memory) ? weights.time : 0)
+  (weights.time !== 0 && plan.asksWhen && namesTime(memory) ? weights.time : 0) +
+  (weights.past !== 0 && plan.asksOwnPast && memory.speaker === "user" && plan.speaker === "user" && tellsPast(memory) ? weights.past : 0)
 
 /** The most a turn's form can add. */
-export const mostForm = (plan: QuestionPlan, { asking, length, substance, time }: Weights): number =>
-  Math.max(0, substance) + (length > 0 && !mayBeLong(plan) ? Infinity : 0) + Math.max(0, asking) + (plan.asksWhen ? Math.max(0, time) : 0)
+export const mostForm = (plan: QuestionPlan, { asking, length, past, substance, time }: Weights): number =>
+  Math.max(0, substance) + (length > 0 && !mayBeLong(plan) ? Infinity : 0) + Math.max(0, asking) + (plan.asksWhen ? Math.max(0, time) : 0) + (plan.asksOwnPast ? Math.max(0, past) : 0)

@@ -16,6 +16,8 @@ export interface Weights {
   readonly asking: number
   /** Turns that name a time, where the question asks when. */
   readonly time: number
+  /** The user's turns that tell what they did, where the question is about that. */
+  readonly past: number
   /** Turns that instruct how to answer from then on. */
   readonly instruction: number
   /** Share of a fact's lead over its turn that the turn gets, among the first turns. */
@@ -25,7 +27,7 @@ export interface Weights {
 /** Share of vectors in the core score that neighbours and conversations are judged by. */
 export const coreVectors = 0.65
 
-const withAssistant: Weights = { vectors: 0.65, words: 0.35, speaker: 0.2, neighbour: 0.15, conversation: 0.3, window: 0.4, substance: 0, length: -0.15, asking: 0, time: 0, instruction: 0.35, fact: 0.7 }
-const betweenPeople: Weights = { vectors: 0.65, words: 0.5, speaker: 0.8, neighbour: 0.5, conversation: 0.8, window: 0.7, substance: 0.6, length: 0, asking: -0.25, time: 0.35, instruction: 0, fact: 0.7 }
+const withAssistant: Weights = { vectors: 0.65, words: 0.35, speaker: 0.2, neighbour: 0.15, conversation: 0.3, window: 0.4, substance: 0, length: -0.15, asking: 0, time: 0, past: 0.075, instruction: 0.35, fact: 0.7 }
+const betweenPeople: Weights = { vectors: 0.65, words: 0.5, speaker: 0.8, neighbour: 0.5, conversation: 0.8, window: 0.7, substance: 0.6, length: 0, asking: -0.25, time: 0.35, past: 0, instruction: 0, fact: 0.7 }
 
 export const weightsFor = (plan: QuestionPlan): Weights => (plan.isBetweenPeople ? betweenPeople : withAssistant)

@@ -27,6 +27,12 @@ test("last week, yesterday and weekdays are near the day of asking", () => {
   assert.ok(holds("How often did I run in the past two weeks?", "2023-06-02"))
 })
 
+test("a day that only bounds the time asked about names no range", () => {
+  assert.equal(dateWindows("Which airlines did I fly with before today?", asked), [])
+  assert.equal(dateWindows("How many books have I read as of today?", asked), [])
+  assert.ok(holds("What did I eat today?", "2023-06-15"))
+})
+
 test("months and dates written out are that month or day, in the past where no year is named", () => {
   assert.ok(holds("What did I plant in March?", "2023-03-20"))
   assert.ok(holds("What did I plant in November?", "2022-11-20"))

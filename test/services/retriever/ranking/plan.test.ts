@@ -42,6 +42,18 @@ test("questions about an order or a summary are looked up by their topic", () =>
   assert.is(planQuestion("Give me a summary.", roles).topic, "Give me a summary.")
 })
 
+test("an order asked for by its ends is looked up by its topic too", () => {
+  const order = planQuestion("What is the order of the five hikes I did, starting from the earliest to the latest?", roles)
+  assert.is(order.asksOrder, true)
+  assert.is(order.topic.replace(/\W+$/, ""), "the five hikes I did")
+  assert.is(planQuestion("Which hike did I do first?", roles).topic, "Which hike did I do first?")
+})
+
+test("questions about what the asker did are told from others", () => {
+  for (const question of ["Which bike did I buy?", "How many lamps have I repaired?", "What was the name of the dog I met?", "How long have we lived here?"]) assert.ok(planQuestion(question, roles).asksOwnPast, question)
+  for (const question of ["Can you suggest a bike?", "What is my cat called?", "What did Ana buy?"]) assert.not(planQuestion(question, roles).asksOwnPast, question)
+})
+
 test("when-questions are known by how they begin", () => {
   assert.is(planQuestion("When did Ana move?", people).asksWhen, true)
   assert.is(planQuestion("What does Ana do when it rains?", people).asksWhen, false)

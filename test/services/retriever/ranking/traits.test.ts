@@ -1,6 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { type IndexedMemory, UserIndex } from "#shared/memoryindex/user-index"
+import { tellsOwnPast } from "#services/retriever/ranking/own-past"
 import { planQuestion } from "#services/retriever/ranking/plan"
 import { rankTurns } from "#services/retriever/ranking/rank"
 import { instructs } from "#services/retriever/ranking/traits"
@@ -29,6 +30,23 @@ test("an instruction for later questions is told from statements and from tasks"
   for (const [text, wanted] of texts) assert.is(instructs(turn("a", text)), wanted, text)
   assert.not(instructs(turn("a", "Always use metric units.", { speaker: "assistant" })))
   assert.not(instructs(turn("a", `Write a play. ${"The king enters. ".repeat(40)} Always use metric units.`)))
+})
+
+test("what a speaker did is told from what they ask or want", () => {
+  for (const text of ["By the way, I just bought a kayak.", "I've been to Oslo", "Any tips? We finally repaired the roof", "I once learned to swim. Can you help?"]) assert.ok(tellsOwnPast(text), text)
+  for (const text of ["I'm looking for a kayak.", "Have I told you where I went?", "What if I bought one?", "She bought a kayak.", "I need a bed."]) assert.not(tellsOwnPast(text), text)
+})
+
+test("a turn that tells what the user did is lifted where that is asked, and the assistant's are not", () => {
+  const first = (question: string, speaker = "user") => {
+    const index = new UserIndex(4)
+    for (const one of [turn("a", "a kayak is a small boat"), turn("b", "I bought a small kayak", { speaker })]) index.put(one)
+    const view = index.view()
+    return rankTurns(view, { ...planQuestion(question, view.speakers), speaker: "user", topic: "" }, [axis(0)])[0]?.memory.id
+  }
+  assert.is(first("Which boat did I buy?"), "b")
+  assert.is(first("Which boat is best?"), "a")
+  assert.is(first("Which boat did I buy?", "assistant"), "a")
 })
 
 test("instructions are lifted for any question but those about an order or a summary, the nearest few only", () => {
