@@ -6,10 +6,12 @@ import { Effect, Fiber, Option, Schedule, Schema, Scope, Stream } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { request } from "#shared/actor/requests"
+import type { Commit } from "#shared/eventlog/envelope"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
 import { type ActorName, actors, requestSubject, resultFilter, runFilter, runSubject } from "#shared/eventlog/subjects"
-import { shuffled, stream, wholeNumber } from "#shared/metamemory/random"
+import { canonicalJson } from "#shared/domain/canonical-json"
+import { digest, shuffled, stream, wholeNumber } from "#shared/metamemory/random"
 import { makeVerifier } from "#services/reflector/analysis"
 import { buildMemory } from "../build.ts"
 import { CommandFailed, progressLine, root, say, table } from "../root.ts"
@@ -64,6 +66,8 @@ export interface KillsResult {
   readonly ok: boolean
   readonly equal: boolean
   readonly generations: ReadonlyArray<{ readonly n: number; readonly undisturbed: string | null; readonly killed: string | null; readonly equal: boolean }>
+  /** Commits of the run, and those of the longer list that are not the same in the other: batches, verdicts, proposals, looks, decisions. */
+  readonly decisions: { readonly made: number; readonly different: number }
   readonly recommended: { readonly undisturbed: number | null; readonly killed: number | null }
   /** True when both runs follow from their results and every generation replays as sealed. */
   readonly whole: boolean
@@ -88,6 +92,8 @@ export interface KillsResult {
 export interface Arm {
   /** Of the generations as sealed, in order. */
   readonly hashes: ReadonlyArray<string>
+  /** Digests of what was decided, in order. */
+  readonly decisions: ReadonlyArray<string>
   readonly recommended: number | null
   readonly isWhole: boolean
   /** Jobs settled, and those of them that failed. */
@@ -128,6 +134,16 @@ const jobsByCall = (results: ReadonlyArray<RunResult>): ReadonlyMap<string, numb
   }
   return jobs
 }
+
+/** What a commit decided, without what tells of the order in which results came and of places in the log. */
+const decision = ({ cause, events }: Commit): string =>
+  digest(
+    cause,
+    ...events.map(({ data, type }) => {
+      const { inputsDigest: _, parameters, results: __, ...rest } = data as Readonly<Record<string, unknown>>
+      return `${type} ${canonicalJson(parameters === undefined ? rest : { ...rest, parameters: { ...parameters, memoryPosition: 0 } })}`
+    })
+  )
 
 /** Ends a process at once. False when it had ended by itself. */
 const end = (pid: number): boolean => {
@@ -252,6 +268,7 @@ const arm = (options: KillsOptions, label: string, plan: ReadonlyArray<PlannedKi
       const { recommended } = yield* foldRun(tenant, runName)
       return {
         hashes: replayed.map(({ sealed }) => sealed.hash),
+        decisions: (yield* log.load(runSubject(address))).map(decision),
         recommended: recommended ?? null,
         isWhole: differing.length + extra.length + missing.length === 0 && replayed.every(({ identical }) => identical),
         results, errors, seconds, kills, inFlight,
@@ -275,12 +292,15 @@ export const compared = (calm: Arm, killed: Arm, seed: number): KillsResult => {
   const repeated = sum(again.values())
   const shared = sharedIn(killed)
   const cutOff = sum([...again].filter(([call]) => killed.inFlight.has(call)).map(([, count]) => count))
-  const equal = generations.every((generation) => generation.equal) && calm.recommended === killed.recommended
+  const made = Math.max(calm.decisions.length, killed.decisions.length)
+  const different = Array.from({ length: made }, (_, at) => calm.decisions[at] !== killed.decisions[at]).filter((is) => is).length
+  const equal = different === 0 && generations.every((generation) => generation.equal) && calm.recommended === killed.recommended
   const isWhole = calm.isWhole && killed.isWhole
   return {
     ok: equal && isWhole && repeated - shared <= killed.inFlight.size,
     equal,
     generations,
+    decisions: { made, different },
     recommended: { undisturbed: calm.recommended, killed: killed.recommended },
     whole: isWhole,
     kills: killed.kills,
@@ -312,6 +332,7 @@ export const killsTable = (result: KillsResult): string =>
     table([["killed", "after jobs", "calls in flight", "stood still, s"], ...result.kills.map(({ after, inFlight, process, stoodSeconds }) => [process, String(after), String(inFlight), String(stoodSeconds)])]),
     table([["generation", "undisturbed", "killed", ""], ...result.generations.map(({ equal, killed, n, undisturbed }) => [String(n), undisturbed?.slice(0, 16) ?? "–", killed?.slice(0, 16) ?? "–", equal ? "equal" : "DIFFERENT"])]),
     table([
+      ["decisions", `${result.decisions.made}, different ${result.decisions.different}`],
       ["recommended", `${result.recommended.undisturbed} and ${result.recommended.killed}`],
       ["calls", `${result.calls}, ${result.callsInOne} in one of the runs only`],
       ["in flight at the kills", String(result.inFlight)],

@@ -8,7 +8,7 @@ const test = suite("bench kills")
 
 const sent = (...calls: ReadonlyArray<string>): ReadonlyArray<SentCall> => calls.map((call) => ({ call, sender: "evaluator 1", role: "judge" }))
 const arm = (changed: Partial<Arm> = {}): Arm => ({
-  hashes: ["a", "b"], recommended: 1, isWhole: true, results: 100, errors: 0, seconds: 1, kills: [], inFlight: new Set(), sent: sent("x", "y"), jobsOf: new Map([["x", 1], ["y", 1]]), ...changed
+  hashes: ["a", "b"], decisions: ["o", "s"], recommended: 1, isWhole: true, results: 100, errors: 0, seconds: 1, kills: [], inFlight: new Set(), sent: sent("x", "y"), jobsOf: new Map([["x", 1], ["y", 1]]), ...changed
 })
 
 test("every target is killed once before any a second time, at points of the run in order", () => {
@@ -49,7 +49,7 @@ test("a verdict that two jobs ask for at once in two processes is told apart fro
 })
 
 test("another hash, a generation more, another recommendation and damage are each told", () => {
-  for (const changed of [{ hashes: ["a", "c"] }, { hashes: ["a", "b", "c"] }, { hashes: ["a"] }, { recommended: 0 }, { isWhole: false }]) assert.is(compared(arm(), arm(changed), 1).ok, false, JSON.stringify(changed))
+  for (const changed of [{ hashes: ["a", "c"] }, { hashes: ["a", "b", "c"] }, { hashes: ["a"] }, { decisions: ["o", "t"] }, { decisions: ["o", "s", "t"] }, { recommended: 0 }, { isWhole: false }]) assert.is(compared(arm(), arm(changed), 1).ok, false, JSON.stringify(changed))
   const result = compared(arm(), arm({ hashes: ["a", "c"], sent: sent("x", "w") }), 1)
   assert.equal([result.generations.map(({ equal }) => equal), result.callsInOne], [[true, false], 2])
   assert.match(killsTable(result), /1 +b +c +DIFFERENT/)
