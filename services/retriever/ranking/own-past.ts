@@ -1,9 +1,9 @@
 /** Whether a text speaks of what its speaker did or had: most of what a user later asks about was told in such a sentence. */
 
 const between = "(?:(?:\\p{L}+ly|just|also|only|even|already|once|first) )*"
-/** Regular past forms, and the irregular ones that everyday talk is made of. */
+/** Regular past forms without what only looks like one, and the irregular ones that everyday talk is made of. */
 const past =
-  "(?:\\p{L}+ed|got|bought|went|had|took|made|began|came|saw|met|won|lost|sold|found|gave|spent|read|ran|wrote|ate|left|kept|paid|sent|built|drove|flew|rode|slept|taught|wore|fell|felt|did|was|were)"
+  "(?:(?!(?:need|feed|bleed|breed|speed|(?:pro|suc|ex)ceed)\\b)\\p{L}+ed|got|bought|went|had|took|made|began|came|saw|met|won|lost|sold|found|gave|spent|read|ran|wrote|ate|left|kept|paid|sent|built|drove|flew|rode|slept|taught|wore|fell|felt|did|was|were)"
 const telling = `\\b(?:I|we) ${between}${past}\\b|\\b(?:I|we)(?:['’]ve| have)\\b`
 
 const told = new RegExp(`(?:${telling})(?=[^.!?\\n]*(?:[.!\\n]|$))`, "iu")
