@@ -86,23 +86,30 @@ export interface RunResult {
   readonly settled: JobSettled
 }
 
-/** Every settled job of a run, in the order of the log. */
-export const runResults = (tenant: string, run: string) =>
+/** Tells every settled job of a run, in the order of the log; a run has tens of thousands, and none is kept here. */
+export const eachResult = (tenant: string, run: string, tell: (result: RunResult) => void) =>
   Effect.gen(function*() {
     const log = yield* EventLog
-    const results: Array<RunResult> = []
     yield* log.read([resultFilter({ tenant, run })]).pipe(
-      Stream.runForEach((commit) =>
+      Stream.runForEachArray((commits) =>
         Effect.gen(function*() {
-          const address = parseResultSubject(commit.subject)
-          const stored = commit.events[0]
-          if (address === undefined || stored === undefined) return
-          const event = jobCodec.decode(stored)
-          if (Result.isFailure(event)) return yield* event.failure
-          if (event.success._tag === "JobSettled") results.push({ address, settled: event.success })
+          for (const { events: [stored], subject } of commits) {
+            const address = parseResultSubject(subject)
+            if (address === undefined || stored === undefined) continue
+            const event = jobCodec.decode(stored)
+            if (Result.isFailure(event)) return yield* event.failure
+            if (event.success._tag === "JobSettled") tell({ address, settled: event.success })
+          }
         })
       )
     )
+  })
+
+/** Every settled job of a run, in the order of the log. */
+export const runResults = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const results: Array<RunResult> = []
+    yield* eachResult(tenant, run, (result) => void results.push(result))
     return results
   })
 
@@ -115,23 +122,25 @@ export interface Cost {
 }
 
 /** Calls and tokens of a run by kind of job and step, from its results. Rule-based work counts no call. */
-export const costOfRun = (results: ReadonlyArray<RunResult>): ReadonlyMap<string, Cost> => {
-  const costs = new Map<string, Cost>()
-  for (const { address, settled } of results) {
-    const data = (settled.data ?? {}) as Record<string, unknown>
-    const usage = (data["usage"] ?? data) as Record<string, unknown>
-    const count = (name: string): number => (typeof usage[name] === "number" ? usage[name] : 0)
-    const reused = data["reused"] === true || (typeof data["reused"] === "number" && data["reused"] > 0)
-    const isCall = count("promptTokens") > 0
-    const key = `${address.kind}\n${address.step}`
-    const before = costs.get(key) ?? { calls: 0, reused: 0, promptTokens: 0, completionTokens: 0, errors: 0 }
-    costs.set(key, {
-      calls: before.calls + (isCall && !reused ? 1 : 0),
-      reused: before.reused + (reused ? 1 : 0),
-      promptTokens: before.promptTokens + (reused ? 0 : count("promptTokens")),
-      completionTokens: before.completionTokens + (reused ? 0 : count("completionTokens")),
-      errors: before.errors + (settled.status === "failed" || data["verdict"] === "error" ? 1 : 0)
-    })
-  }
-  return costs
-}
+export const costOfRun = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const costs = new Map<string, Cost>()
+    const add = ({ address, settled }: RunResult): void => {
+      const data = (settled.data ?? {}) as Record<string, unknown>
+      const usage = (data["usage"] ?? data) as Record<string, unknown>
+      const count = (name: string): number => (typeof usage[name] === "number" ? usage[name] : 0)
+      const reused = data["reused"] === true || (typeof data["reused"] === "number" && data["reused"] > 0)
+      const isCall = count("promptTokens") > 0
+      const key = `${address.kind}\n${address.step}`
+      const before = costs.get(key) ?? { calls: 0, reused: 0, promptTokens: 0, completionTokens: 0, errors: 0 }
+      costs.set(key, {
+        calls: before.calls + (isCall && !reused ? 1 : 0),
+        reused: before.reused + (reused ? 1 : 0),
+        promptTokens: before.promptTokens + (reused ? 0 : count("promptTokens")),
+        completionTokens: before.completionTokens + (reused ? 0 : count("completionTokens")),
+        errors: before.errors + (settled.status === "failed" || data["verdict"] === "error" ? 1 : 0)
+      })
+    }
+    yield* eachResult(tenant, run, add)
+    return costs as ReadonlyMap<string, Cost>
+  })

@@ -14,7 +14,7 @@ import { presets, type RunRequest } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
 import { withActors } from "./home.ts"
-import { costOfRun, foldRun, runResults } from "./runs.ts"
+import { costOfRun, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { defaultSplit } from "./split.ts"
 import { chosenParameters, parameterLines, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
@@ -166,7 +166,7 @@ export const resultOf = (run: string) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
-    const costs = [...costOfRun(yield* runResults(tenant, run)).values()]
+    const costs = [...(yield* costOfRun(tenant, run)).values()]
     const sum = (pick: (cost: (typeof costs)[number]) => number): number => costs.reduce((total, cost) => total + pick(cost), 0)
     return {
       run,

@@ -12,7 +12,7 @@ import { embedderCodec } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { logLayer } from "./home.ts"
 import { CommandFailed, emit, root } from "./root.ts"
-import { foldRun, replayAll, runResults } from "./runs.ts"
+import { eachResult, foldRun, replayAll } from "./runs.ts"
 
 interface FoldedMemory {
   id: string
@@ -88,17 +88,18 @@ const runCheck = (tenant: string, run: string) =>
     const missing: Array<string> = []
     const erased: Array<string> = []
     const byUser = new Map<string, Array<string>>()
-    for (const { address, settled } of yield* runResults(tenant, run)) {
-      const data = (settled.data ?? {}) as Record<string, unknown>
-      if (address.kind !== "rollout" || typeof data["callKey"] !== "string") continue
-      const user = typeof data["user"] === "string" ? data["user"] : undefined
-      if (user !== undefined) byUser.set(user, [...(byUser.get(user) ?? []), data["callKey"]])
-    }
-    for (const [user, keys] of byUser) {
-      const kept = yield* store.loadAll(tenant, user)
-      const gone = keys.filter((key) => !kept.has(key))
+    yield* eachResult(tenant, run, ({ address, settled }) => {
+      const { callKey, user } = (settled.data ?? {}) as Record<string, unknown>
+      if (address.kind !== "rollout" || typeof callKey !== "string" || typeof user !== "string") return
+      const keys = byUser.get(user)
+      if (keys === undefined) byUser.set(user, [callKey])
+      else keys.push(callKey)
+    })
+    const goneOf = (user: string, keys: ReadonlyArray<string>) => Effect.map(store.loadAll(tenant, user), (kept) => ({ user, gone: keys.filter((key) => !kept.has(key)) }))
+    for (const { gone, user } of yield* Effect.forEach(byUser, ([user, keys]) => goneOf(user, keys), { concurrency: 8 })) {
+      if (gone.length === 0) continue
       const stands = Option.isSome(yield* log.readRaw([memoryFilter({ tenant, user })]).pipe(Stream.runHead))
-      if (gone.length > 0) (stands ? missing : erased).push(...gone)
+      for (const key of gone) (stands ? missing : erased).push(key)
     }
     return {
       checked,
