@@ -125,14 +125,15 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       return adopted.get(tenant)?.event
     })
 
-    /** False while any of the last memories said up to a sequence has no vector yet. */
-    const haveVectors = (user: string, { memories }: UserView["turns"], upTo = Number.POSITIVE_INFINITY) => {
-      const ids: Array<string> = []
-      for (let row = memories.length - 1; row >= 0 && ids.length < vectorsLookedAt; row--) {
-        const memory = memories[row]
-        if (memory !== undefined && memory.sequence <= upTo) ids.push(memory.id)
+    /** False while any of the last memories that stand, up to a sequence, has no vector yet. */
+    const haveVectors = ({ memories, standing, vectored }: UserView["turns"], upTo = Number.POSITIVE_INFINITY): boolean => {
+      let left = vectorsLookedAt
+      for (let row = memories.length - 1; row >= 0 && left > 0; row--) {
+        if (standing[row] !== 1 || (memories[row]?.sequence ?? 0) > upTo) continue
+        if (vectored[row] !== 1) return false
+        left -= 1
       }
-      return Effect.map(projection.get(user, ids), (found) => found.every(({ vector }) => vector !== undefined))
+      return true
     }
 
     /** @param embedMs time for the question's vector, after which words alone decide; undefined = evidence without vectors is a failure */
@@ -145,7 +146,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       const view = yield* projection.view(user, filter)
       const through = projection.through()
       const evidence: ReadonlyArray<EvidenceItem> = selectEvidence({ view, plan, vectors: Result.isSuccess(embedded) ? embedded.success : [], question, tokens })
-      return { evidence, behind: Result.isSuccess(embedded) && (yield* haveVectors(user, view.turns)) ? [] : ["vectors"], through }
+      return { evidence, behind: Result.isSuccess(embedded) && haveVectors(view.turns) ? [] : ["vectors"], through }
     })
 
     /** Also waits for an index that is being filled again: what was found before must be found. */
@@ -161,7 +162,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       if (position === undefined) return []
       const until = (yield* Clock.currentTimeMillis) + deadlineMs
       for (;;) {
-        if (yield* haveVectors(user, (yield* projection.view(user, {})).turns, position.sequence)) return []
+        if (haveVectors((yield* projection.view(user, {})).turns, position.sequence)) return []
         if ((yield* Clock.currentTimeMillis) > until) return ["vectors"]
         yield* Effect.sleep("25 millis")
       }
@@ -287,7 +288,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       const until = (yield* Clock.currentTimeMillis) + jobVectorsMsMax
       for (;;) {
         const { facts, turns } = yield* projection.view(user, { asOfSequence })
-        if ((yield* haveVectors(user, turns, asOfSequence)) && (yield* haveVectors(user, facts, asOfSequence))) return
+        if (haveVectors(turns, asOfSequence) && haveVectors(facts, asOfSequence)) return
         if ((yield* Clock.currentTimeMillis) > until) return yield* new RequestRefused({ tag: "VectorsMissing", message: `what was said up to position ${asOfSequence} has no vectors after ${jobVectorsMsMax / 1_000} s; see that the embedder runs` })
         yield* Effect.sleep("100 millis")
       }
