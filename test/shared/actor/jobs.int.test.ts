@@ -254,6 +254,16 @@ it("a worker that ends hands its job back at once", Effect.gen(function*() {
   yield* settled(1, 3_000)
 }))
 
+it("a process that is told to end hands its jobs back before it is gone", Effect.gen(function*() {
+  const { url } = yield* Nats
+  const leaving = yield* workerProcess(url, "leaving", "jobs", 60_000)
+  yield* publishJobs("evaluator", jobs(2), 0)
+  yield* leaving.working(2)
+  yield* runJobs(worker("heir", () => Effect.succeed("well"))).pipe(Effect.forkScoped)
+  leaving.kill("SIGTERM")
+  yield* settled(2, 6_000)
+}), 40_000)
+
 it("a worker that ends while it waits for a job keeps none that comes then", Effect.gen(function*() {
   yield* Effect.raceFirst(runJobs(worker("leaving", () => Effect.never, 2)), Effect.sleep(500))
   yield* publishJobs("evaluator", [job("q")], 0)

@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { until } from "./tally.ts"
 
 export interface WorkerProcess {
-  readonly kill: (signal: "SIGKILL" | "SIGSTOP" | "SIGCONT") => void
+  readonly kill: (signal: "SIGKILL" | "SIGTERM" | "SIGSTOP" | "SIGCONT") => void
   /** Waits until the worker stands between reading and committing, `times` in all. */
   readonly working: (times?: number) => Effect.Effect<void, Error>
 }

@@ -2,6 +2,7 @@
  * A worker as a process of its own, to be killed and stopped by tests: `node worker.ts URL NAME (signals|jobs) SLOW_MS`.
  * Says `working SUBJECT` on stdout when it is between reading and committing.
  */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer } from "effect"
 import { runJobs } from "#shared/actor/jobs"
 import { Leases } from "#shared/actor/lease"
@@ -18,6 +19,7 @@ const work = kind === "jobs"
   ? runJobs({ actor: "evaluator", kind: "judgement", concurrency: 2, maxAttempts: 3, worker: name, run: (job) => Effect.as(slow(job.key), { by: name }) })
   : Effect.flatMap(tallyWorker(name, 4, slow), (worker) => runSignals(worker))
 
-await Effect.runPromise(
-  work.pipe(Effect.provide(Layer.provideMerge(Layer.merge(JetStreamLog.layer, Leases.layer), NatsConnection.layer({ url }))))
+work.pipe(
+  Effect.provide(Layer.provideMerge(Layer.merge(JetStreamLog.layer, Leases.layer), NatsConnection.layer({ url }))),
+  NodeRuntime.runMain
 )
