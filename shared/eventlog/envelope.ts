@@ -137,6 +137,8 @@ export const encodeCommit = (draft: CommitDraft, previousChecksum: string): Enco
 
 const decodeEvents = Schema.decodeUnknownSync(compiled(Schema.Struct({ events: Schema.Array(StoredEvent) })))
 
+const nothing = new Uint8Array(0)
+
 /** @throws CorruptCommit when the message is not a commit or its checksum does not fit */
 export const decodeCommit = (raw: RawMessage): Commit => {
   const corrupt = (message: string) => new CorruptCommit({ subject: raw.subject, sequence: raw.sequence, message })
@@ -154,9 +156,11 @@ export const decodeCommit = (raw: RawMessage): Commit => {
   const checksum = get(header.checksum)
   if (checksumOf(previousChecksum, raw.subject, id, cause, inputThrough, raw.payload) !== checksum) throw corrupt("the checksum does not fit the content")
   const jsonBytes = Number(get(header.jsonBytes))
+  // Most commits hold nothing but JSON, and each view of bytes costs as much as reading it.
+  const isPlain = jsonBytes === raw.payload.length
   let events: ReadonlyArray<StoredEvent>
   try {
-    events = decodeEvents(JSON.parse(decodeText.decode(raw.payload.subarray(0, jsonBytes)))).events
+    events = decodeEvents(JSON.parse(decodeText.decode(isPlain ? raw.payload : raw.payload.subarray(0, jsonBytes)))).events
   } catch (error) {
     throw corrupt(`the events cannot be parsed: ${error instanceof Error ? error.message : String(error)}`)
   }
@@ -171,6 +175,6 @@ export const decodeCommit = (raw: RawMessage): Commit => {
     checksum,
     previousChecksum,
     events,
-    binary: raw.payload.subarray(jsonBytes)
+    binary: isPlain ? nothing : raw.payload.subarray(jsonBytes)
   }
 }

@@ -27,8 +27,6 @@ export const headersOf = (headers: MsgHdrs | undefined): Record<string, string> 
   return record
 }
 
-const latin = new TextDecoder("latin1")
-
 /**
  * A message's headers, read from its bytes where the client shows them: it checks and files each name and value anew, which took a fifth
  * of a read. Commits are written by this project, with single lines of ASCII for values.
@@ -36,7 +34,7 @@ const latin = new TextDecoder("latin1")
 const headersIn = (message: Msg): Record<string, string> => {
   const { _msg, _rdata } = message as { readonly _msg?: { readonly hdr?: unknown }; readonly _rdata?: unknown }
   if (typeof _msg?.hdr !== "number" || _msg.hdr <= 0 || !(_rdata instanceof Uint8Array)) return headersOf(message.headers)
-  const text = latin.decode(_rdata.subarray(0, _msg.hdr))
+  const text = Buffer.prototype.latin1Slice.call(_rdata, 0, _msg.hdr)
   const record: Record<string, string> = {}
   // The first line names the protocol, and an empty one ends the block.
   for (let from = text.indexOf("\r\n") + 2; from > 1;) {
