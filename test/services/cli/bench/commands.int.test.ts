@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { BuildKillsResult } from "#services/cli/bench/build-kills"
+import type { BenchResult } from "#services/cli/bench/load"
 import { benchCommand } from "#services/cli/bench/commands"
 import type { StreamResult } from "#services/cli/bench/stream"
 import { root } from "#services/cli/root"
@@ -76,6 +77,14 @@ effect(test, "stream finds every acknowledged turn once, says after how long, an
     assert.ok(result.memory.processes.every(({ startMb }) => startMb > 10) && result.memory.modelShareMb > 10)
     assert.ok((result.questions?.asked ?? 0) > 0)
   }), 240_000)
+
+effect(test, "a haystack is built, and the share of its embedding is told", () =>
+  Effect.gen(function*() {
+    const { figures } = (yield* printed("build", "--data", join(import.meta.dirname, "../../../../data/questions.json"), "--limit", "1")) as unknown as BenchResult
+    assert.is(figures["haystacks"], 1)
+    assert.is(figures["failed"], 0)
+    assert.ok(Number(figures["turns"]) > 0 && Number(figures["embeddingShare"]) > 0)
+  }), 180_000)
 
 effect(test, "a build killed with its server ends equal to one that ran through", () =>
   Effect.gen(function*() {
