@@ -138,6 +138,15 @@ const rebuild = Command.make(
   })
 ).pipe(Command.withDescription("The memory log projected into an empty index"))
 
+const build = Command.make(
+  "build",
+  { data: dataFlag, limit: count("limit", 1, "Only the haystacks of the first N questions") },
+  (options) => Effect.gen(function*() {
+    const { benchBuild } = yield* loaded(() => import("./build.ts"))
+    yield* printFigures(yield* benchBuild(options))
+  })
+).pipe(Command.withDescription("A haystack made into memories, beside the time its embedding alone takes"))
+
 const replay = Command.make(
   "replay",
   {
@@ -262,5 +271,5 @@ const kills = Command.make(
 
 export const benchCommand = Command.make("bench").pipe(
   Command.withDescription("Measure speed, size and learning"),
-  Command.withSubcommands([retrieval, reconcile, ingest, embed, retrieve, rebuild, replay, train, evolve, kills, streamBench, buildKills])
+  Command.withSubcommands([retrieval, reconcile, ingest, embed, retrieve, rebuild, build, replay, train, evolve, kills, streamBench, buildKills])
 )
