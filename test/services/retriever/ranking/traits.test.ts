@@ -34,7 +34,14 @@ test("an instruction for later questions is told from statements and from tasks"
 
 test("what a speaker did is told from what they ask or want", () => {
   for (const text of ["By the way, I just bought a kayak.", "I've been to Oslo", "Any tips? We finally repaired the roof", "I once learned to swim. Can you help?"]) assert.ok(tellsOwnPast(text), text)
+  assert.ok(tellsOwnPast("I only just moved here."))
   for (const text of ["I'm looking for a kayak.", "Have I told you where I went?", "What if I bought one?", "She bought a kayak.", "I need a bed."]) assert.not(tellsOwnPast(text), text)
+})
+
+test("a text that says the same word over and over is read at once", () => {
+  const started = performance.now()
+  for (const word of ["only", "really", "just", "first"]) assert.not(tellsOwnPast(`I ${`${word} `.repeat(26)}x.`), word)
+  assert.ok(performance.now() - started < 1_000)
 })
 
 test("a turn that tells what the user did is lifted where that is asked, and the assistant's are not", () => {
