@@ -42,12 +42,13 @@ export const foundByWord = (tenant: string, turn: Acknowledged) =>
 /**
  * How often a turn is among the evidence for its vector.
  *
- * @param leadMax places in front of it at most: among the last, a turn without a vector may stand by its neighbours alone
+ * @param scoreMin share of the best score that it has at least. A turn without a vector may stand among the last by its neighbours and
+ *   conversation, which together are worth less than half of what a vector and they are; a twin in a nearer conversation may stand before it.
  */
-export const foundByVector = (tenant: string, { id, text, user }: Acknowledged, leadMax = Number.POSITIVE_INFINITY) =>
+export const foundByVector = (tenant: string, { id, text, user }: Acknowledged, scoreMin = 0) =>
   Effect.map(evidenceFor(tenant, user, vectorQuestion(text), evidenceTokens), (evidence) => {
-    const own = evidence.filter(({ memoryId }) => memoryId === id)
-    return evidence.filter(({ score }) => score > (own[0]?.score ?? 0)).length > leadMax ? 0 : own.length
+    const best = Math.max(...evidence.map(({ score }) => score))
+    return evidence.filter(({ memoryId, score }) => memoryId === id && score >= scoreMin * best).length
   })
 
 export interface StreamCheck {

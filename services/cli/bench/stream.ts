@@ -91,8 +91,8 @@ const inFlightMax = 512
 const firstPauseMs = 20
 const lastPauseMs = 1_000
 const probeLimitMs = 600_000
-/** A turn is found by vector when at most so many come before it: its own words make it the nearest, what its conversation adds may put others first. */
-const leadMax = 2
+/** Share of the best score that a turn found by its vector has. */
+const vectorScoreMin = 0.5
 const preloadedUser = "preloaded"
 const importSize = 100
 
@@ -223,7 +223,7 @@ export const benchStream = (options: StreamOptions) =>
                   wanted = false
                   probes.push(
                     yield* Effect.forkIn(Effect.map(untilFound(known, at, foundByWord), (ms) => void lags.words.push(ms)), scope),
-                    yield* Effect.forkIn(Effect.map(untilFound(known, at, (of, turn) => foundByVector(of, turn, leadMax)), (ms) => void lags.vectors.push(ms)), scope)
+                    yield* Effect.forkIn(Effect.map(untilFound(known, at, (of, turn) => foundByVector(of, turn, vectorScoreMin)), (ms) => void lags.vectors.push(ms)), scope)
                   )
                 }
               })
