@@ -87,7 +87,12 @@ const beginReading = async ({ jsm, nc }: Nats["Service"], stream: string, filter
 
   const told = ({ headers }: Msg): void => {
     const code = headers?.code ?? 0
-    if (code === 100) return
+    if (code === 100) {
+      // More was delivered than came: it is lost, and a follow might not learn so before another comes.
+      if (Number(headers?.get("Nats-Last-Consumer") ?? 0) <= delivery) return
+      drop()
+      return wake()
+    }
     if (code === 400) failure = new Error(headers?.description ?? "bad request")
     wanted -= Number(headers?.get("Nats-Pending-Messages") ?? 0)
     // A read that was told nothing in time may wait for what was purged meanwhile.

@@ -1,9 +1,10 @@
 import { Effect, Fiber, Layer, Stream } from "effect"
-import { headers } from "@nats-io/transport-node"
+import { headers, type Msg } from "@nats-io/transport-node"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
+import { readStream } from "#shared/eventlog/jetstream-reading"
 import * as NatsConnection from "#shared/eventlog/nats"
 import { effect } from "#test/support/effect"
 import { jetStreamLayer, testServer } from "#test/support/nats"
@@ -79,6 +80,30 @@ onServer("a follow whose consumer is forgotten goes on where it was", Effect.gen
   yield* forgetConsumers
   yield* appendMany(20, before)
   assert.equal((yield* Fiber.join(follower)).map(({ sequence }) => sequence), Array.from({ length: 40 }, (_, i) => i + 1))
+}))
+
+onServer("a follow gets what was lost on its way though nothing comes after it", Effect.gen(function*() {
+  const nats = yield* NatsConnection.Nats
+  let lost = 0
+  // As where a connection ends after the server has sent: the request lives on when it is made anew in time.
+  const nc = new Proxy(nats.nc, {
+    get: (target, name) => {
+      const member: unknown = Reflect.get(target, name)
+      if (name !== "subscribe") return typeof member === "function" ? member.bind(target) : member
+      return (subject: string, { callback }: { readonly callback: (error: Error | null, message: Msg) => void }) =>
+        target.subscribe(subject, {
+          callback: (error, message) => {
+            if (message.subject !== subject && lost++ === 0) return
+            callback(error, message)
+          }
+        })
+    }
+  })
+  const follower = yield* readStream({ ...nats, nc }, "MEMORY", ["memory.>"], 0, true).pipe(Stream.take(1), Stream.runCollect, Effect.forkChild)
+  yield* Effect.sleep(300)
+  yield* appendMany(1)
+  assert.equal((yield* Fiber.join(follower).pipe(Effect.timeout(5_000))).map(({ sequence }) => sequence), [1])
+  assert.is(lost, 2)
 }))
 
 onServer("a read ends although what it had not come to was purged meanwhile", Effect.gen(function*() {
