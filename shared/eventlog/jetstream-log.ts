@@ -8,7 +8,7 @@ import { Clock, Effect, Layer, Stream } from "effect"
 import { type Commit, type CommitDraft, encodeCommit, type RawMessage } from "./envelope.ts"
 import { type Appended, type AppendError, CommitTooLarge, EventLog, type ReadError, SequenceConflict } from "./event-log.ts"
 import { headersOf, readStream } from "./jetstream-reading.ts"
-import { decodeAll, decodeOrFail } from "./memory-log.ts"
+import { decodeAll, decoded, decodeOrFail } from "./memory-log.ts"
 import { apiCode, attemptRead, isPassing, LogUnavailable, maxMessageBytes, Nats, reasonOf } from "./nats.ts"
 import { streamOf } from "./subjects.ts"
 
@@ -134,8 +134,8 @@ export const layer: Layer.Layer<EventLog, never, Nats> = Layer.effect(
       load,
       last: (subject) => Effect.flatMap(lastRaw(subject), (raw) => (raw === undefined ? Effect.succeed(undefined) : decodeOrFail(raw))),
       readRaw: (filters, options) => consume(filters, options?.after),
-      read: (filters, options) => consume(filters, options?.after).pipe(Stream.mapArrayEffect(decodeAll)),
-      follow: (filters, options) => consume(filters, options?.after, true).pipe(Stream.mapArrayEffect(decodeAll)),
+      read: (filters, options) => decoded(consume(filters, options?.after)),
+      follow: (filters, options) => decoded(consume(filters, options?.after, true)),
       head: (stream) => Effect.map(attemptRead(`read the head of ${stream}`, () => jsm.streams.info(stream)), (info) => info.state.last_seq)
     })
   })

@@ -1,5 +1,5 @@
 /** The event log in memory, for pure tests and short experiments: same codec, same order, same refusals as JetStream. */
-import { Clock, Effect, Layer, PubSub, Stream } from "effect"
+import { Array as Arrays, Clock, Effect, Layer, PubSub, type Pull, Stream } from "effect"
 import { type Commit, type CorruptCommit, decodeCommit, encodeCommit, header, type RawMessage } from "./envelope.ts"
 import { type AppendError, type Appended, CommitTooLarge, EventLog, matches, SequenceConflict } from "./event-log.ts"
 import { maxMessageBytes } from "./nats.ts"
@@ -10,8 +10,28 @@ export const decodeOrFail = (raw: RawMessage) =>
   Effect.try({ try: () => decodeCommit(raw), catch: (error) => error as CorruptCommit })
 
 /** Decodes stored messages in one go, which takes a tenth of the time of as many effects; the first that is damaged fails the reader. */
-export const decodeAll = <A extends ReadonlyArray<RawMessage>>(raws: A): Effect.Effect<{ readonly [K in keyof A]: Commit }, CorruptCommit> =>
-  Effect.try({ try: () => raws.map(decodeCommit) as { readonly [K in keyof A]: Commit }, catch: (error) => error as CorruptCommit })
+export const decodeAll = (raws: ReadonlyArray<RawMessage>): Effect.Effect<ReadonlyArray<Commit>, CorruptCommit> =>
+  Effect.try({ try: () => raws.map(decodeCommit), catch: (error) => error as CorruptCommit })
+
+/**
+ * Decodes stored messages as many at a time as they come. The first that is damaged fails the reader once it has all that stands
+ * before.
+ */
+export const decoded = <E, R>(raws: Stream.Stream<RawMessage, E, R>): Stream.Stream<Commit, E | CorruptCommit, R> =>
+  Stream.transformPull(raws, (pull) =>
+    Effect.sync(() => {
+      let damaged: CorruptCommit | undefined
+      const decode = (some: ReadonlyArray<RawMessage>): Effect.Effect<Arrays.NonEmptyReadonlyArray<Commit>, CorruptCommit> => {
+        const commits: Array<Commit> = []
+        try {
+          for (const raw of some) commits.push(decodeCommit(raw))
+        } catch (error) {
+          damaged = error as CorruptCommit
+        }
+        return Arrays.isArrayNonEmpty(commits) ? Effect.succeed(commits) : Effect.fail(damaged as CorruptCommit)
+      }
+      return Effect.suspend((): Pull.Pull<Arrays.NonEmptyReadonlyArray<Commit>, E | CorruptCommit> => (damaged === undefined ? Effect.flatMap(pull, decode) : Effect.fail(damaged)))
+    }))
 
 export const layer: Layer.Layer<EventLog> = Layer.effect(
   EventLog,

@@ -145,6 +145,20 @@ onServer("headers read from their bytes are those the client reads", Effect.gen(
   assert.equal(raws[2]?.headers, {})
 }))
 
+onServer("what stands before a damaged commit is read before it fails the reader", Effect.gen(function*() {
+  const log = yield* EventLog
+  const { js } = yield* NatsConnection.Nats
+  const before = yield* appendMany(3)
+  yield* Effect.promise(() => js.publish("memory.t.u.other.ingestor", "no commit"))
+  yield* appendMany(2, before)
+  for (const commits of [log.read(["memory.>"]), log.follow(["memory.>"])]) {
+    const seen: Array<number> = []
+    const error = yield* commits.pipe(Stream.runForEach(({ sequence }) => Effect.sync(() => seen.push(sequence))), Effect.flip, Effect.timeout(5_000))
+    assert.is(error._tag, "CorruptCommit")
+    assert.equal(seen, [1, 2, 3])
+  }
+}))
+
 effect(test as never, "a follow goes on over a killed server, without loss or repetition", () =>
   Effect.gen(function*() {
     const { pid, url } = yield* testServer
