@@ -152,7 +152,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
     while (!(yield* advance())) {
       const arrived = yield* Queue.takeAll(arrivals).pipe(Effect.catchIf(Cause.isDone, () => ended), Effect.timeoutOption(waitMs))
       if (arrived._tag === "None") {
-        waitMs *= 2
+        waitMs = Math.min(2 * waitMs, stallMsMax)
         const kinds = [...new Set(waitingFor.map(({ kind }) => kind))]
         const isIdleAll = (yield* Effect.forEach(kinds, (kind) => isIdle(workerOf[kind], kind))).every((idle) => idle)
         if (!isIdleAll && waitMs < stallMsMax) continue
