@@ -16,6 +16,8 @@ export interface Acknowledged extends StreamTurn {
 
 /** Evidence that a question may show, in o200k tokens: some ten turns. */
 const evidenceTokens = 400
+/** A vector that is exactly the question's may stand behind a dozen twins in nearer conversations. */
+const vectorEvidenceTokens = 4_000
 /** Words in one question at the end; a turn that is not among the evidence is asked for alone before it counts as missing. */
 const wordsAtOnce = 6
 /** Questions by vector at the end, spread over the stream: each costs an embedding. */
@@ -46,7 +48,7 @@ export const foundByWord = (tenant: string, turn: Acknowledged) =>
  *   conversation, which together are worth less than half of what a vector and they are; a twin in a nearer conversation may stand before it.
  */
 export const foundByVector = (tenant: string, { id, text, user }: Acknowledged, scoreMin = 0) =>
-  Effect.map(evidenceFor(tenant, user, vectorQuestion(text), evidenceTokens), (evidence) => {
+  Effect.map(evidenceFor(tenant, user, vectorQuestion(text), vectorEvidenceTokens), (evidence) => {
     const best = Math.max(...evidence.map(({ score }) => score))
     return evidence.filter(({ memoryId, score }) => memoryId === id && score >= scoreMin * best).length
   })
