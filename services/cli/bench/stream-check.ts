@@ -14,8 +14,8 @@ export interface Acknowledged extends StreamTurn {
   readonly id: string
 }
 
-/** Evidence that a question may show, in o200k tokens: some ten turns. */
-const evidenceTokens = 400
+/** Evidence that a question may show, in o200k tokens: some thirty turns; in a stream of 36,000, 7 stood behind the first ten. */
+const evidenceTokens = 1_000
 /** A vector that is exactly the question's may stand behind a dozen twins in nearer conversations. */
 const vectorEvidenceTokens = 4_000
 /** Words in one question at the end; a turn that is not among the evidence is asked for alone before it counts as missing. */
