@@ -8,6 +8,7 @@
  * attention the vector boundaries stand alone.
  */
 import type { Turn } from "#shared/domain/turn"
+import { cosine } from "./cosine.ts"
 
 /** Tokens of user messages the buffer holds, special tokens of the classifier included. */
 export const sensoryBudget = 512
@@ -70,20 +71,6 @@ export const similarityThresholds: ReadonlyArray<number> = (() => {
   for (let threshold = 0.2; threshold <= 0.5; threshold += 0.05) tried.push(threshold)
   return tried
 })()
-
-const cosine = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
-  let dot = 0
-  let aa = 0
-  let bb = 0
-  for (let i = 0; i < a.length; i++) {
-    const x = a[i] as number
-    const y = b[i] ?? 0
-    dot += x * y
-    aa += x * x
-    bb += y * y
-  }
-  return aa === 0 || bb === 0 ? 0 : dot / Math.sqrt(aa * bb)
-}
 
 /** Boundaries i + 1 between rounds i and i + 1 whose cosine is below the first threshold that finds any; none when all are alike. */
 export const fineBoundaries = (vectors: ReadonlyArray<ArrayLike<number>>): ReadonlyArray<number> => {

@@ -7,6 +7,7 @@
  * after the gap, so that a segment closes while the talk goes on.
  */
 import type { Turn } from "#shared/domain/turn"
+import { cosine } from "./cosine.ts"
 import { addStems, cohesion, stemsOf } from "./stems.ts"
 
 /** A turn with its size; how tokens are counted is the caller's choice, but must not change within a conversation. */
@@ -80,19 +81,6 @@ const meanOf = (rounds: ReadonlyArray<OpenRound>): ReadonlyArray<number> | undef
   const all = rounds.flatMap(({ vectors }) => vectors)
   if (all.length === 0 || rounds.some(({ turns, vectors }) => vectors.length < turns.length)) return undefined
   return Array.from(all[0] as ArrayLike<number>, (_, i) => all.reduce((sum, vector) => sum + (vector[i] ?? 0), 0) / all.length)
-}
-const cosine = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): number => {
-  let dot = 0
-  let aa = 0
-  let bb = 0
-  for (let i = 0; i < a.length; i++) {
-    const x = a[i] as number
-    const y = b[i] ?? 0
-    dot += x * y
-    aa += x * x
-    bb += y * y
-  }
-  return aa === 0 || bb === 0 ? 0 : dot / Math.sqrt(aa * bb)
 }
 
 /** How far the gap before round `at` lies below its limit; positive = a boundary. `next` is the turn that opens the round after. */
