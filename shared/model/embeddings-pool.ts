@@ -4,7 +4,7 @@
  * A plain class, because its work is callbacks of worker threads; `embeddings.ts` is its face.
  */
 import { Worker } from "node:worker_threads"
-import { contentKey, roundedUnit } from "./embeddings-vector.ts"
+import { contentKey, roundedUnit, VectorCache } from "./embeddings-vector.ts"
 
 export type WorkerRequest = { readonly kind: "embed"; readonly texts: ReadonlyArray<string> } | { readonly kind: "close" }
 export type WorkerReply =
@@ -55,8 +55,7 @@ const estimatedTokens = (text: string): number => Math.min(256, Math.ceil(text.l
 export class EmbeddingPool {
   readonly #dir: string
   readonly #threads: number
-  readonly #cachedMax: number
-  readonly #cache = new Map<string, Float32Array>()
+  readonly #cache: VectorCache
   readonly #items = new Map<string, Item>()
   readonly #interactive: Array<Item> = []
   #waiting: Array<Item> = []
@@ -66,10 +65,10 @@ export class EmbeddingPool {
   #closing = false
   #closed: (() => void) | undefined
 
-  constructor(options: { readonly dir: string; readonly threads: number; readonly cachedVectorsMax: number }) {
+  constructor(options: { readonly dir: string; readonly threads: number; readonly cachedBytesMax: number }) {
     this.#dir = options.dir
     this.#threads = Math.max(1, options.threads)
-    this.#cachedMax = options.cachedVectorsMax
+    this.#cache = new VectorCache(options.cachedBytesMax)
   }
 
   /** Calls `done` once, unless the returned function is called first. */
@@ -141,13 +140,6 @@ export class EmbeddingPool {
       submission.done({ ok: false, reason, message })
     }
     item.wanted.clear()
-  }
-
-  #remember(key: string, vector: Float32Array): void {
-    this.#cache.set(key, vector)
-    if (this.#cache.size <= this.#cachedMax) return
-    const oldest = this.#cache.keys().next()
-    if (oldest.done !== true) this.#cache.delete(oldest.value)
   }
 
   /** Cuts the oldest waiting texts into batches of near-equal length; nobody waits longer than one window. */
@@ -262,7 +254,7 @@ export class EmbeddingPool {
       this.#fail(item, "BadVector", `the model gave no usable vector of ${this.#dimensions} numbers for a text of ${item.text.length} characters`)
       return
     }
-    this.#remember(item.key, vector)
+    this.#cache.set(item.key, vector)
     this.#items.delete(item.key)
     for (const submission of item.wanted) {
       submission.found.set(item.key, vector)

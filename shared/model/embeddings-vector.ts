@@ -17,3 +17,33 @@ export const roundedUnit = (raw: Float32Array, dimensions: number): Float32Array
 
 /** Key of a text's vector: what is embedded is found by its content. */
 export const contentKey = (text: string): string => createHash("sha256").update(text).digest("base64url")
+
+/** Vectors by key up to so many bytes of them; the first that came leave first. One larger than that is not kept. */
+export class VectorCache {
+  readonly #bytesMax: number
+  readonly #vectors = new Map<string, Float32Array>()
+  #bytes = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  get(key: string): Float32Array | undefined {
+    return this.#vectors.get(key)
+  }
+
+  set(key: string, vector: Float32Array): void {
+    this.#bytes += vector.byteLength - (this.#vectors.get(key)?.byteLength ?? 0)
+    this.#vectors.set(key, vector)
+    for (const [oldest, { byteLength }] of this.#vectors) {
+      if (this.#bytes <= this.#bytesMax) return
+      this.#vectors.delete(oldest)
+      this.#bytes -= byteLength
+    }
+  }
+
+  clear(): void {
+    this.#vectors.clear()
+    this.#bytes = 0
+  }
+}

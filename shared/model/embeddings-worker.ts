@@ -26,6 +26,8 @@ const open = async () => {
   const session = await ort.InferenceSession.create(join(dir, "model.onnx"), {
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
+    // A plan for each shape of input would be kept for ever, and there are thousands of shapes.
+    enableMemPattern: false,
     extra: { session: { intra_op: { allow_spinning: "0" } } }
   })
   const end = tokenizer.encode("").ids.at(-1) ?? 0

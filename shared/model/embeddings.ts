@@ -45,8 +45,8 @@ export interface EmbeddingSettings {
 const waitingTextsMax = 4_096
 /** Texts a caller queues at a time, so that a large caller leaves room for others. */
 const sliceSize = 256
-/** Vectors kept in memory by the hash of their text: 20,000 × 1.5 KB. */
-const cachedVectorsMax = 20_000
+/** Bytes of vectors kept in memory by the hash of their text: some 2,500 of 384 numbers. */
+const cachedBytesMax = 4 * 2 ** 20
 
 const readModelFile = (dir: string, name: string) =>
   Effect.tryPromise({
@@ -67,7 +67,7 @@ export const layer = (settings: EmbeddingSettings): Layer.Layer<Embeddings, Embe
         .digest("hex")
         .slice(0, 32)
       const pool = yield* Effect.acquireRelease(
-        Effect.sync(() => new EmbeddingPool({ dir: settings.dir, threads: settings.threads, cachedVectorsMax })),
+        Effect.sync(() => new EmbeddingPool({ dir: settings.dir, threads: settings.threads, cachedBytesMax })),
         // A worker is never ended in the middle of a run: that would abort the whole process.
         (pool) => Effect.promise(() => pool.close())
       )

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { Embeddings, layer, layerDeterministic } from "#shared/model/embeddings"
-import { roundedUnit } from "#shared/model/embeddings-vector"
+import { roundedUnit, VectorCache } from "#shared/model/embeddings-vector"
 import { effect } from "#test/support/effect"
 
 const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, at) => sum + value * (b[at] ?? 0), 0)
@@ -17,6 +17,21 @@ test("a vector of another length, with a value that is no number, or of no lengt
   assert.is(roundedUnit(Float32Array.from([NaN, 1]), 2), undefined)
   assert.is(roundedUnit(Float32Array.from([Infinity, 1]), 2), undefined)
   assert.is(roundedUnit(new Float32Array(2), 2), undefined)
+})
+
+test("kept vectors are bounded by their bytes; the first that came leave first, and a key set twice counts once", () => {
+  const cache = new VectorCache(3 * 8)
+  const kept = (...keys: ReadonlyArray<string>) => keys.filter((key) => cache.get(key) !== undefined)
+  for (const key of ["a", "b", "b", "c"]) cache.set(key, new Float32Array(2))
+  assert.equal(kept("a", "b", "c"), ["a", "b", "c"])
+  cache.set("d", new Float32Array(4))
+  assert.equal(kept("a", "b", "c", "d"), ["c", "d"])
+  cache.set("e", new Float32Array(7))
+  assert.equal(kept("a", "b", "c", "d", "e"), [])
+  cache.set("f", new Float32Array(6))
+  assert.equal(kept("f"), ["f"])
+  cache.clear()
+  assert.equal(kept("f"), [])
 })
 
 effect(test, "hashed vectors are the same each time and near for texts that share words", () =>
