@@ -104,25 +104,57 @@ export const foldCommits = <State, Command, Event extends { readonly _tag: strin
 
 export const emptyFold = <State>(state: State): Folded<State> => ({ state, sequence: 0, checksum: "", inputThrough: 0, commitIds: new Set(), epoch: 0 })
 
-/** @param cacheSize entities kept folded in this process, least recently used leave first */
+/** About what one member of a state's sets, maps and lists takes: a string of a name's length with its entry. */
+const memberBytes = 120
+/** About what an entity takes without its members. */
+const entityBytes = 1_024
+
+/** What a folded entity takes, about: told by how much is in it, since a state's own parts are mostly ids. */
+export const foldedBytes = ({ commitIds, state }: Folded<unknown>): number => {
+  let members = commitIds.size
+  if (typeof state === "object" && state !== null) {
+    for (const part of Object.values(state)) members += part instanceof Set || part instanceof Map ? part.size : Array.isArray(part) ? part.length : 0
+  }
+  return entityBytes + members * memberBytes
+}
+
+/** Bytes of entities kept folded by one process and behaviour, about, unless said otherwise. */
+const cacheBytes = 48 * 2 ** 20
+
+/**
+ * @param cacheSize entities kept folded in this process, least recently used leave first
+ * @param cacheLimit bytes they may take together, about; the one used last stays
+ */
 export const makeEntity = <State, Command, Event extends { readonly _tag: string }, Refusal>(
   behaviour: Behaviour<State, Command, Event, Refusal>,
-  cacheSize = 1_000
+  cacheSize = 1_000,
+  cacheLimit = cacheBytes
 ): Effect.Effect<Entity<State, Command, Event, Refusal>, never, EventLog> =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const cache = new Map<string, Folded<State>>()
     /** When an entity in the cache was last folded from its first commit. */
     const begun = new Map<string, number>()
+    /** Bytes of each entity in the cache as counted when it came, and their sum. */
+    const sizes = new Map<string, number>()
+    let total = 0
     const lock = keyedLock()
 
-    const remember = (subject: string, folded: Folded<State>): Folded<State> => {
+    const forget = (subject: string): void => {
       cache.delete(subject)
+      total -= sizes.get(subject) ?? 0
+      sizes.delete(subject)
+    }
+    const remember = (subject: string, folded: Folded<State>): Folded<State> => {
+      forget(subject)
       cache.set(subject, folded)
-      if (cache.size > cacheSize) for (const oldest of cache.keys()) {
-        cache.delete(oldest)
+      const bytes = foldedBytes(folded)
+      sizes.set(subject, bytes)
+      total += bytes
+      for (const oldest of cache.keys()) {
+        if (oldest === subject || (cache.size <= cacheSize && total <= cacheLimit)) break
+        forget(oldest)
         begun.delete(oldest)
-        break
       }
       return folded
     }
@@ -135,7 +167,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
         const from = (isOld ? undefined : cache.get(subject)) ?? emptyFold(behaviour.initial())
         if (from.sequence === 0) begun.set(subject, now)
         // The fold may change the state in place: until it is whole again, nobody else may find it.
-        cache.delete(subject)
+        forget(subject)
         const commits = yield* log.load(subject, minimum === undefined ? { after: from.sequence } : { after: from.sequence, minimum })
         return remember(subject, yield* foldCommits(behaviour, from, commits))
       })
@@ -168,7 +200,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
           if (outcome.success.already) return { folded: yield* refresh(subject, outcome.success.sequence), events: [], fresh: false } satisfies Executed<State, Event>
           const place = { id, sequence: outcome.success.sequence, cause: execution.cause, inputThrough, binary: execution.binary ?? new Uint8Array(0) }
           // Should evolve break, no half-folded state may stay behind.
-          cache.delete(subject)
+          forget(subject)
           const next = remember(subject, {
             state: events.reduce((state, event) => behaviour.evolve(state, event, place), folded.state),
             sequence: outcome.success.sequence,
@@ -181,7 +213,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
         }
         if (outcome.failure._tag !== "SequenceConflict") return yield* outcome.failure
         // The log ends before what was folded: it was erased and nothing came after.
-        if (outcome.failure.actual < folded.sequence) cache.delete(subject)
+        if (outcome.failure.actual < folded.sequence) forget(subject)
         if (tries > 2) yield* Effect.sleep(Math.min(2 ** tries, 100))
       }
       return yield* new TooManyConflicts({ subject, tries: maxTries })

@@ -35,8 +35,8 @@ export interface SignalWorker<E, R> {
 }
 
 const ackWaitSeconds = 10
-/** Water marks remembered in this process; only saves reads. */
-const markLimit = 100_000
+/** Water marks, and entities that others hold, remembered in this process; only saves reads and tries. */
+const markLimit = 20_000
 
 interface Holder {
   readonly parked: Array<JsMsg>
@@ -88,6 +88,7 @@ export const runSignals = <E, R>(worker: SignalWorker<E, R>): Effect.Effect<void
         const subject = leaseSubject(worker.actor, target)
         const lease = worker.lease === false ? undefined : yield* leases.acquire(subject, token)
         if (worker.lease !== false && lease === undefined) {
+          if (heldUntil.size >= markLimit) heldUntil.clear()
           heldUntil.set(target, Date.now() + 300)
           holders.delete(target)
           for (const message of holder.parked) nak(message, backOff(message))

@@ -1,7 +1,7 @@
 import { Effect, Layer, Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { makeEntity } from "#shared/actor/entity"
+import { emptyFold, foldedBytes, makeEntity } from "#shared/actor/entity"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
@@ -130,6 +130,38 @@ it("the cache keeps what was used last and forgets without harm", Effect.gen(fun
   const entity = yield* makeEntity(tally, 2)
   for (const n of [1, 2, 3, 4, 1, 2, 3, 4]) yield* entity.execute(target(`c${n}`), collect(n), { cause: String(Math.floor(n)) })
   for (const n of [1, 2, 3, 4]) assert.equal((yield* entity.load(target(`c${n}`))).state.numbers, [n])
+}))
+
+test("what an entity takes is told by the members of its state's parts", () => {
+  const none = foldedBytes(emptyFold({ ids: new Set(), names: new Map(), list: [], last: "x" }))
+  const some = foldedBytes({ ...emptyFold({ ids: new Set([1, 2]), names: new Map([[1, 2]]), list: [1, 2, 3], last: "x" }), commitIds: new Set(["a", "b"]) })
+  assert.is(some - none, 8 * 120)
+  assert.is(foldedBytes(emptyFold(7)), none)
+})
+
+it("the cache is bounded by bytes: what does not fit beside the entity used last is folded from its first commit again", Effect.gen(function*() {
+  const log = yield* EventLog
+  const begun: Array<string> = []
+  const watched = EventLog.of({
+    ...log,
+    load: (subject, options) => {
+      if ((options?.after ?? 0) === 0) begun.push(subject)
+      return log.load(subject, options)
+    }
+  })
+  const small = 3_000
+  const entity = yield* makeEntity(tally, 100, small).pipe(Effect.provideService(EventLog, watched))
+  const [large, other] = [target("large"), target("other")]
+  yield* entity.execute(large, collect(...Array.from({ length: 100 }, (_, n) => n)), { cause: "1" })
+  yield* entity.execute(large, collect(200), { cause: "2" })
+  // Larger than the whole cache, and still there, since it was used last.
+  assert.equal(begun, [large])
+  yield* entity.execute(other, collect(1), { cause: "1" })
+  yield* entity.execute(other, collect(2), { cause: "2" })
+  yield* entity.execute(large, collect(300), { cause: "3" })
+  assert.equal(begun, [large, other, large])
+  assert.is((yield* entity.load(large)).state.numbers.length, 102)
+  assert.equal((yield* entity.load(other)).state.numbers, [1, 2])
 }))
 
 it("an evolve that breaks leaves no half-folded state behind", Effect.gen(function*() {
