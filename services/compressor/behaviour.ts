@@ -7,7 +7,7 @@ export interface CompressorState {
   readonly segmentedTurns: Set<string>
   /** Segments whose extraction has ended, well or not. */
   readonly settledSegments: Set<string>
-  readonly closedSegments: Map<string, ReadonlyArray<string>>
+  readonly closedSegments: Set<string>
   /** Facts of this conversation, and turns that were replaced or forgotten. */
   readonly memories: Set<string>
   readonly supersededBy: Map<string, string>
@@ -31,7 +31,7 @@ export const behaviour: Behaviour<CompressorState, CompressorCommand, Compressor
   initial: () => ({
     segmentedTurns: new Set(),
     settledSegments: new Set(),
-    closedSegments: new Map(),
+    closedSegments: new Set(),
     memories: new Set(),
     supersededBy: new Map(),
     forgotten: new Set()
@@ -66,7 +66,7 @@ export const behaviour: Behaviour<CompressorState, CompressorCommand, Compressor
   evolve: (state, event): CompressorState => {
     switch (event._tag) {
       case "SegmentClosed":
-        state.closedSegments.set(event.segment, event.turns)
+        state.closedSegments.add(event.segment)
         for (const turn of event.turns) state.segmentedTurns.add(turn)
         return state
       case "MemoriesRecorded":

@@ -63,11 +63,19 @@ export interface SegmenterStep {
   readonly segments: ReadonlyArray<Segment>
 }
 
-// Stems are a pure function of the turn; keeping them beside it saves counting a turn once per later gap.
-const stemCache = new WeakMap<SizedTurn, Map<string, number>>()
+// Stems are a pure function of the turn; keeping those of the last turns saves counting a turn once per later gap. Those of every open
+// turn took more memory than all else that is known of a conversation.
+const stemCache = new Map<SizedTurn, Map<string, number>>()
+const stemsKept = 1_024
 const stemsOfTurn = (turn: SizedTurn): Map<string, number> => {
-  let stems = stemCache.get(turn)
-  if (stems === undefined) stemCache.set(turn, stems = stemsOf(turn.text))
+  const kept = stemCache.get(turn)
+  if (kept !== undefined) return kept
+  const stems = stemsOf(turn.text)
+  stemCache.set(turn, stems)
+  if (stemCache.size > stemsKept) for (const oldest of stemCache.keys()) {
+    stemCache.delete(oldest)
+    break
+  }
   return stems
 }
 const stemsOfRounds = (rounds: ReadonlyArray<OpenRound>, next?: SizedTurn): Map<string, number> => {

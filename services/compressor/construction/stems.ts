@@ -13,7 +13,7 @@ const stop = new Set(
 const word = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]+|[\p{L}\p{N}][\p{L}\p{M}\p{N}']*/gu
 const unspaced = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/u
 const known = new Map<string, string>()
-const knownLimit = 50_000
+const knownLimit = 20_000
 /** Characters of one text that are looked at. */
 export const stemScanLimit = 8_000
 
@@ -22,7 +22,9 @@ const stemOf = (raw: string): string => {
   if (before !== undefined) return before
   const stemmed = raw.length > 40 || !/^[a-z']+$/.test(raw) ? raw : stem(raw)
   if (known.size >= knownLimit) known.clear()
-  known.set(raw, stemmed)
+  // A word cut out of a text would keep all of the text in memory.
+  const own = ` ${raw}`.slice(1)
+  known.set(own, stemmed === raw ? own : stemmed)
   return stemmed
 }
 
