@@ -3,7 +3,7 @@
  * memory, loaded from it on demand. A folder has one owner: each process takes the first free numbered slot. What is missing or
  * damaged, or was made with another model, is put aside and filled again from the log, which is said aloud.
  */
-import { connect, Index, type Table } from "@lancedb/lancedb"
+import { connect, Index, Session, type Table } from "@lancedb/lancedb"
 import { Context, Effect, Layer, Semaphore } from "effect"
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -21,6 +21,8 @@ export interface LanceIndexSettings {
   readonly model: string
   /** The log that is folded and its last sequence; an index of another log, or ahead of this one, is filled anew. */
   readonly log: { readonly id: string; readonly head: number }
+  /** Bytes that users held in memory may take together, about; beyond it those not asked for longest leave. The one in use stays, however large. */
+  readonly heldBytes: number
 }
 
 /** Changes added to the table at once, at most and after how long. */
@@ -28,8 +30,12 @@ const flushChanges = 4_000
 const flushMillis = 2_000
 /** Additions between two tidyings of the table. */
 const tidyEvery = 100
-/** Memories held in memory over all users; the user not asked for longest goes first. The one in use stays, however large. */
-const heldMax = 250_000
+/**
+ * Changes to users held in memory between two looks at what they take: to count a user's bytes is cheap, but not for each batch and user.
+ */
+const countEvery = 256
+/** What the library keeps of indexes and of files, bytes: it would keep gigabytes, and one scan a user is all it is asked for. */
+const caches = { index: 8 * 2 ** 20, files: 16 * 2 ** 20 }
 const slotsMax = 64
 
 /** Row format of the folder; another one is filled anew. */
@@ -64,7 +70,7 @@ const takeSlot = (folder: string): Slot => {
   throw new Error(`all ${slotsMax} slots are taken by other processes`)
 }
 
-const openTable = async (slot: string, { dimensions, log, model }: LanceIndexSettings): Promise<{ readonly table: Table; readonly checkpoint: number; readonly place: number; readonly why: string | undefined }> => {
+const openTable = async (slot: string, session: Session, { dimensions, log, model }: LanceIndexSettings): Promise<{ readonly table: Table; readonly checkpoint: number; readonly place: number; readonly why: string | undefined }> => {
   // LanceDB writes a line for every query otherwise.
   process.env["LANCEDB_LOG"] ??= "error"
   const about = join(slot, "about.json")
@@ -73,7 +79,7 @@ const openTable = async (slot: string, { dimensions, log, model }: LanceIndexSet
   try {
     const found = readFileSync(about, "utf8")
     if (found === wanted) {
-      const table = await (await connect(slot)).openTable("changes")
+      const table = await (await connect(slot, {}, session)).openTable("changes")
       const reached = await readCheckpoint(table)
       if (reached.checkpoint <= log.head) return { table, ...reached, why }
       why = `it has folded up to ${reached.checkpoint}, and the log ends at ${log.head}`
@@ -88,7 +94,7 @@ const openTable = async (slot: string, { dimensions, log, model }: LanceIndexSet
   }
   rmSync(slot, { recursive: true, force: true })
   mkdirSync(slot, { recursive: true })
-  const table = await (await connect(slot)).createEmptyTable("changes", schemaOf(dimensions))
+  const table = await (await connect(slot, {}, session)).createEmptyTable("changes", schemaOf(dimensions))
   writeFileSync(about, wanted)
   rmSync(aside, { recursive: true, force: true })
   return { table, checkpoint: 0, place: 0, why }
@@ -102,7 +108,8 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: (error) => damaged(folder, error) })
       let own = yield* Effect.try({ try: () => takeSlot(folder), catch: (error) => damaged(folder, error) })
       yield* Effect.addFinalizer(() => Effect.sync(() => own.release()))
-      let opened = yield* attempt(() => openTable(own.slot, settings))
+      const session = new Session(BigInt(caches.index), BigInt(caches.files))
+      let opened = yield* attempt(() => openTable(own.slot, session, settings))
       if (opened.why !== undefined) yield* Effect.logWarning(`the memory index in ${own.slot} is filled again from the log: ${opened.why}`)
 
       let through = opened.checkpoint
@@ -116,7 +123,9 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       const held = new Map<string, UserIndex>()
       /** Users being loaded, with the changes that came meanwhile. */
       const loading = new Map<string, Array<IndexChange>>()
-      const removed = new Map<string, number>()
+      /** Users that were removed while being loaded. */
+      const removed = new Set<string>()
+      let changesSinceCount = 0
       const table = yield* Semaphore.make(1)
       const loads = yield* Semaphore.make(2)
       // Two loads of one user would each miss the changes that came to the other.
@@ -132,7 +141,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
             own = takeSlot(folder)
             lost.release()
           }
-          opened = await openTable(own.slot, settings)
+          opened = await openTable(own.slot, session, settings)
           additions = 0
           pending = []
           writing = []
@@ -156,19 +165,20 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       const flush = table.withPermits(1)(write.pipe(Effect.catchTag("MemoryIndexError", beginAnew)))
 
       const evict = (): void => {
+        changesSinceCount = 0
         let total = 0
-        for (const index of held.values()) total += index.size
+        for (const index of held.values()) total += index.bytes
         for (const [user, index] of held) {
-          if (total <= heldMax || held.size === 1) return
+          if (total <= settings.heldBytes || held.size === 1) return
           held.delete(user)
-          total -= index.size
+          total -= index.bytes
         }
       }
 
       const load = Effect.fnUntraced(function*(user: string): Effect.fn.Return<UserIndex, MemoryIndexError> {
         for (let tries = 0; tries < 3; tries++) {
           const index = new UserIndex(dimensions)
-          const before = removed.get(user) ?? 0
+          removed.delete(user)
           const { table: read } = opened
           const meanwhile = [...writing, ...pending].map(({ change }) => change).filter((change) => userOf(change) === user)
           loading.set(user, meanwhile)
@@ -177,7 +187,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
             Effect.catchTag("MemoryIndexError", (error) => table.withPermits(1)(Effect.suspend(() => (opened.table === read ? beginAnew(error) : Effect.fail(error))))),
             Effect.ensuring(Effect.sync(() => loading.delete(user)))
           )
-          if ((removed.get(user) ?? 0) !== before || opened.table !== read) continue
+          if (removed.delete(user) || opened.table !== read) continue
           for (const change of meanwhile) applyTo(index, change)
           held.set(user, index)
           evict()
@@ -215,11 +225,13 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
             place += 1
             pending.push({ place, change })
             const index = held.get(user)
-            if (index !== undefined) applyTo(index, change)
-            else loading.get(user)?.push(change)
+            if (index !== undefined) {
+              applyTo(index, change)
+              changesSinceCount += 1
+            } else loading.get(user)?.push(change)
           }
           through = Math.max(through, upTo)
-          evict()
+          if (changesSinceCount >= countEvery) evict()
           if (pending.length >= flushChanges) yield* flush
         }),
         checkpoint: Effect.sync(() => {
@@ -238,7 +250,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
                 renameSync(own.slot, aside)
                 renameSync(join(beside, "0"), own.slot)
                 // The log has grown since this index was opened.
-                opened = await openTable(own.slot, { ...settings, log: { ...settings.log, head: Infinity } })
+                opened = await openTable(own.slot, session, { ...settings, log: { ...settings.log, head: Infinity } })
                 additions = 1
                 pending = []
                 writing = []
@@ -253,7 +265,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
         removeUser: (user) =>
           table.withPermits(1)(
             Effect.gen(function*() {
-              removed.set(user, (removed.get(user) ?? 0) + 1)
+              if (loading.has(user)) removed.add(user)
               held.delete(user)
               pending = pending.filter(({ change }) => userOf(change) !== user)
               yield* attempt(() => opened.table.delete(ofUser(user)))

@@ -72,7 +72,12 @@ export interface UserView {
   readonly speakers: ReadonlySet<string>
 }
 
+/** About what a memory takes beside its texts: the object, its list of turns, and its entry in a map. */
+const memoryBytes = 320
+
 class Shelf {
+  /** Of the memories alone, about. */
+  #memoriesBytes = 0
   readonly memories: Array<IndexedMemory> = []
   readonly rows = new Map<string, number>()
   readonly gone = new Set<number>()
@@ -91,6 +96,12 @@ class Shelf {
 
   constructor(dimensions: number) {
     this.#vectors = new VectorIndex(dimensions)
+  }
+
+  /** Memory this takes, about; what grows with rows is counted exactly but for texts and maps. */
+  get bytes(): number {
+    const columns = [this.#speakerCodes, this.#conversationCodes, this.#before, this.#after, this.#times]
+    return columns.reduce((sum, { byteLength }) => sum + byteLength, this.#memoriesBytes + this.#words.bytes + this.#vectors.bytes)
   }
 
   /** Makes room for so many rows at once. */
@@ -121,6 +132,8 @@ class Shelf {
       this.#vectors.set(row, vector)
     }
     this.rows.set(memory.id, row)
+    // Texts of wide characters take two bytes each; speaker and conversation are mostly shared with other rows.
+    this.#memoriesBytes += memoryBytes + memory.text.length + memory.turns.reduce((sum, id) => sum + id.length, memory.id.length + memory.time.length)
     if (row >= this.#before.length) this.reserve(Math.ceil(row * 1.5))
     const speaker = this.#speakers.get(memory.speaker) ?? Math.min(this.#speakers.size, sharedSpeaker)
     this.#speakers.set(memory.speaker, speaker)
@@ -237,6 +250,11 @@ export class UserIndex {
 
   get size(): number {
     return this.#shelves.turn.memories.length + this.#shelves.fact.memories.length
+  }
+
+  /** Memory this takes, about. */
+  get bytes(): number {
+    return this.#shelves.turn.bytes + this.#shelves.fact.bytes
   }
 
   /** Makes room for so many turns at once. */

@@ -25,6 +25,12 @@ export class VectorIndex {
     this.#rows = new Float32Array(64 * dimensions)
   }
 
+  /** Bytes of the numbers kept. */
+  get bytes(): number {
+    const { memory, scales } = this.#bytes ?? {}
+    return this.#rows.byteLength + this.#has.byteLength + this.#scores.byteLength + (memory?.buffer.byteLength ?? 0) + (scales?.byteLength ?? 0)
+  }
+
   /** 1 for each row with a vector; shorter than the rows where the last have none. */
   get present(): Uint8Array {
     return this.#has

@@ -17,6 +17,9 @@ const b = 0.75
 const notedMax = 4_096
 const notedShare = 1 / 32
 
+/** About what a term takes with its entry in a map. */
+const termBytes = 80
+
 /** How many rows stand, and the terms in all of them. */
 export interface Standing {
   /** 1 for each row that counts, length ≥ rows. */
@@ -56,6 +59,12 @@ export class WordIndex {
   /** For the row being added: how often each term was found, and which were. Zeros between rows. */
   #found = new Uint32Array(256)
   #foundNumbers = new Uint32Array(256)
+
+  /** Bytes of the numbers kept, and about those of the terms. */
+  get bytes(): number {
+    const columns = [this.#lengths, this.#scores, this.#starts, this.#sortedRows, this.#sortedCounts, this.#notedRows, this.#notedNumbers, this.#notedCounts, this.#found, this.#foundNumbers]
+    return columns.reduce((sum, { byteLength }) => sum + byteLength, this.#words.bytes + this.#numbers.size * termBytes)
+  }
 
   /** Adds the next row's text: rows are numbered from 0 in the order added. */
   add(text: string): void {

@@ -16,6 +16,9 @@ const codeAt = (text: string, at: number, fold: Fold): number => {
   return code < 128 ? (fold[code] ?? 0) : code
 }
 
+/** About what a string of a word's length takes, with its place in a list. */
+const wordBytes = 40
+
 export class WordNumbers {
   readonly #numberOf: (word: string) => number
   /** Words seen, with their hashes and numbers; `#slots` holds their places by hash, one more than each, and 0 where there is none. */
@@ -28,6 +31,11 @@ export class WordNumbers {
   /** @param numberOf asked once for each word, in lower case */
   constructor(numberOf: (word: string) => number) {
     this.#numberOf = numberOf
+  }
+
+  /** Bytes of the numbers kept, and about those of the words. */
+  get bytes(): number {
+    return this.#hashes.byteLength + this.#numbers.byteLength + this.#slots.byteLength + this.#found.byteLength + this.#words.length * wordBytes
   }
 
   /** Numbers of all words of a text in order; valid until the next call. */

@@ -13,7 +13,7 @@ const root = mkdtempSync(join(tmpdir(), "metamem-index-"))
 test.after(() => rmSync(root, { recursive: true, force: true }))
 let folders = 0
 const fresh = (): string => join(root, String(++folders))
-const open = (folder: string, model = "m", log = { id: "log", head: 1_000_000 }) => layer({ folder, dimensions: 8, model, log })
+const open = (folder: string, model = "m", log = { id: "log", head: 1_000_000 }, heldBytes = 1e8) => layer({ folder, dimensions: 8, model, log, heldBytes })
 
 memoryIndexConformance(test, () => open(fresh()))
 
@@ -47,6 +47,27 @@ effect(test, "what was applied is there after closing and opening again, with ve
       assert.is(yield* count("o'brien"), 1)
       assert.is(yield* count("other"), 1)
     }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+effect(test, "users held in memory are bounded by bytes: those asked for longest ago are loaded again, with what came meanwhile", () =>
+  Effect.gen(function*() {
+    const rows = Array.from({ length: 200 }, (_, n) => n)
+    const viewOf = (user: string) => Effect.flatMap(MemoryIndex, (index) => index.view(user))
+    const held = (heldBytes: number) =>
+      Effect.gen(function*() {
+        const index = yield* MemoryIndex
+        yield* index.apply([...rows.map((n) => put(n, "a", axis)), ...rows.map((n) => put(n, "b", axis))], 1)
+        const before = yield* viewOf("a")
+        assert.is(yield* viewOf("a"), before)
+        yield* viewOf("b")
+        const isHeld = (yield* viewOf("a")) === before
+        // Both users grow; whichever is not held gets it from the table.
+        yield* index.apply([...rows.map((n) => put(1_000 + n, "a")), ...rows.map((n) => put(1_000 + n, "b"))], 2)
+        assert.equal([yield* count("a"), yield* count("b"), yield* count("a")], [400, 400, 400])
+        return isHeld
+      }).pipe(Effect.provide(open(fresh(), "m", undefined, heldBytes)))
+    assert.is(yield* held(1e8), true)
+    assert.is(yield* held(1_000), false)
   }), 60_000)
 
 effect(test, "a user asked for while changes stream in misses none and doubles none", () =>
