@@ -19,6 +19,8 @@ export interface Growth {
   readonly maxMb: number
   /** Of a straight line through the second half of the looks. */
   readonly slopeMbPerHour: number
+  /** Of a straight line through the same looks over what came in meanwhile: where it is of the size of one turn's memories, growth is data. 0 where nothing came. */
+  readonly bytesPerTurn: number
   /** Processor time over all looks, as a share of one core. */
   readonly cores: number
 }
@@ -42,21 +44,24 @@ export const slopeOf = (points: ReadonlyArray<{ readonly at: number; readonly va
 
 interface Look {
   readonly atMs: number
+  readonly turns: number
   readonly rssMb: ReadonlyArray<number>
   readonly cpuMs: ReadonlyArray<number>
 }
 
-export const watchGrowth = (watched: ReadonlyArray<Watched>) => {
+/** @param turns all that came in so far, asked at every look */
+export const watchGrowth = (watched: ReadonlyArray<Watched>, turns: () => number = () => 0) => {
   const looks: Array<Look> = []
   return {
     look: (): void => {
       const usages = watched.map(({ pid }) => processUsage(pid()))
-      looks.push({ atMs: performance.now(), rssMb: usages.map(({ rssMb }) => rssMb), cpuMs: usages.map(({ cpuMs }) => cpuMs) })
+      looks.push({ atMs: performance.now(), turns: turns(), rssMb: usages.map(({ rssMb }) => rssMb), cpuMs: usages.map(({ cpuMs }) => cpuMs) })
     },
     /** Of all looks so far, one process each. */
     growth: (): ReadonlyArray<Growth> =>
       watched.map(({ name }, n) => {
-        const points = looks.map(({ atMs, rssMb }) => ({ at: atMs / 3_600_000, value: rssMb[n] ?? 0 }))
+        const points = looks.map(({ atMs, rssMb, turns }) => ({ at: atMs / 3_600_000, turns, value: rssMb[n] ?? 0 }))
+        const secondHalf = points.slice(Math.floor(points.length / 2))
         const [first, last] = [looks[0], looks.at(-1)]
         const elapsedMs = (last?.atMs ?? 0) - (first?.atMs ?? 0)
         return {
@@ -64,7 +69,8 @@ export const watchGrowth = (watched: ReadonlyArray<Watched>) => {
           startMb: points[0]?.value ?? 0,
           endMb: points.at(-1)?.value ?? 0,
           maxMb: Math.max(0, ...points.map(({ value }) => value)),
-          slopeMbPerHour: rounded(slopeOf(points.slice(Math.floor(points.length / 2)))),
+          slopeMbPerHour: rounded(slopeOf(secondHalf)),
+          bytesPerTurn: Math.round(slopeOf(secondHalf.map(({ turns, value }) => ({ at: turns, value }))) * 1e6),
           // A process that replaced another began its own count.
           cores: elapsedMs > 0 && (last?.cpuMs[n] ?? 0) >= (first?.cpuMs[n] ?? 0) ? rounded(((last?.cpuMs[n] ?? 0) - (first?.cpuMs[n] ?? 0)) / elapsedMs, 3) : 0
         }

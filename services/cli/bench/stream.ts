@@ -159,11 +159,12 @@ export const benchStream = (options: StreamOptions) =>
         actors.flatMap((actor) => Array.from({ length: copies[actor] ?? 1 }, (_, n) => ({ actor, name: (copies[actor] ?? 1) > 1 ? `${actor} ${n + 1}` : actor }))),
         (place) => Effect.map(start(place.actor), (process): Place => ({ ...place, process }))
       )
+      const acknowledged: Array<Acknowledged> = []
       const watch = watchGrowth([
         ...places.map((place) => ({ name: place.name, pid: () => place.process.pid })),
         { name: "nats-server", pid: () => serverPid },
         { name: "bench itself", pid: () => process.pid }
-      ])
+      ], () => acknowledged.length)
 
       return yield* Effect.gen(function*() {
         const { jsm } = yield* Nats
@@ -173,7 +174,6 @@ export const benchStream = (options: StreamOptions) =>
         const head = yield* (yield* EventLog).head("MEMORY")
         yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: head }), deadlineMs: 120_000 }, 125_000)
         if (options.memories > 0) yield* request(requestSubject("retriever", "memories"), { tenant, user: preloadedUser, limit: 1 }, 120_000)
-        const acknowledged: Array<Acknowledged> = []
         const next = streamTurns(draw, options.conversations)
         const questions: Array<number> = []
         const kills: Array<string> = []
@@ -329,7 +329,7 @@ const partRows = (name: string, part: StreamPart): ReadonlyArray<ReadonlyArray<s
 export const streamTable = ({ burst, check, kills, memory, questions, seconds, steady }: StreamResult): string =>
   [
     table([...partRows("steady", steady), ...(burst === null ? [] : partRows("burst", burst)), ...(questions === null ? [] : [["questions", `p50 ${questions.p50Ms} ms, p95 ${questions.p95Ms} ms with ${memory.memoriesPreloaded} memories`]])]),
-    table([["resident MB", "start", "end", "most", "MB/h, second half", "cores"], ...memory.processes.map(({ cores, endMb, maxMb, name, slopeMbPerHour, startMb }) => [name, String(startMb), String(endMb), String(maxMb), String(slopeMbPerHour), String(cores)])]),
+    table([["resident MB", "start", "end", "most", "MB/h, second half", "bytes a turn", "cores"], ...memory.processes.map(({ bytesPerTurn, cores, endMb, maxMb, name, slopeMbPerHour, startMb }) => [name, String(startMb), String(endMb), String(maxMb), String(slopeMbPerHour), String(bytesPerTurn), String(cores)])]),
     `actors together ${memory.actorsMb} MB, ${memory.actorsProportionalMb} MB with shared pages counted once; without the models of embedders and retrievers, ${memory.modelShareMb} MB each, ${memory.actorsWithoutModelsMb} MB`,
     ...(kills.length > 0 ? [`killed: ${kills.join(", ")}`] : []),
     table(Object.entries(check).flatMap(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? [[name, Object.entries(value).map(([key, count]) => `${key} ${count}`).join(", ")]] : []))),

@@ -55,6 +55,20 @@ test("growth is a slope by the hour of the second half", () => {
   assert.equal([nobody?.startMb, nobody?.slopeMbPerHour], [0, 0])
 })
 
+test("growth is told by the turn that came in too", () => {
+  let turns = 0
+  const held: Array<Uint8Array> = []
+  const { growth, look } = watchGrowth([{ name: "this", pid: () => process.pid }], () => turns)
+  for (let n = 0; n < 8; n++) {
+    look()
+    held.push(new Uint8Array(16 * 2 ** 20).fill(n))
+    turns += 1_000
+  }
+  const { bytesPerTurn = 0 } = growth()[0] ?? {}
+  assert.ok(bytesPerTurn > 10_000 && bytesPerTurn < 30_000, String(bytesPerTurn))
+  assert.is(held.length, 8)
+})
+
 test("questions are spread over the whole stream", () => {
   assert.equal(spread([1, 2, 3], 5), [1, 2, 3])
   assert.equal(spread(Array.from({ length: 100 }, (_, n) => n), 4), [0, 25, 50, 75])
