@@ -5,7 +5,7 @@ import type { Turn } from "#shared/domain/turn"
 import type { ConversationAddress } from "#shared/eventlog/subjects"
 import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
-import { type ExtractionPass, extractionMessages, extractionTemplate, parseExtraction, passesOf } from "./construction/extraction-prompts.ts"
+import { type ExtractionPass, extractionMessages, extractionReply, extractionTemplate, passesOf, readExtraction } from "./construction/extraction-prompts.ts"
 import { extractFacts } from "./construction/extraction-rules.ts"
 import { numberBatch } from "./construction/numbering.ts"
 import type { PreCompressor } from "./pre-compression.ts"
@@ -52,14 +52,16 @@ export const extractorOf = ({ attempts, batchTokens, extractor, mode }: Extracti
         const reply = yield* models.call({
           role: "extract",
           messages: extractionMessages(batch, which, small ? "small" : "large"),
+          schema: extractionReply(batch),
           parameters: { temperature: 0 },
           tenant: of.tenant,
           scope: of.user,
           templateVersion: extractionTemplate,
           inputs: segments.flat().map(({ id }) => id)
         })
-        const parsed = parseExtraction(reply.text, batch)
-        return { reply, parsed }
+        const { dropped, facts } = readExtraction(reply.value, batch)
+        if (dropped.length > 0) yield* Effect.logWarning(`facts left out of a reply of the model`, { conversation: of.conversation, call: reply.key, reasons: dropped.map(({ detail, reason }) => `${reason}: ${detail}`) })
+        return { reply, facts }
       })
     const extract: Extractor["extract"] = (of, segments) =>
       Effect.gen(function*() {
@@ -69,17 +71,13 @@ export const extractorOf = ({ attempts, batchTokens, extractor, mode }: Extracti
         for (const which of passesOf(mode)) {
           for (let attempt = 1;; attempt++) {
             const outcome = yield* Effect.result(pass(of, segments, which))
-            if (Result.isSuccess(outcome) && Result.isSuccess(outcome.success.parsed)) {
-              facts.push(...outcome.success.parsed.success.facts)
+            if (Result.isSuccess(outcome)) {
+              facts.push(...outcome.success.facts)
               call = outcome.success.reply.key
               model = outcome.success.reply.model
               break
             }
-            const error = Result.isFailure(outcome)
-              ? outcome.failure.message
-              : Result.isFailure(outcome.success.parsed) ? outcome.success.parsed.failure.message : ""
-            const isFinal = Result.isSuccess(outcome) || !isPassingFailure(outcome.failure)
-            if (isFinal || attempt >= attempts) return { _tag: "Failed", attempts: attempt, error } satisfies Extraction
+            if (!isPassingFailure(outcome.failure) || attempt >= attempts) return { _tag: "Failed", attempts: attempt, error: outcome.failure.message } satisfies Extraction
             yield* Effect.sleep(500 * 2 ** attempt)
           }
         }

@@ -108,14 +108,21 @@ const killAll = (home: string, pid: number | undefined): void => {
   }
 }
 
-/** Runs `metamem build` in a home; kills it and its server when its time is over. @returns true when it ran through */
-const build = (home: string, options: BuildKillsOptions, killAfterSeconds?: number): Effect.Effect<boolean, CommandFailed> =>
+/**
+ * Runs `metamem build` in a home; kills it and its server when its time is over.
+ * @param tell is told the last line of each piece of its progress
+ * @returns true when it ran through
+ */
+const build = (home: string, options: BuildKillsOptions, tell: (line: string) => void, killAfterSeconds?: number): Effect.Effect<boolean, CommandFailed> =>
   Effect.callback<boolean, CommandFailed>((resume) => {
     const main = join(import.meta.dirname, "..", "main.ts")
     const child = spawn(process.execPath, [...process.execArgv, main, "build", "--data", options.data, "--limit", String(options.limit), "--home", home, "--json"], { stdio: ["ignore", "ignore", "pipe"] })
     let said = ""
     let isKilled = false
-    child.stderr.on("data", (data) => (said = `${said}${data}`.slice(-2_000)))
+    child.stderr.on("data", (data) => {
+      said = `${said}${data}`.slice(-2_000)
+      tell(said.trimEnd().split("\n").at(-1) ?? "")
+    })
     const kill = () => {
       isKilled = true
       killAll(home, child.pid)
@@ -157,7 +164,7 @@ const inspect = (home: string, users: ReadonlyArray<string>) =>
         const content = yield* logContent(tenant)
         const head = yield* (yield* EventLog).head("MEMORY")
         yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: head }), deadlineMs: 120_000 }, 125_000)
-          let rows = 0
+        let rows = 0
         let different = 0
         for (const user of users) {
           const verified = yield* Effect.flatMap(request(requestSubject("retriever", "index-verify"), { tenant, user }, 120_000), decodeVerify)
@@ -176,13 +183,16 @@ export const benchBuildKills = (options: BuildKillsOptions) =>
   Effect.scoped(
     Effect.gen(function*() {
       const progress = progressLine()
+      const under = (heading: string) => {
+        progress.update(heading)
+        return (line: string) => progress.update(`${heading}: ${line}`)
+      }
       const dataset = limited(yield* readDataset(options.data), options.limit)
       const users = dataset.users.map(({ user }) => user)
       const [calmHome, killedHome] = [yield* emptyHome, yield* emptyHome]
 
-      progress.update("the build that is left alone")
       const calmFrom = performance.now()
-      yield* build(calmHome, options)
+      yield* build(calmHome, options, under("the build that is left alone"))
       const calmSeconds = secondsSince(calmFrom)
       const calm = yield* inspect(calmHome, users)
 
@@ -190,14 +200,12 @@ export const benchBuildKills = (options: BuildKillsOptions) =>
       const killedFrom = performance.now()
       for (const share of killShares(stream("build kills", options.seed), options.kills)) {
         const after = rounded(calmSeconds * share)
-        progress.update(`the other build, killed after ${after} s`)
-        if (yield* build(killedHome, options, after)) {
+        if (yield* build(killedHome, options, under(`the other build, killed after ${after} s`), after)) {
           return yield* new CommandFailed({ message: `the build was through before it was killed for the ${killedAfterSeconds.length + 1}. time; take more questions or fewer kills` })
         }
         killedAfterSeconds.push(after)
       }
-      progress.update(`the other build, after ${options.kills} kills`)
-      yield* build(killedHome, options)
+      yield* build(killedHome, options, under(`the other build, after ${options.kills} kills`))
       const killedSeconds = secondsSince(killedFrom)
       progress.update("comparing")
       const killed = yield* inspect(killedHome, users)

@@ -3,7 +3,8 @@
  * need an example more than rules. What people wrote stands in the prompt as numbered data between marks it cannot close, and a reply
  * counts only as far as its turn numbers are numbers of this batch. Neighbour: `numbering.ts`.
  */
-import { Result, Schema } from "effect"
+import { Result } from "effect"
+import { type ReplyOf, type ReplySchema, replySchemas } from "#shared/model/reply-schemas"
 import { weekdayName } from "./dates.ts"
 import type { ExtractedFact } from "./extraction-rules.ts"
 import { meantTime } from "./meant-time.ts"
@@ -22,20 +23,6 @@ export interface ChatMessage {
   readonly role: "system" | "user"
   readonly content: string
 }
-
-/** The reply both passes are held to; names are part of the contract with endpoints. */
-export const ExtractionReply = Schema.Struct({
-  facts: Schema.Array(
-    Schema.Struct({
-      /** Numbers of the turns it came from. */
-      turns: Schema.Array(Schema.Int),
-      fact: Schema.String,
-      /** When it happened or will happen: a date, a month, a year, or two dates joined by a slash. */
-      time: Schema.optionalKey(Schema.String)
-    })
-  )
-})
-export type ExtractionReply = typeof ExtractionReply.Type
 
 /** Characters of one turn shown to the model; the middle of a longer one is left out. */
 export const turnCharacterLimit = 6_000
@@ -130,31 +117,16 @@ export const extractionMessages = (
       { role: "user", content: renderBatch(batch) }
     ]
 
-/** The reply is no list of facts at all; `message` can be said to the model when it is asked once more. */
-export class UnreadableExtraction extends Schema.TaggedError<UnreadableExtraction>()("UnreadableExtraction", { message: Schema.String }) {}
-
 /** A fact that was left out, and why. */
 export interface DroppedFact {
   readonly fact: string
-  readonly reason: "no such turn" | "empty" | "too long" | "repeated" | "not a fact" | "too many"
+  readonly reason: "no such turn" | "too long" | "repeated" | "of the example" | "too many"
   readonly detail: string
 }
 
-export interface ParsedExtraction {
+export interface ReadExtraction {
   readonly facts: ReadonlyArray<ExtractedFact>
   readonly dropped: ReadonlyArray<DroppedFact>
-}
-
-const unreadable = (message: string): Result.Result<never, UnreadableExtraction> =>
-  Result.fail(new UnreadableExtraction({ message: `${message}; reply with JSON alone, like ${shape}` }))
-
-/** Without reasoning, then what a code fence holds, then from the first bracket to the last. */
-const jsonIn = (reply: string): string => {
-  const spoken = reply.replace(/<think>[\s\S]*?<\/think>/gi, "").replace(/^[\s\S]*<\/think>/i, "")
-  const text = /```(?:json)?\s*([\s\S]*?)```/i.exec(spoken)?.[1] ?? spoken
-  const start = text.search(/[{[]/)
-  const end = Math.max(text.lastIndexOf("}"), text.lastIndexOf("]"))
-  return start < 0 || end < start ? "" : text.slice(start, end + 1)
 }
 
 const datePart = /^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?/
@@ -179,48 +151,34 @@ export const meantFrom = (time: string): string | undefined => {
   return first[0] === last[1] ? first[0] : `${first[0]}/${last[1]}`
 }
 
+/** What small models copy when they find nothing to say; no conversation is about the example's people. */
+const exampleFacts: ReadonlySet<string> = new Set(
+  [smallFactsReply, smallRelationsReply].flatMap((reply) => (JSON.parse(reply) as ReplyOf<"extract">).facts.map(({ fact }) => fact.toLowerCase()))
+)
+
 /**
- * Reads a reply and ties its facts to turn ids. A fact that names a turn outside the batch is dropped with the reason, never moved to
- * another turn. Fails only when there is no list to read; an empty list is a success without facts.
+ * Ties the facts of a reply to turn ids. A fact that names a turn outside the batch is left out with the reason, never moved to
+ * another turn, and so is one that stands in the prompt's own example.
  */
-export const parseExtraction = (
-  reply: string,
-  batch: ReadonlyArray<NumberedTurn>
-): Result.Result<ParsedExtraction, UnreadableExtraction> => {
-  const text = jsonIn(reply)
-  if (text === "") return unreadable("no JSON in the reply")
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return unreadable("the reply is not valid JSON")
-  }
-  const list = Array.isArray(value) ? value : typeof value === "object" && value !== null ? (value as Record<string, unknown>)["facts"] : undefined
-  if (!Array.isArray(list)) return unreadable(`"facts" is not a list`)
+export const readExtraction = (reply: ReplyOf<"extract">, batch: ReadonlyArray<NumberedTurn>): ReadExtraction => {
   const facts: Array<ExtractedFact> = []
   const dropped: Array<DroppedFact> = []
   const seen = new Set<string>()
-  for (const entry of list as ReadonlyArray<unknown>) {
-    const item = (typeof entry === "object" && entry !== null ? entry : {}) as Record<string, unknown>
-    const fact = typeof item["fact"] === "string" ? item["fact"].replace(/\s+/g, " ").trim() : undefined
-    const drop = (reason: DroppedFact["reason"], detail: string): void => void dropped.push({ fact: (fact ?? JSON.stringify(entry) ?? "").slice(0, 200), reason, detail })
-    if (fact === undefined) {
-      drop("not a fact", `needs "fact" as a string`)
-      continue
-    }
-    const numbers = Array.isArray(item["turns"]) ? item["turns"] as ReadonlyArray<unknown> : item["turns"] === undefined ? [] : [item["turns"]]
-    const { turns, refused } = turnsOf(batch, numbers)
+  for (const entry of reply.facts) {
+    const fact = entry.fact.replace(/\s+/g, " ").trim()
+    const drop = (reason: DroppedFact["reason"], detail: string): void => void dropped.push({ fact: fact.slice(0, 200), reason, detail })
+    const { turns, refused } = turnsOf(batch, entry.turns)
     const [first, ...rest] = turns
     const key = fact.toLowerCase()
-    if (fact === "") drop("empty", "the sentence is empty")
+    if (exampleFacts.has(key)) drop("of the example", "it stands in the example of the prompt, not in the conversation")
     else if (fact.length > factCharacterLimit) drop("too long", `${fact.length} characters, at most ${factCharacterLimit}`)
     else if (first === undefined || refused.length > 0) {
-      drop("no such turn", `turns ${JSON.stringify(numbers).slice(0, 100)}, the batch has 1 to ${batch.length}`)
+      drop("no such turn", `turns ${JSON.stringify(entry.turns).slice(0, 100)}, the batch has 1 to ${batch.length}`)
     } else if (seen.has(key)) drop("repeated", "said already in this reply")
     else if (facts.length >= factLimit) drop("too many", `at most ${factLimit} facts a reply`)
     else {
       seen.add(key)
-      const said = typeof item["time"] === "string" ? meantFrom(item["time"]) : undefined
+      const said = entry.time === undefined ? undefined : meantFrom(entry.time)
       const meant = said ?? meantTime(fact, first.turn.time)?.meant
       facts.push({
         text: fact,
@@ -231,5 +189,23 @@ export const parseExtraction = (
       })
     }
   }
-  return Result.succeed({ facts, dropped })
+  return { facts, dropped }
 }
+
+const reasonsShown = 3
+
+/**
+ * The role's reply, held to this batch: one that lists facts of which none can be kept is refused with the reasons, so that the model is
+ * asked again, and in the end the batch counts as failed instead of as one without facts. An empty list is a right reply.
+ */
+export const extractionReply = (batch: ReadonlyArray<NumberedTurn>): ReplySchema<ReplyOf<"extract">> => ({
+  ...replySchemas.extract,
+  version: 2,
+  decode: (text) =>
+    Result.flatMap(replySchemas.extract.decode(text), (reply) => {
+      const { dropped, facts } = readExtraction(reply, batch)
+      return facts.length > 0 || dropped.length === 0
+        ? Result.succeed(reply)
+        : Result.fail(`no fact of it can be kept: ${dropped.slice(0, reasonsShown).map(({ detail, fact }) => `"${fact.slice(0, 80)}": ${detail}`).join("; ")}`)
+    })
+})

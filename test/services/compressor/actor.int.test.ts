@@ -141,11 +141,11 @@ for (const [by, settingsOf] of [
     }).pipe(Effect.provide(logOn(url)))
   }), 40_000)
 
-effect(test, "a segment the model cannot be asked about is given up alone, after its tries, and said", () =>
+for (const [what, reply] of [["no JSON at all", "no JSON at all"], ["only facts of turns it was not shown", "{\"facts\": [{\"turns\": [99], \"fact\": \"The user likes ivy.\"}]}"]] as const) effect(test, `a segment to which the model says ${what} is given up alone, after its tries, and said`, () =>
   Effect.gen(function*() {
     const { url } = yield* testServer
     const model = yield* scriptedModel()
-    model.setFault(({ prompt }) => (prompt.includes("poison") ? { _tag: "Text", change: () => "no JSON at all" } : undefined))
+    model.setFault(({ prompt }) => (prompt.includes("poison") ? { _tag: "Text", change: () => reply } : undefined))
     yield* Effect.gen(function*() {
       const conversations = yield* makeEntity(ingestorBehaviour)
       const source = memorySubject(of, "ingestor")
