@@ -126,6 +126,8 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       /** Users that were removed while being loaded. */
       const removed = new Set<string>()
       let changesSinceCount = 0
+      /** Moved on when a tidying begins and when it ends. */
+      let tidied = 0
       const table = yield* Semaphore.make(1)
       const loads = yield* Semaphore.make(2)
       // Two loads of one user would each miss the changes that came to the other.
@@ -150,6 +152,12 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
           place = opened.place
         }).pipe(Effect.tap(() => Effect.logWarning(error.message)), Effect.andThen(Effect.fail(error)))
 
+      /** Takes old versions of the table and their files away; to be held under `table`. */
+      const tidy = Effect.suspend(() => {
+        tidied += 1
+        return attempt(() => opened.table.optimize({ cleanupOlderThan: new Date() }))
+      }).pipe(Effect.ensuring(Effect.sync(() => (tidied += 1))))
+
       const write = Effect.gen(function*() {
         if (pending.length === 0 && through === opened.checkpoint) return
         writing = pending
@@ -160,7 +168,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
         opened = { ...opened, checkpoint }
         additions += 1
         if (additions === 1) yield* attempt(() => opened.table.createIndex("user", { config: Index.btree(), replace: true }))
-        if (additions % tidyEvery === 0) yield* attempt(() => opened.table.optimize({ cleanupOlderThan: new Date() }))
+        if (additions % tidyEvery === 0) yield* tidy
       })
       const flush = table.withPermits(1)(write.pipe(Effect.catchTag("MemoryIndexError", beginAnew)))
 
@@ -180,20 +188,28 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
           const index = new UserIndex(dimensions)
           removed.delete(user)
           const { table: read } = opened
+          const tidiedBefore = tidied
           const meanwhile = [...writing, ...pending].map(({ change }) => change).filter((change) => userOf(change) === user)
           loading.set(user, meanwhile)
-          yield* attempt(() => readChanges(read, user, dimensions, (change) => applyTo(index, change), (rows) => index.reserve(rows))).pipe(
-            // Somebody else may have found the damage first and begun anew already.
-            Effect.catchTag("MemoryIndexError", (error) => table.withPermits(1)(Effect.suspend(() => (opened.table === read ? beginAnew(error) : Effect.fail(error))))),
+          const isRead = yield* attempt(() => readChanges(read, user, dimensions, (change) => applyTo(index, change), (rows) => index.reserve(rows))).pipe(
+            Effect.as(true),
+            Effect.catchTag("MemoryIndexError", (error) =>
+              table.withPermits(1)(Effect.suspend(() => {
+                // Tidying took files away that were being read: what they held stands in others by now.
+                if (tidied !== tidiedBefore && opened.table === read) return Effect.succeed(false)
+                // Somebody else may have found the damage first and begun anew already.
+                return opened.table === read ? beginAnew(error) : Effect.fail(error)
+              }))),
             Effect.ensuring(Effect.sync(() => loading.delete(user)))
           )
+          if (!isRead) continue
           if (removed.delete(user) || opened.table !== read) continue
           for (const change of meanwhile) applyTo(index, change)
           held.set(user, index)
           evict()
           return index
         }
-        return yield* new MemoryIndexError({ reason: "Damaged", message: `user ${user} was removed, or the index begun anew, three times while being loaded; ask again` })
+        return yield* new MemoryIndexError({ reason: "Damaged", message: `user ${user} was removed, or the index tidied or begun anew, three times while being loaded; ask again` })
       })
 
       const of = Effect.fnUntraced(function*(user: string): Effect.fn.Return<UserIndex, MemoryIndexError> {
@@ -270,7 +286,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
               pending = pending.filter(({ change }) => userOf(change) !== user)
               yield* attempt(() => opened.table.delete(ofUser(user)))
               // Old versions of the table still hold what was deleted.
-              yield* attempt(() => opened.table.optimize({ cleanupOlderThan: new Date() }))
+              yield* tidy
             }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
           ),
         view: (user, filter) => Effect.map(of(user), (index) => index.view(filter)),

@@ -25,10 +25,10 @@ export class VectorIndex {
     this.#rows = new Float32Array(64 * dimensions)
   }
 
-  /** Bytes of the numbers kept. */
+  /** Bytes of the numbers kept. Room made for rows to come takes no memory before it is written to. */
   get bytes(): number {
     const { memory, scales } = this.#bytes ?? {}
-    return this.#rows.byteLength + this.#has.byteLength + this.#scores.byteLength + (memory?.buffer.byteLength ?? 0) + (scales?.byteLength ?? 0)
+    return this.#size * this.#dimensions * 4 + this.#has.byteLength + this.#scores.byteLength + (memory?.buffer.byteLength ?? 0) + (scales?.byteLength ?? 0)
   }
 
   /** 1 for each row with a vector; shorter than the rows where the last have none. */

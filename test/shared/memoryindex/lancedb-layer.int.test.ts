@@ -70,6 +70,27 @@ effect(test, "users held in memory are bounded by bytes: those asked for longest
     assert.is(yield* held(1_000), false)
   }), 60_000)
 
+effect(test, "a user loaded while the table is tidied is whole, and the index goes on", () =>
+  Effect.gen(function*() {
+    const rounds = 12
+    const rows = 4_000
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      let isOver = false
+      // So many changes are added to the table at once, and to remove a user tidies: both files and versions come and go.
+      const tidying = Effect.forEach(Array.from({ length: rounds }, (_, n) => n), (n) =>
+        Effect.andThen(index.apply([put(-1 - n, "gone"), ...Array.from({ length: rows }, (_, at) => put(n * rows + at, at % 2 === 0 ? "a" : "b", axis))], n + 1), index.removeUser("gone")), { discard: true }).pipe(
+          Effect.ensuring(Effect.sync(() => (isOver = true)))
+        )
+      const asking = Effect.gen(function*() {
+        while (!isOver) yield* Effect.all([index.view("a"), index.view("b")], { concurrency: 2 })
+      })
+      yield* Effect.all([tidying, asking], { concurrency: 2 })
+      assert.is(yield* index.checkpoint, rounds)
+      assert.equal([(yield* index.view("a")).turns.standingCount, (yield* index.view("b")).turns.standingCount], [rounds * rows / 2, rounds * rows / 2])
+    }).pipe(Effect.provide(open(fresh(), "m", undefined, 1)))
+  }), 60_000)
+
 effect(test, "a user asked for while changes stream in misses none and doubles none", () =>
   Effect.gen(function*() {
     const folder = fresh()
