@@ -22,7 +22,10 @@ export const behaviour: Behaviour<EmbedderState, RecordVectors, EmbedderEvent, V
     return Result.succeed([{ _tag: "VectorsRecorded", model, dimensions, ids: [first, ...rest] as readonly [string, ...Array<string>] }])
   },
   evolve: (state, event) => {
-    for (const id of event.ids) state.models.set(id, event.model)
+    // Every event brings its own copy of a name that is mostly the same.
+    const known = state.models.values().next().value
+    const model = known === event.model ? known : event.model
+    for (const id of event.ids) state.models.set(id, model)
     return state
   }
 }

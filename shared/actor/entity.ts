@@ -72,6 +72,9 @@ const maxTries = 16
 /** Folds in the cache are begun anew after this long; well below the time for which erasure marks stand. */
 const foldAgeMs = 20 * 60_000
 
+/** The same text by itself: cut out of a message's headers it would keep all of them in memory. */
+const detached = (id: string): string => Buffer.from(id, "latin1").toString("latin1")
+
 /** Folds commits onto a state; fails on an event the codec cannot read. */
 export const foldCommits = <State, Command, Event extends { readonly _tag: string }, Refusal>(
   behaviour: Behaviour<State, Command, Event, Refusal>,
@@ -97,7 +100,7 @@ export const foldCommits = <State, Command, Event extends { readonly _tag: strin
       sequence = commit.sequence
       checksum = commit.checksum
       inputThrough = Math.max(inputThrough, commit.inputThrough)
-      commitIds.add(commit.id)
+      commitIds.add(detached(commit.id))
     }
     return { state, sequence, checksum, inputThrough, commitIds, epoch }
   })
@@ -206,7 +209,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
             sequence: outcome.success.sequence,
             checksum: outcome.success.checksum,
             inputThrough,
-            commitIds: (folded.commitIds as Set<string>).add(id),
+            commitIds: (folded.commitIds as Set<string>).add(detached(id)),
             epoch: folded.epoch
           })
           return { folded: next, events, fresh: true } satisfies Executed<State, Event>
