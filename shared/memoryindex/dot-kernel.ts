@@ -32,13 +32,15 @@ const i32 = 0x7f
 const v128 = 0x7b
 const get = (local: number) => [0x20, local]
 const set = (local: number) => [0x21, local]
-const constant = (value: number) => [0x41, value]
+/** Constants are signed: one whose last byte would have the bit of the sign gets another byte. @param value below 128 */
+const constant = (value: number) => [0x41, ...(value < 64 ? [value] : [value | 0x80, 0])]
 const add = [0x6a]
 const simd = (code: number, ...immediates: ReadonlyArray<number>) => [0xfd, ...leb(code), ...immediates]
 
 /** Parameters: query (int16 numbers), rows (int8), bytes a row, number of rows, out (int32). Locals: accumulator, column and end of the row. */
 const [query, rows, width, count, out, sum, column, end] = [0, 1, 2, 3, 4, 5, 6, 7]
-const body = [
+/** @param step numbers of a row taken at once, a multiple of 8 */
+const bodyOf = (step: number): ReadonlyArray<number> => [
   ...[2, 1, v128, 2, i32],
   // while (count != 0)
   ...[0x02, 0x40, 0x03, 0x40],
@@ -46,15 +48,17 @@ const body = [
   ...simd(12, ...new Array<number>(16).fill(0)), ...set(sum),
   ...[...get(query), ...set(column)],
   ...[...get(rows), ...get(width), ...add, ...set(end)],
-  // while (rows < end): sum += dot(widen(eight bytes of the row), eight numbers of the query)
+  // while (rows < end): sum += dot(widen(eight bytes of the row), eight numbers of the query), for each eight of a step
   ...[0x02, 0x40, 0x03, 0x40],
   ...[...get(rows), ...get(end), 0x4f, 0x0d, 1],
-  ...get(rows), ...simd(1, 0, 0),
-  ...get(column), ...simd(0, 0, 0),
-  ...simd(186),
-  ...get(sum), ...simd(174), ...set(sum),
-  ...[...get(rows), ...constant(8), ...add, ...set(rows)],
-  ...[...get(column), ...constant(16), ...add, ...set(column)],
+  ...Array.from({ length: step / 8 }, (_, eight) => [
+    ...get(rows), ...simd(1, 0, ...leb(eight * 8)),
+    ...get(column), ...simd(0, 0, ...leb(eight * 16)),
+    ...simd(186),
+    ...get(sum), ...simd(174), ...set(sum)
+  ]).flat(),
+  ...[...get(rows), ...constant(step), ...add, ...set(rows)],
+  ...[...get(column), ...constant(step * 2), ...add, ...set(column)],
   ...[0x0c, 0, 0x0b, 0x0b],
   // out[0] = the four lanes together
   ...get(out),
@@ -66,7 +70,7 @@ const body = [
   0x0b
 ]
 
-const module = new WebAssembly.Module(Uint8Array.from([
+const moduleOf = (body: ReadonlyArray<number>) => new WebAssembly.Module(Uint8Array.from([
   ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
   ...section(1, [1, 0x60, 5, i32, i32, i32, i32, i32, 0]),
   ...section(2, [1, ...name("m"), ...name("memory"), 2, 0, 0]),
@@ -83,5 +87,8 @@ const module = new WebAssembly.Module(Uint8Array.from([
  */
 export type Dots = (query: number, rows: number, width: number, count: number, out: number) => void
 
-/** The kernel over a memory of the caller's. */
-export const dotsOver = (memory: WasmMemory): Dots => new WebAssembly.Instance(module, { m: { memory } }).exports["dots"] as Dots
+/** For rows of any multiple of 8 numbers, and for those of a multiple of 32, whose loop turns a fourth as often. */
+const [byEight, byMore] = [moduleOf(bodyOf(8)), moduleOf(bodyOf(32))]
+
+/** The kernel over a memory of the caller's, for rows of so many numbers. */
+export const dotsOver = (memory: WasmMemory, width: number): Dots => new WebAssembly.Instance(width % 32 === 0 ? byMore : byEight, { m: { memory } }).exports["dots"] as Dots

@@ -10,6 +10,9 @@ import { dotsOver, makeMemory, type WasmMemory } from "./dot-kernel.ts"
 const exactRows = 4_096
 /** Best rows of the first pass that are scored exactly. */
 const exactBest = 1_024
+/** Steps of the score between -1 and 1 in which rows are counted, and rows counted between two looks at which step is reached. */
+const binCount = 2_048
+const countedAtOnce = 8_192
 
 export class VectorIndex {
   readonly #dimensions: number
@@ -84,15 +87,21 @@ export class VectorIndex {
     // What does not count is masked to 0 rather than passed over, which takes half the time.
     for (let row = 0; row < through; row++) scores[row] = (((sums[row] ?? 0) & -((standing[row] ?? 0) & (has[row] ?? 0))) * (scales[row] ?? 0)) / scale
     // A counting sort's first half finds the score that about `exactBest` rows reach.
-    const bins = new Uint32Array(2_048)
-    for (let row = 0; row < through; row++) {
-      if (standing[row] !== 1 || has[row] !== 1) continue
-      const bin = Math.max(0, Math.min(2_047, ((scores[row] ?? 0) + 1) * 1_024)) | 0
-      bins[bin] = (bins[bin] ?? 0) + 1
+    // What some rows reach is reached by all together, so that most of the later ones need not be counted.
+    const bins = new Uint32Array(binCount)
+    let floor = -1
+    for (let from = 0; from < through; from += countedAtOnce) {
+      const to = Math.min(through, from + countedAtOnce)
+      for (let row = from; row < to; row++) {
+        const score = scores[row] ?? 0
+        if (score < floor || standing[row] !== 1 || has[row] !== 1) continue
+        const bin = Math.max(0, Math.min(binCount - 1, (score + 1) * (binCount / 2))) | 0
+        bins[bin] = (bins[bin] ?? 0) + 1
+      }
+      let bin = binCount - 1
+      for (let found = bins[bin] ?? 0; bin > 0 && found < exactBest; found += bins[bin] ?? 0) bin -= 1
+      floor = bin / (binCount / 2) - 1
     }
-    let bin = 2_047
-    for (let found = bins[bin] ?? 0; bin > 0 && found < exactBest; found += bins[bin] ?? 0) bin -= 1
-    const floor = bin / 1_024 - 1
     for (let row = 0; row < through; row++) {
       if ((scores[row] ?? 0) >= floor && standing[row] === 1 && has[row] === 1) scores[row] = dot(query, rows, row)
     }
@@ -111,7 +120,7 @@ export class VectorIndex {
       const memory = makeMemory(needed * 1.125)
       const through = bytes?.through ?? 0
       if (bytes !== undefined) new Int8Array(memory.buffer).set(new Int8Array(bytes.memory.buffer, 0, through * width))
-      bytes = { memory, dots: dotsOver(memory), scales: grown(bytes?.scales ?? new Float32Array(0), Math.ceil(size * 1.125)), through }
+      bytes = { memory, dots: dotsOver(memory, width), scales: grown(bytes?.scales ?? new Float32Array(0), Math.ceil(size * 1.125)), through }
       this.#bytes = bytes
     }
     const { buffer } = bytes.memory

@@ -30,16 +30,18 @@ test("a small store is scored exactly", () => {
   rows.forEach((row, at) => assert.ok(Math.abs((scores[at] ?? 0) - dot(row, query)) < 1e-6))
 })
 
-test("a large store gives the exact best rows and near scores for the rest", () => {
-  const count = 6_000
-  const rows = vectors(count, 32)
-  const query = vectors(count + 1, 32)[count] as Float32Array
-  const scores = filled(rows, 32).scores(query, new Uint8Array(count).fill(1), count)
-  const exact = Float32Array.from(rows, (row) => dot(row, query))
-  const best = (of: Float32Array) => [...of.keys()].sort((a, b) => (of[b] ?? 0) - (of[a] ?? 0)).slice(0, 200)
-  assert.equal(best(scores), best(exact))
-  for (let row = 0; row < count; row++) assert.ok(Math.abs((scores[row] ?? 0) - (exact[row] ?? 0)) < 0.01)
-})
+for (const [dimensions, count] of [[32, 6_000], [40, 6_000], [96, 20_000]] as const) {
+  test(`a store of ${count} rows of ${dimensions} numbers gives the exact best rows and near scores for the rest`, () => {
+    const rows = vectors(count, dimensions)
+    const query = vectors(count + 1, dimensions)[count] as Float32Array
+    const scores = filled(rows, dimensions).scores(query, new Uint8Array(count).fill(1), count)
+    const exact = Float32Array.from(rows, (row) => dot(row, query))
+    const order = [...exact.keys()].sort((a, b) => (exact[b] ?? 0) - (exact[a] ?? 0))
+    for (const row of order.slice(0, 1_000)) assert.ok(Math.abs((scores[row] ?? 0) - (exact[row] ?? 0)) < 1e-6, `the score of row ${row} is not exact`)
+    assert.equal([...scores.keys()].sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0)).slice(0, 200), order.slice(0, 200))
+    for (let row = 0; row < count; row++) assert.ok(Math.abs((scores[row] ?? 0) - (exact[row] ?? 0)) < 0.01)
+  })
+}
 
 test("rows that do not stand, or have no vector, score nothing", () => {
   const rows = vectors(5_000, 8)
