@@ -3,10 +3,12 @@ import { createHash } from "node:crypto"
 import { Config, Effect, Layer, Result } from "effect"
 import { type EntityError, makeEntity } from "#shared/actor/entity"
 import type { Leases } from "#shared/actor/lease"
+import { bury } from "#shared/actor/dead-letters"
 import { runSignals } from "#shared/actor/signals"
 import { EventLog } from "#shared/eventlog/event-log"
-import type { Nats } from "#shared/eventlog/nats"
+import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject } from "#shared/eventlog/subjects"
+import { embedEach } from "#shared/model/embed-each"
 import { type EmbeddingError, Embeddings } from "#shared/model/embeddings"
 import { compressorCodec } from "#services/compressor/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
@@ -50,7 +52,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const embeddings = yield* Embeddings
     const conversations = yield* makeEntity(behaviour, 2_000)
 
-    const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch, EventLog> {
+    const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch | LogUnavailable, EventLog | Nats> {
       const { epoch, inputThrough, state } = yield* conversations.load(target)
       // Vectors of another model are never compared with this one's: the whole conversation is embedded anew.
       const isStale = [...state.models.values()].some((model) => model !== embeddings.modelHash)
@@ -59,9 +61,15 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       const due = (yield* pendingTexts(target, isStale ? 0 : inputThrough, minimum)).filter(({ id }) => state.models.get(id) !== embeddings.modelHash)
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
-        const vectors = yield* embeddings.embed(chunk.map(({ text }) => text))
-        const binary = packVectors(vectors, embeddings.dimensions)
-        const ids = chunk.map(({ id }) => id)
+        const found = yield* embedEach(embeddings, chunk.map(({ text }) => text))
+        const given = chunk.flatMap(({ id }, at) => (found[at] === undefined ? [] : [{ id, vector: found[at] }]))
+        // Passed over for good: words find it, and the retriever does not wait for its vector.
+        for (const { id } of chunk.filter((_, at) => found[at] === undefined)) {
+          yield* Effect.logWarning(`memory ${id} of ${target} cannot be embedded; it is found by its words only`)
+          yield* bury({ actor: "embedder", kind: "text", about: id, error: "the embedding model gives no vector of this text", tries: 1, mend: "Nothing need be done: the memory is found by its words. Drop this letter." })
+        }
+        const binary = packVectors(given.map(({ vector }) => vector), embeddings.dimensions)
+        const ids = given.map(({ id }) => id)
         const isLast = from + commitSize >= due.length
         yield* conversations.execute(
           target,

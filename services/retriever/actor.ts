@@ -16,11 +16,12 @@ import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { parsePosition } from "#shared/eventlog/position"
 import { adoptedSubject, memorySubject, requestSubject } from "#shared/eventlog/subjects"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
-import type { Filter, UserView } from "#shared/memoryindex/user-index"
+import type { Filter, IndexedMemory, UserView } from "#shared/memoryindex/user-index"
 import { adoptionCodec, type GenerationAdopted } from "#shared/metamemory/events"
 import { isAbstention } from "#shared/metamemory/lexical"
 import { makeQuestions } from "#shared/metamemory/questions"
 import { principlesFor } from "#shared/metamemory/router"
+import { embedEach } from "#shared/model/embed-each"
 import { Embeddings } from "#shared/model/embeddings"
 import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
@@ -78,6 +79,8 @@ interface Look {
 }
 /** Longest a job waits for vectors of what its run knows, milliseconds. */
 const jobVectorsMsMax = 60_000
+/** After this it tries by itself whether what has none can have one. */
+const jobVectorsTriedMs = 2_000
 /** Longest wait for a live question's vector, milliseconds. */
 const embedMsMax = 3_000
 
@@ -110,6 +113,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const small = prompts === "small" || (prompts === "auto" && reader?.isLocal === true)
     const liveTokens = reader?.isLocal === true ? localEvidenceTokens : evidenceTokens
 
+    /** Memories of whose text the model gives no vector: nobody waits for one, words find them. */
+    const neverVectored = new WeakSet<IndexedMemory>()
+
     /** The generation in force for each tenant, followed from the log. */
     const adopted = new Map<string, { readonly event: GenerationAdopted; readonly sequence: number }>()
     const adoptedOf = Effect.fnUntraced(function*(tenant: string) {
@@ -125,16 +131,19 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       return adopted.get(tenant)?.event
     })
 
-    /** False while any of the last memories that stand, up to a sequence, has no vector yet. */
-    const haveVectors = ({ memories, standing, vectored }: UserView["turns"], upTo = Number.POSITIVE_INFINITY): boolean => {
+    /** Which of the last memories that stand, up to a sequence, have no vector yet. */
+    const withoutVectors = ({ memories, standing, vectored }: UserView["turns"], upTo = Number.POSITIVE_INFINITY): ReadonlyArray<IndexedMemory> => {
+      const found: Array<IndexedMemory> = []
       let left = vectorsLookedAt
       for (let row = memories.length - 1; row >= 0 && left > 0; row--) {
-        if (standing[row] !== 1 || (memories[row]?.sequence ?? 0) > upTo) continue
-        if (vectored[row] !== 1) return false
+        const memory = memories[row]
+        if (memory === undefined || standing[row] !== 1 || memory.sequence > upTo) continue
+        if (vectored[row] !== 1) found.push(memory)
         left -= 1
       }
-      return true
+      return found
     }
+    const haveVectors = (turns: UserView["turns"], upTo?: number): boolean => withoutVectors(turns, upTo).every((memory) => neverVectored.has(memory))
 
     /** Questions that wait for their vectors. */
     let waiting = 0
@@ -299,13 +308,27 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       } satisfies MemoriesReply
     })
 
-    /** Waits until all that a job may be shown has vectors: with some of them it would be shown something else than the same job later. */
+    /**
+     * Waits until all that a job may be shown has vectors: with some of them it would be shown something else than the same job later.
+     * What the model gives no vector of is not waited for; every process finds that by itself, as all have the same model.
+     */
     const allVectors = Effect.fnUntraced(function*(user: string, asOfSequence: number) {
-      const until = (yield* Clock.currentTimeMillis) + jobVectorsMsMax
+      const started = yield* Clock.currentTimeMillis
+      let isTried = false
       for (;;) {
         const { facts, turns } = yield* projection.view(user, { asOfSequence })
         if (haveVectors(turns, asOfSequence) && haveVectors(facts, asOfSequence)) return
-        if ((yield* Clock.currentTimeMillis) > until) return yield* new RequestRefused({ tag: "VectorsMissing", message: `what was said up to position ${asOfSequence} has no vectors after ${jobVectorsMsMax / 1_000} s; see that the embedder runs` })
+        const waited = (yield* Clock.currentTimeMillis) - started
+        if (waited > jobVectorsMsMax) return yield* new RequestRefused({ tag: "VectorsMissing", message: `what was said up to position ${asOfSequence} has no vectors after ${jobVectorsMsMax / 1_000} s; see that the embedder runs` })
+        if (!isTried && waited > jobVectorsTriedMs) {
+          isTried = true
+          const missing = [turns, facts].flatMap((shelf) => withoutVectors(shelf, asOfSequence)).filter((memory) => !neverVectored.has(memory))
+          const vectors = yield* embedEach(embeddings, missing.map(({ text }) => text)).pipe(Effect.mapError(({ message }) => new RequestRefused({ tag: "EmbeddingError", message })))
+          for (const memory of missing.filter((_, at) => vectors[at] === undefined)) {
+            neverVectored.add(memory)
+            yield* Effect.logWarning(`memory ${memory.id} cannot be embedded: attempts at questions find it by its words only`)
+          }
+        }
         yield* Effect.sleep("100 millis")
       }
     })

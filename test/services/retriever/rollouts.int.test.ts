@@ -1,13 +1,15 @@
 /** What the attempts of a run are shown: the memories as they stood when it was opened, whatever is said, forgotten or replaced since. */
 import { join } from "node:path"
-import { ConfigProvider, Effect, Fiber, Layer, Result, Stream } from "effect"
+import { ConfigProvider, Effect, Fiber, Layer, Result, Schema, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { listDead } from "#shared/actor/dead-letters"
 import { makeEntity } from "#shared/actor/entity"
 import { jobCodec, publishJobs } from "#shared/actor/jobs"
+import { request } from "#shared/actor/requests"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
-import { resultSubject } from "#shared/eventlog/subjects"
+import { requestSubject, resultSubject } from "#shared/eventlog/subjects"
 import * as MemoryIndexInMemory from "#shared/memoryindex/memory-layer"
 import { questionsSubject } from "#shared/metamemory/questions"
 import { CallStore } from "#shared/model/call-store"
@@ -17,7 +19,7 @@ import * as Embedder from "#services/embedder/actor"
 import { behaviour as evaluatorBehaviour } from "#services/evaluator/behaviour"
 import * as Ingestor from "#services/ingestor/actor"
 import * as Retriever from "#services/retriever/actor"
-import type { RolloutData, RolloutInput } from "#services/retriever/protocol"
+import { MemoriesReply, type RolloutData, type RolloutInput } from "#services/retriever/protocol"
 import { logOn, memoryActors, settled } from "#test/support/actors"
 import { effect } from "#test/support/effect"
 import { change, ready, receive } from "#test/support/memory-client"
@@ -104,6 +106,44 @@ effect(test, "an attempt waits for the vectors of what its run knows, so that a 
       const early = yield* Fiber.join(waiting)
       assert.equal(yield* attempted("late", opened), { ...early, reused: true })
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(embeddings, logOn(url))))
+  }), 60_000)
+
+effect(test, "a memory that the model cannot embed keeps neither its neighbours from their vectors nor attempts from going on", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel()
+    // The real model, but for one text.
+    const poisoned = Layer.effect(
+      EmbeddingModel.Embeddings,
+      Effect.map(EmbeddingModel.Embeddings, (real) => ({
+        ...real,
+        embed: (texts: ReadonlyArray<string>, options?: EmbeddingModel.EmbedOptions) =>
+          texts.some((text) => text.includes("zyxwv"))
+            ? Effect.fail(new EmbeddingModel.EmbeddingError({ reason: "BadVector", message: "no usable vector" }))
+            : real.embed(texts, options)
+      }))
+    ).pipe(Layer.provide(EmbeddingModel.layer({ dir: join(setUpHome, "models/minilm"), threads: 1 })))
+    const actors = Layer.mergeAll(Ingestor.layer, Embedder.layer, Retriever.layer.pipe(Layer.provide(MemoryIndexInMemory.layer(384)))).pipe(
+      Layer.provide(Models.layer({})),
+      Layer.provide(CallStore.layerJetStream),
+      Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url, METAMEM_LLM_MODEL: "scripted" })))
+    )
+    yield* Effect.gen(function*() {
+      yield* Layer.build(actors)
+      yield* ready
+      yield* known
+      const told = yield* say(["Tea is best at four", "The spare key of Ivy zyxwv hangs in the shed", "What opens the back door hangs nowhere"], 9)
+      const [first, poison, third] = told.turns.map(({ id }) => id)
+      const opened = yield* head
+      const shown = yield* attempted("one", opened).pipe(Effect.timeout("20 seconds"))
+      assert.ok(poison !== undefined && shown.evidenceIds.includes(poison), "found by its words")
+      assert.equal(yield* attempted("two", opened), { ...shown, reused: true })
+      const { memories } = yield* Effect.flatMap(request(requestSubject("retriever", "memories"), { tenant: of.tenant, user: of.user, limit: 10 }, 10_000), Schema.decodeUnknownEffect(MemoriesReply))
+      const byVector = new Map(memories.map(({ id, searchableByVector }) => [id, searchableByVector]))
+      assert.equal([first, poison, third].map((id) => byVector.get(id ?? "")), [true, false, true])
+      const letters = yield* listDead()
+      assert.equal(letters.map(({ about, actor, kind }) => ({ about, actor, kind })), [{ about: poison, actor: "embedder", kind: "text" }])
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(poisoned, logOn(url))))
   }), 60_000)
 
 test.run()
