@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from "node:crypto"
 import { hostname } from "node:os"
-import { Cache, Clock, Config, Effect, Exit, Fiber, Layer, Result, Schedule, Schema, Semaphore } from "effect"
+import { Cache, Clock, Config, Effect, Exit, Layer, Result, Schedule, Schema, Semaphore } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
@@ -145,27 +145,11 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     }
     const haveVectors = (turns: UserView["turns"], upTo?: number): boolean => withoutVectors(turns, upTo).every((memory) => neverVectored.has(memory))
 
-    /** Questions that wait for their vectors. */
-    let waiting = 0
     /** @param embedMs time for the question's vector, after which words alone decide; undefined = evidence without vectors is a failure */
     const find = Effect.fnUntraced(function*(user: string, question: string, at: string | undefined, filter: Filter, tokens: number, embedMs: number | undefined) {
-      const before = yield* projection.view(user, filter)
-      const plan = planQuestion(question, before.speakers, at)
-      const embedding = yield* embeddings.embed(plan.vectorQueries, { interactive: true }).pipe(
-        embedMs === undefined ? (self) => self : Effect.timeout(embedMs),
-        Effect.result,
-        Effect.forkChild({ startImmediately: true })
-      )
-      const embedded = yield* Effect.acquireUseRelease(
-        Effect.sync(() => (waiting += 1)),
-        (questions) => {
-          // The model runs in another thread: words are counted meanwhile, and known to the view unless it changes. Of several
-          // questions at once each would undo what the other counted.
-          if (questions === 1) for (const shelf of [before.turns, before.facts]) shelf.words(plan.topic)
-          return Fiber.join(embedding)
-        },
-        () => Effect.sync(() => (waiting -= 1))
-      )
+      const speakers = (yield* projection.view(user, filter)).speakers
+      const plan = planQuestion(question, speakers, at)
+      const embedded = yield* Effect.result(embeddings.embed(plan.vectorQueries, { interactive: true }).pipe(embedMs === undefined ? (self) => self : Effect.timeout(embedMs)))
       if (Result.isFailure(embedded) && embedMs === undefined) return yield* new RequestRefused({ tag: "EmbeddingError", message: embedded.failure.message })
       // Taken after the wait: a view is valid only until the next change.
       const view = yield* projection.view(user, filter)

@@ -55,7 +55,7 @@ export interface ShelfView {
   readonly after: Int32Array
   /** When each row was said, milliseconds since 1970. */
   readonly times: Float64Array
-  /** BM25 of every row; not to be changed, and valid until another text is asked for. */
+  /** BM25 of every row. */
   readonly words: (text: string) => Float32Array
   /** Cosine of every row; 0 where there is no vector. */
   readonly nearest: (vector: Float32Array) => Float32Array
@@ -203,13 +203,6 @@ class Shelf {
     let standingCount = 0
     for (let row = 0; row < size; row++) standingCount += standing[row] ?? 0
     let counted: Standing | undefined
-    let last: { readonly text: string; readonly asked: number; readonly scores: Float32Array } | undefined
-    const words = (text: string): Float32Array => {
-      if (last?.text === text && last.asked === this.#words.asked) return last.scores
-      const scores = this.#words.scores(queryTerms(text), (counted ??= this.#words.standing(standing)))
-      last = { text, asked: this.#words.asked, scores }
-      return scores
-    }
     return {
       memories: this.memories,
       standing,
@@ -221,7 +214,7 @@ class Shelf {
       before: this.#before,
       after: this.#after,
       times: this.#times,
-      words,
+      words: (text) => this.#words.scores(queryTerms(text), (counted ??= this.#words.standing(standing))),
       nearest: (vector) => this.#vectors.scores(vector, standing, size),
       vectored: this.#vectors.present,
       rowOf: (id) => this.rows.get(id)

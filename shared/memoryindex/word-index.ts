@@ -42,7 +42,6 @@ export class WordIndex {
   #lengths = new Uint32Array(64)
   #size = 0
   #scores = new Float32Array(0)
-  #asked = 0
 
   /** Entries sorted by term, then row: those of term n stand from `#starts[n]` to `#starts[n + 1]`. */
   #starts = new Uint32Array(1)
@@ -157,14 +156,8 @@ export class WordIndex {
     return { rows, count, terms: termCount }
   }
 
-  /** How often scores were asked for: unchanged, those given last are still valid. */
-  get asked(): number {
-    return this.#asked
-  }
-
   /** BM25 scores of all rows for weighted query terms; 0 where nothing matches or the row does not stand. Valid until the next call. */
   scores(query: ReadonlyMap<string, number>, standing: Standing): Float32Array {
-    this.#asked += 1
     if (this.#scores.length < this.#size) this.#scores = new Float32Array(this.#lengths.length)
     const scores = this.#scores.subarray(0, this.#size).fill(0)
     if (standing.terms === 0) return scores

@@ -37,19 +37,4 @@ test("vectors and what a search builds are counted", () => {
   assert.ok(index.bytes - before > 10_000 * (dimensions + 4), String(index.bytes - before))
 })
 
-test("scores by words are right whatever was asked for before", () => {
-  const index = filled(40, (n) => (n % 4 === 0 ? "a red lamp" : "a green door"))
-  const view = index.view()
-  const first = [...view.turns.words("lamp")]
-  assert.ok(first.some((score) => score > 0))
-  assert.equal([...view.turns.words("lamp")], first, "asked again")
-  assert.not.equal([...view.turns.words("door")], first)
-  assert.equal([...view.turns.words("lamp")], first, "after another text")
-  const some = index.view({ asOfSequence: 9 })
-  const fewer = [...some.turns.words("lamp")]
-  assert.not.equal(fewer, first)
-  assert.equal([...view.turns.words("lamp")], first, "after another filter")
-  assert.equal([...some.turns.words("lamp")], fewer)
-})
-
 test.run()
