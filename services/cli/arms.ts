@@ -10,6 +10,7 @@ import { CallStore } from "#shared/model/call-store"
 import { JudgeReply, type JudgeKind } from "#services/evaluator/protocol"
 import type { RunParameters, RunQuestion } from "#services/reflector/parameters"
 import { RolloutData, type RolloutInput } from "#services/retriever/protocol"
+import { answerDeadlineMs, askedAtOnce } from "./asking.ts"
 import { progressLine } from "./root.ts"
 
 /** One answer to get: under which principles, and as which sample. */
@@ -33,10 +34,6 @@ export interface Answered {
 const decodeRollout = Schema.decodeUnknownEffect(Schema.Struct({ callKey: RolloutData.fields.callKey }))
 const decodeJudge = Schema.decodeUnknownEffect(JudgeReply)
 const decodeCall = Schema.decodeUnknownOption(Schema.fromJsonString(StoredCall))
-
-/** Longest wait for one answer: it may stand behind many others at a small model. */
-const answerDeadlineMs = 600_000
-const atOnce = 16
 
 /** Kept calls of users after a place of the store's stream, in one pass, with the last place. */
 const keptCalls = (tenant: string, users: ReadonlyArray<string>, after: number) =>
@@ -89,7 +86,7 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
         // Could not be answered or judged: an error, never wrong.
         Effect.catchTag(["RequestRefused", "DeadlinePassed", "SchemaError"], () => Effect.succeed<Answered>({ ask, verdict: "error" })),
         Effect.tap(() => Effect.sync(() => progress.update(`${++done} of ${asks.length} answered`)))
-      ), { concurrency: atOnce })
+      ), { concurrency: yield* askedAtOnce })
     progress.end()
     const paid = (yield* keptCalls(tenant, users, before.through)).calls
     const sum = (pick: (call: StoredCall) => number) => paid.reduce((total, call) => total + pick(call), 0)

@@ -15,6 +15,7 @@ import { clusterBootstrap, meanDifference } from "#shared/metamemory/statistics"
 import { CallStore } from "#shared/model/call-store"
 import { JudgeReply } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
+import { answerDeadlineMs, askedAtOnce } from "./asking.ts"
 import { dataFlag, limited } from "./build.ts"
 import { correctedAccuracy } from "./calibrate.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
@@ -35,10 +36,6 @@ export interface JudgedAnswer {
   readonly evidenceIds: ReadonlyArray<string>
   readonly principles: ReadonlyArray<string>
 }
-
-/** Longest wait for one answer: it may stand behind many others at a small model. */
-const answerDeadlineMs = 600_000
-const atOnce = 16
 
 /** One answer under a list of principles, judged. Replies are kept, so asking again after an interruption costs nothing. A failure is an `error`, never a wrong answer. */
 export const answerAndJudge = (run: string, state: RunState, question: Question, principles: ReadonlyArray<Principle>, memoryPosition: number) =>
@@ -146,14 +143,28 @@ export const reportOf = (n: number, answers: ReadonlyArray<JudgedAnswer>, empty:
   }
 }
 
-const answerAll = (run: string, state: RunState, generation: Replayed, questions: ReadonlyArray<Question>, memoryPosition: number, onProgress: (done: number) => void) =>
+/**
+ * Answers to each question under each generation, in that order. All are asked for together, so that no generation waits for another's
+ * last answer; where generations show a question the same principles, it is asked once.
+ */
+export const answerGenerations = (run: string, state: RunState, generations: ReadonlyArray<Replayed>, questions: ReadonlyArray<Question>, memoryPosition: number, onProgress: (done: number, of: number) => void) =>
   Effect.gen(function*() {
+    const keyed = generations.map(({ principles }) => questions.map((question) => ({
+      key: JSON.stringify([question.id, question.user, principlesFor(question.text, principles).map(({ id, text }) => [id, text])]), question, principles
+    })))
+    const distinct = new Map(keyed.flat().map((ask) => [ask.key, ask]))
     let done = 0
-    return yield* Effect.forEach(
-      questions,
-      (question) => Effect.tap(answerAndJudge(run, state, question, generation.principles, memoryPosition), () => Effect.sync(() => onProgress(++done))),
-      { concurrency: atOnce }
+    const answers = yield* Effect.forEach(
+      distinct,
+      ([key, { principles, question }]) =>
+        answerAndJudge(run, state, question, principles, memoryPosition).pipe(
+          Effect.tap(() => Effect.sync(() => onProgress(++done, distinct.size))),
+          Effect.map((answer) => [key, answer] as const)
+        ),
+      { concurrency: yield* askedAtOnce }
     )
+    const byKey = new Map(answers)
+    return keyed.map((asks) => asks.flatMap(({ key }) => byKey.get(key) ?? []))
   })
 
 /** Numbers named like `all` or `0,2,3`. */
@@ -199,18 +210,14 @@ export const evaluate = Command.make(
         const look = yield* openLook(run, state, dataset.questions, generationTested(chosen.map(({ generation }) => generation), state.recommended))
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
         const progress = progressLine()
-        const reports: Array<GenerationReport> = []
-        let empty: ReadonlyArray<JudgedAnswer> | undefined
-        let tested: ReadonlyArray<JudgedAnswer> = []
-        for (const generation of list) {
-          const answers = yield* answerAll(run, state, generation, dataset.questions, memoryPosition, (done) =>
-            progress.update(`generation ${generation.generation}: ${done} of ${dataset.questions.length} answered`))
-          empty ??= answers
-          if (generation.generation === look?.generation) tested = answers
-          const report = reportOf(generation.generation, answers, empty)
+        const answers = yield* answerGenerations(run, state, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))
+        const [empty] = answers
+        const tested = answers[list.findIndex(({ generation }) => generation === look?.generation)] ?? []
+        const reports = list.map(({ generation }, at): GenerationReport => {
+          const report = reportOf(generation, answers[at] ?? [], empty)
           const corrected = correctedAccuracy(state, report.accuracy)
-          reports.push({ ...report, ...(corrected === undefined ? {} : { corrected }) })
-        }
+          return { ...report, ...(corrected === undefined ? {} : { corrected }) }
+        })
         progress.end()
         const shown = reports.filter(({ n }) => chosen.some(({ generation }) => generation === n))
         const best = shown.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
@@ -315,7 +322,7 @@ export const infer = Command.make(
               progress.update(`${++done} of ${due.length} answered`)
               return answer.verdict
             }),
-          { concurrency: atOnce }
+          { concurrency: yield* askedAtOnce }
         )
         progress.end()
         const verdicts = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)).map(({ verdict }) => verdict), ...answers]

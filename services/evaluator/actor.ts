@@ -105,21 +105,22 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
       })
 
     const casting = models.casting("judge")
+    const atOnce = inForce === "model" && casting !== undefined ? casting.concurrency : lexicalConcurrency
     yield* runJobs({
       actor: "evaluator",
       kind: "judgement",
-      concurrency: inForce === "model" && casting !== undefined ? casting.concurrency : lexicalConcurrency,
+      concurrency: atOnce,
       maxAttempts,
       worker: `${hostname()}:${process.pid}`,
       run: judgement
     }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>) => {
+    const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>, atOnce = 16) => {
       const decode = Schema.decodeUnknownEffect(schema)
       return respond<RequestRefused | LogUnavailable, never>({
         subject: requestSubject("evaluator", verb),
         queue: "evaluator",
-        concurrency: 16,
+        concurrency: atOnce,
         handle: (payload) =>
           decode(payload).pipe(
             Effect.mapError(bad),
@@ -130,6 +131,6 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
     }
     yield* serve("ping", Schema.Unknown, () => Effect.succeed({ judge: inForce }))
     yield* serve("register", RegisterRequest, register)
-    yield* serve("judge", JudgeRequest, judgeAll)
+    yield* serve("judge", JudgeRequest, judgeAll, Math.max(16, atOnce))
   })
 )

@@ -388,12 +388,12 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       run: rollout
     }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    const serve = <A, R>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, { readonly _tag: string; readonly message?: string }, R>) => {
+    const serve = <A, R>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, { readonly _tag: string; readonly message?: string }, R>, atOnce = requests) => {
       const decode = Schema.decodeUnknownEffect(schema)
       return respond<RequestRefused | LogUnavailable, R>({
         subject: requestSubject("retriever", verb),
         queue: "retriever",
-        concurrency: requests,
+        concurrency: atOnce,
         handle: (payload, tell) =>
           decode(payload).pipe(
             Effect.mapError((error) => bad(error.message)),
@@ -406,7 +406,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     yield* serve("retrieve", RetrieveRequest, (request) => Effect.map(retrieve(request), ({ behind, evidence, latencyMs }) => ({ behind, evidence, latencyMs })))
     yield* serve("ask", AskRequest, ask)
     yield* serve("memories", MemoriesRequest, listMemories)
-    yield* serve("rollout", RolloutRequest, rollout)
+    yield* serve("rollout", RolloutRequest, rollout, Math.max(requests, reader?.concurrency ?? 1))
     const rebuilding = yield* Semaphore.make(1)
     yield* serve("index-rebuild", Schema.Unknown, () =>
       rebuilding.withPermits(1)(Effect.gen(function*() {
