@@ -9,10 +9,11 @@ import { effect } from "#test/support/effect"
 const failing = (fails: (text: string) => boolean, reason: EmbeddingError["reason"] = "BadVector") =>
   Effect.map(Embeddings, (real) => {
     const calls: Array<number> = []
-    const embed: Embeddings["Service"]["embed"] = (texts) => {
-      calls.push(texts.length)
-      return texts.some(fails) ? Effect.fail(new EmbeddingError({ reason, message: "no" })) : real.embed(texts)
-    }
+    const embed: Embeddings["Service"]["embed"] = (texts) =>
+      Effect.suspend(() => {
+        calls.push(texts.length)
+        return texts.some(fails) ? Effect.fail(new EmbeddingError({ reason, message: "no" })) : real.embed(texts)
+      })
     return { real, calls, embeddings: { ...real, embed } }
   }).pipe(Effect.provide(layerDeterministic))
 
@@ -24,6 +25,14 @@ effect(test, "texts without a vector are told apart, and the others have theirs"
     assert.equal(yield* embedEach(embeddings, texts), texts.map((text, at) => (text.startsWith("bad") ? undefined : wanted[at])))
     assert.ok(calls.length < 30, `${calls.length} calls`)
     assert.equal(yield* embedEach(embeddings, []), [])
+  }))
+
+effect(test, "a failure that passes costs no text its vector", () =>
+  Effect.gen(function*() {
+    let failures = 0
+    const { embeddings, real } = yield* failing((text) => text === "one" && ++failures < 3, "WorkerFailed")
+    assert.equal(yield* embedEach(embeddings, ["one", "two"]), yield* real.embed(["one", "two"]))
+    assert.is(failures, 3)
   }))
 
 effect(test, "a model that embeds nothing at all is a failure, and so is one that is closed", () =>
