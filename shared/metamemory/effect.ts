@@ -31,6 +31,8 @@ export interface PrincipleEffect {
 }
 
 const z90 = 1.645
+/** Squared deviations from their mean of a right and a wrong attempt. */
+const onePair = 0.5
 
 /** Inverse of a symmetric positive matrix by Gauss–Jordan with pivoting; undefined when singular. */
 const inverse = (matrix: ReadonlyArray<ReadonlyArray<number>>): Array<Array<number>> | undefined => {
@@ -54,7 +56,8 @@ const inverse = (matrix: ReadonlyArray<ReadonlyArray<number>>): Array<Array<numb
 /**
  * Effects of all principles that some attempts at a question had and others had not, in order of id. Least squares on outcomes
  * and shown marks, both less their mean within (step, question); errors clustered (sandwich, CR1). Principles that were always
- * dropped together cannot be told apart and share the effect by a small ridge. Fewer than two clusters give an infinite error.
+ * dropped together cannot be told apart and share the effect by a small ridge. A principle that varied in fewer than two clusters has
+ * an infinite error. Attempts that all came out alike prove no effect of zero: the error is what it would be had one more pair differed.
  */
 export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): ReadonlyArray<PrincipleEffect> => {
   const groups = new Map<string, Array<DroppedRollout>>()
@@ -64,15 +67,16 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
     if (group === undefined) groups.set(key, [rollout])
     else group.push(rollout)
   }
-  const varying = new Map<string, { rollouts: number; steps: Set<number> }>()
+  const varying = new Map<string, { rollouts: number; steps: Set<number>; clusters: Set<string> }>()
   for (const group of groups.values()) {
     const counts = new Map<string, number>()
     for (const { shown } of group) for (const id of shown) counts.set(id, (counts.get(id) ?? 0) + 1)
     for (const [id, count] of counts) {
       if (count === group.length) continue
-      const seen = varying.get(id) ?? { rollouts: 0, steps: new Set<number>() }
+      const seen = varying.get(id) ?? { rollouts: 0, steps: new Set<number>(), clusters: new Set<string>() }
       seen.rollouts += group.length
       seen.steps.add(group[0]!.step)
+      for (const { cluster } of group) seen.clusters.add(cluster)
       varying.set(id, seen)
     }
   }
@@ -114,11 +118,13 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
   const factor = clusters < 2 ? Infinity : (clusters / (clusters - 1)) * ((rows.length - 1) / freedom)
   return ids.map((id, j) => {
     const row = inverted[j]!
-    const variance = [...scores.values()].reduce((sum, score) => sum + times(row, score) ** 2, 0) * factor
-    const standardError = Number.isNaN(variance) ? Infinity : Math.sqrt(variance)
+    const { clusters: own, rollouts, steps } = varying.get(id)!
+    const variance = [...scores.values()].reduce((sum, score) => sum + times(row, score) ** 2, 0) * factor + (onePair / (freedom + 1)) * row[j]!
+    const standardError = own.size < 2 || Number.isNaN(variance) ? Infinity : Math.sqrt(variance)
     const effect = beta[j]!
-    const { rollouts, steps } = varying.get(id)!
-    return { id, effect, standardError, low: effect - z90 * standardError, high: effect + z90 * standardError, rollouts, steps: steps.size }
+    // No effect on a chance lies outside -1 … 1.
+    const bounded = (bound: number): number => (Number.isFinite(bound) ? Math.max(-1, Math.min(1, bound)) : bound)
+    return { id, effect, standardError, low: bounded(effect - z90 * standardError), high: bounded(effect + z90 * standardError), rollouts, steps: steps.size }
   })
 }
 

@@ -52,6 +52,25 @@ test("one cluster alone gives no certainty", () => {
   assert.is(principleEffects(one)[0]!.standardError, Infinity)
 })
 
+/** Steps of one question that is answered wrongly whatever is shown. */
+const alwaysWrong = (steps: number): ReadonlyArray<DroppedRollout> => simulated(steps).filter(({ question }) => question.endsWith("-0")).map((rollout) => ({ ...rollout, correct: false }))
+
+test("attempts that all came out alike do not prove that a principle does nothing, until there are very many", () => {
+  const few = principleEffects(alwaysWrong(12))
+  assert.equal(few.map(({ effect }) => Math.round(effect * 1e6)), [0, 0, 0])
+  assert.ok(few.every(({ high, low }) => high > 0.01 && low < -0.01), JSON.stringify(few))
+  assert.equal(retirements(few), [])
+  assert.equal(retirements(principleEffects(alwaysWrong(400))), ids)
+})
+
+test("a principle that varied in one cluster has no interval, and no bound passes what a chance can change by", () => {
+  const attempt = (question: string, correct: boolean, shown: ReadonlyArray<string>): DroppedRollout => ({ step: 1, question, cluster: question, questionClass: "time", correct, shown })
+  const effects = principleEffects([
+    attempt("a", true, ["P1", "P2"]), attempt("a", false, ["P2"]), attempt("b", true, ["P1", "P2"]), attempt("b", false, ["P2"]), attempt("c", true, ["P2"]), attempt("c", true, [])
+  ])
+  assert.ok(effects.every(({ high, id, low }) => (id === "P2" ? high === Infinity && low === -Infinity : high <= 1 && low >= -1)), JSON.stringify(effects))
+})
+
 test("effects are told by class", () => assert.equal([...effectsByClass(simulated(5)).keys()].sort(), ["preference", "time"]))
 
 test.run()
