@@ -105,6 +105,9 @@ export interface GenerationReport {
   readonly difference?: { readonly mean: number; readonly standardError: number }
 }
 
+/** Of answering and judging, without what came before. */
+const secondsSince = (started: number): number => Math.round(performance.now() - started) / 1_000
+
 const share = (part: number, all: number): number => (all === 0 ? 0 : part / all)
 
 export const reportOf = (n: number, answers: ReadonlyArray<JudgedAnswer>, empty: ReadonlyArray<JudgedAnswer> | undefined): GenerationReport => {
@@ -210,7 +213,9 @@ export const evaluate = Command.make(
         const look = yield* openLook(run, state, dataset.questions, generationTested(chosen.map(({ generation }) => generation), state.recommended))
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
         const progress = progressLine()
+        const started = performance.now()
         const answers = yield* answerGenerations(run, state, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))
+        const seconds = secondsSince(started)
         const [empty] = answers
         const tested = answers[list.findIndex(({ generation }) => generation === look?.generation)] ?? []
         const reports = list.map(({ generation }, at): GenerationReport => {
@@ -222,7 +227,7 @@ export const evaluate = Command.make(
         const shown = reports.filter(({ n }) => chosen.some(({ generation }) => generation === n))
         const best = shown.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
         const test = look === undefined ? null : yield* reportLook(run, state, look, outcomesOf(look.questions, empty ?? [], tested))
-        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown, test }
+        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`))
       const percent = (value: number) => (value * 100).toFixed(1)
@@ -301,6 +306,7 @@ export const infer = Command.make(
         const log = yield* EventLog
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
         let done = 0
+        const started = performance.now()
         const answers = yield* Effect.forEach(
           due,
           (question) =>
@@ -324,11 +330,12 @@ export const infer = Command.make(
             }),
           { concurrency: yield* askedAtOnce }
         )
+        const seconds = secondsSince(started)
         progress.end()
         const verdicts = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)).map(({ verdict }) => verdict), ...answers]
         const count = (verdict: Verdict) => verdicts.filter((one) => one === verdict).length
         const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
-        return { total: verdicts.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null }
+        return { total: verdicts.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
       yield* emit(result, ({ accuracy, correct, error, judge, look, total }) =>
         [

@@ -15,7 +15,7 @@ const seedFlag = count("seed", 1, "Seed of everything synthetic; the same seed g
 const loaded = <A>(load: () => Promise<A>): Effect.Effect<A> => Effect.promise(load)
 
 const plain = (value: unknown): string =>
-  value !== null && typeof value === "object" ? Object.entries(value).map(([name, one]) => `${name} ${String(one)}`).join(", ") : String(value)
+  value !== null && typeof value === "object" ? Object.entries(value).map(([name, one]) => `${name} ${one !== null && typeof one === "object" ? `(${plain(one)})` : String(one)}`).join(", ") : String(value)
 
 const retrieval = Command.make(
   "retrieval",
@@ -179,7 +179,7 @@ const train = Command.make(
       const { benchTrain } = yield* loaded(() => import("./train.ts"))
       yield* emit(yield* benchTrain({ ...options, warmUp: Option.getOrUndefined(warmUp) }), (figures) => table(Object.entries(figures).map(([name, value]) => [name, plain(value)])))
     })
-).pipe(Command.withDescription("One training step against an endpoint, beside the ideal"))
+).pipe(Command.withDescription("One training step, and an eval and infer of as many questions, against an endpoint, beside the ideal"))
 
 const policies = ["likely", "always", "proven"] as const
 const isPolicy = (name: string): name is (typeof policies)[number] => (policies as ReadonlyArray<string>).includes(name)

@@ -14,6 +14,7 @@ import { presets, type RunRequest } from "#services/reflector/parameters"
 import { buildMemory } from "../build.ts"
 import { CommandFailed, progressLine, root, say } from "../root.ts"
 import type { ActorUsage } from "./actor-process.ts"
+import { type EvaluationFigures, measureEvaluation } from "./evaluation.ts"
 import { actorProcess, benchHome, logOn, processUsage, rounded, syntheticDataset, untilAnswers } from "./load.ts"
 
 export interface TrainOptions {
@@ -31,6 +32,8 @@ export interface TrainOptions {
 }
 
 export interface TrainFigures {
+  /** Of `metamem eval` and `metamem infer` on as many questions as the step has, and the ideal of either. */
+  readonly evaluation: { readonly eval: EvaluationFigures; readonly infer: EvaluationFigures; readonly idealSeconds: number }
   readonly calls: number
   readonly byRole: Readonly<Record<string, number>>
   /** Calls in flight on average, by Little's law. */
@@ -77,6 +80,8 @@ const endpointShape = ({ endpoint, latencyMs, slots }: TrainOptions) =>
     Effect.orElseSucceed(() => ({ latencyMs, slots }))
   )
 
+const runName = (seed: number): string => `bench-${seed}`
+
 /** Longest a step may take before the bench gives up, in seconds. */
 const stepLimit = 600
 
@@ -95,7 +100,7 @@ const measured = (options: TrainOptions, ask: RunRequest, usage: Effect.Effect<A
     const { tenant } = yield* root
     const log = yield* EventLog
     const { latencyMs, slots } = yield* endpointShape(options)
-    const address = { tenant, run: `bench-${options.seed}` }
+    const address = { tenant, run: runName(options.seed) }
     const mark = (time: string) => Effect.map(usage, (usage): Mark => ({ atMs: Date.parse(time), usage, server: processUsage(serverPid) }))
     const started = performance.now()
     yield* request(requestSubject("reflector", "open"), { ...address, request: ask }, 60_000)
@@ -159,18 +164,19 @@ const measured = (options: TrainOptions, ask: RunRequest, usage: Effect.Effect<A
       latencyMs,
       rssMb: last.rssMb,
       seed: options.seed
-    } satisfies TrainFigures
+    } satisfies Omit<TrainFigures, "evaluation">
   })
 
 export const benchTrain = (options: TrainOptions) =>
   Effect.scoped(
     Effect.gen(function*() {
       const { env, home, serverPid, url } = yield* benchHome
-      const dataset = syntheticDataset(stream("bench train", options.seed), "bench", options.questions + 1, 1, 6)
+      const dataset = syntheticDataset(stream("bench train", options.seed), "bench", 3 * options.questions + 1, 1, 6)
       const [validation, ...train] = dataset.questions.map(({ id, user }) => ({ id, user }))
-      const [first, ...rest] = train
+      const evaluated = dataset.questions.slice(-2 * options.questions)
+      const [first, ...rest] = train.slice(0, options.questions)
       if (validation === undefined || first === undefined) return yield* new CommandFailed({ message: "a step needs at least one question" })
-      const { slots } = yield* endpointShape(options)
+      const { latencyMs, slots } = yield* endpointShape(options)
       const concurrency = String(Math.max(1, Math.ceil(slots / options.processes)))
       const roles = ["ANSWER", "JUDGE", "REFLECT"].flatMap((role) => [[`METAMEM_${role}_URL`, options.endpoint], [`METAMEM_${role}_CONCURRENCY`, concurrency]] as const)
       yield* say(`starting ${options.processes} process${options.processes === 1 ? "" : "es"} with all six actors, ${concurrency} calls at once a role in each`)
@@ -214,8 +220,15 @@ export const benchTrain = (options: TrainOptions) =>
         yield* buildMemory(dataset)
         progress.update(`running ${warmUp + 1} steps`)
         const figures = yield* measured(options, runRequest, usage, serverPid, startCpuMs)
+        progress.update("evaluating")
+        const { eval: evaluating, infer } = yield* measureEvaluation({
+          home, url, run: runName(options.seed),
+          questions: { eval: evaluated.slice(0, options.questions), infer: evaluated.slice(options.questions) },
+          env: Object.fromEntries(roles.map(([name, value]) => [name, name.endsWith("CONCURRENCY") ? String(slots) : value]))
+        })
         progress.end()
-        return figures
+        const ideal = idealSeconds([options.questions, options.questions], slots, latencyMs)
+        return { ...figures, evaluation: { eval: evaluating, infer, idealSeconds: rounded(ideal, 2) } } satisfies TrainFigures
       }).pipe(Effect.provide(logOn(url)))
     })
   )

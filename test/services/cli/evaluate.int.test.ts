@@ -31,6 +31,7 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     // Nothing announced is among these: an evaluation, and no look.
     const plain = yield* run("--data", trained, "--run", "a")
     assert.equal([plain.error, plain.json.test, yield* recorded("a")], ["", null, []])
+    assert.ok(plain.json.seconds > 0, "how long answering took is told")
 
     const first = yield* run("--data", testA, "--run", "a")
     assert.is(first.error, "")
