@@ -23,6 +23,9 @@ export const rankedMax = 400
 
 /** Instructions lifted for one question. */
 const instructionsMax = 4
+/** Place that the turn which stands out by its words has at least, and how far before the next it then stands. */
+const outstandingPlace = 10
+const outstandingLead = 1e-6
 /** How far behind its turn a fact stands. */
 const behindTurn = 1e-4
 /** Turns that facts may bring into another order: at most so many, and of so many tokens together. */
@@ -59,8 +62,20 @@ const withInstructions = (turns: ReadonlyArray<RankedMemory>, plan: QuestionPlan
   return lifted.size === 0 ? turns : turns.map((one) => (lifted.has(one) ? { ...one, score: one.score + weights.instruction } : one)).sort(byScore)
 }
 
+/**
+ * Lifts the turn that stands out by its words among the first ten: a name, number or code that is said in one place alone finds that
+ * place, whatever vectors make of it. A question about order or for a summary is about many turns.
+ */
+const withOutstanding = (turns: ReadonlyArray<RankedMemory>, { memories }: ShelfView, plan: QuestionPlan, row: number | undefined): ReadonlyArray<RankedMemory> => {
+  const memory = row === undefined ? undefined : memories[row]
+  const before = turns[outstandingPlace - 2]
+  if (memory === undefined || before === undefined || plan.asksOrder || plan.asksOverview || turns.slice(0, outstandingPlace).some((one) => one.memory === memory)) return turns
+  return [...turns.filter((one) => one.memory !== memory), { memory, score: before.score + outstandingLead }].sort(byScore).slice(0, rankedMax)
+}
+
 /** The best turns with what their form adds. A turn's form is looked at only if it could still be among them. */
-const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, scores: Float32Array): ReadonlyArray<RankedMemory> => {
+const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, { outstanding, total }: TurnScores): ReadonlyArray<RankedMemory> => {
+  const scores = total()
   const rows = bestRows(scores, shelf.standing, candidatesMax)
   const most = mostForm(plan, weights)
   const ranked = (rows: ReadonlyArray<number>): Array<RankedMemory> => {
@@ -79,7 +94,7 @@ const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, sco
     turns.push(...ranked(rows.filter((row) => (scores[row] ?? 0) + most >= floor && !known.has(row))))
     turns.sort(byScore)
   }
-  return withInstructions(turns.slice(0, rankedMax), plan, weights)
+  return withOutstanding(withInstructions(turns.slice(0, rankedMax), plan, weights), shelf, plan, outstanding())
 }
 
 /**
@@ -122,7 +137,7 @@ const headByFacts = (head: ReadonlyArray<RankedMemory>, { turns }: UserView, { n
  * @param vectors of `plan.vectorQueries`, in their order; empty when there is no embedder, and then words decide alone
  */
 export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> =>
-  rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors[0], weights).total())
+  rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors[0], weights))
 
 /**
  * Turns and facts together, best first. Facts order the head of the turns; a fact stands just behind its best turn, so it never pushes
@@ -133,7 +148,7 @@ export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: Readon
   const own = turnScores(view.turns, plan, vectors[0], weights)
   const alone = factScores(view, plan, vectors[0], own)
   const rows = bestRows(alone, view.facts.standing, candidatesMax)
-  const unaided = rankedTurns(view.turns, plan, weights, own.total())
+  const unaided = rankedTurns(view.turns, plan, weights, own)
   const head = headOf(unaided)
   const turns = [...headByFacts(unaided.slice(0, head), view, own, bestFacts(view, plan, alone, rows), weights.fact), ...unaided.slice(head)]
   const scoreOf = new Map(turns.map(({ memory, score }) => [memory.id, score]))

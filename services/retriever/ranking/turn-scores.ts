@@ -54,10 +54,32 @@ const isWithinAny = (windows: QuestionPlan["windows"], time: number): boolean =>
 export interface TurnScores {
   readonly near: (row: number) => number
   readonly words: (row: number) => number
+  /** Row of the one turn that has more than twice as much of the question's words as any other, each counted by how rare it is. */
+  readonly outstanding: () => number | undefined
   /** Range and mean of their cosines; absent without a vector of the question. */
   readonly cosines: (Range & { readonly mean: () => number }) | undefined
   /** Scores by row, without their traits; rows that do not stand have none that means anything. */
   readonly total: () => Float32Array
+}
+
+/** How many times the next best score the best one stands out with. */
+const outstandingRatio = 2
+
+/** Row that stands and whose score is more than twice that of any other; undefined where there is none. */
+const outstandingOf = (scores: Float32Array, standing: Uint8Array): number | undefined => {
+  let best = 0
+  let second = 0
+  let found: number | undefined
+  for (let row = 0; row < scores.length; row++) {
+    const score = scores[row] ?? 0
+    if (score <= second || standing[row] !== 1) continue
+    if (score > best) {
+      second = best
+      best = score
+      found = row
+    } else second = score
+  }
+  return best > outstandingRatio * second ? found : undefined
 }
 
 /** What the question gave of all rows. */
@@ -165,6 +187,7 @@ export const turnScores = (shelf: ShelfView, plan: QuestionPlan, vector: Float32
   return {
     near: (row) => (nearKnown[row] === 1 ? within(near[row] ?? 0, nearRange) : wordsOf(row)),
     words: wordsOf,
+    outstanding: () => outstandingOf(words, shelf.standing),
     cosines: vector === undefined ? undefined : { ...nearRange, mean: () => meanOf(near, shelf.standing, nearKnown) },
     total: () => totals(shelf, plan, { words, wordRange, near, nearKnown, nearRange }, weights)
   }

@@ -37,6 +37,23 @@ test("a turn that has no vector yet is found by its words, however near others c
   assert.equal(order(viewOf(late), "the kingfisher", axis(0)), ["late"])
 })
 
+test("a word said in one turn alone brings that turn among the first ten of hundreds that come nearer", () => {
+  const twins = Array.from({ length: 600 }, (_, n) => memory(`t${String(n).padStart(3, "0")}`, "we talked about the weather again", { vector: axis(0) }))
+  for (const word of ["Quorvex", "4711", "東京都庁"]) {
+    const view = viewOf(...twins, memory("zz", `we talked about the weather again, said ${word}`))
+    const found = order(view, word, axis(0))
+    assert.ok(found.indexOf("zz") >= 0 && found.indexOf("zz") < 10, `${word} at ${found.indexOf("zz")}`)
+    assert.is(found.length, 400)
+    assert.is(new Set(found).size, 400)
+    // Said in two turns it stands out in neither.
+    const twice = viewOf(...twins, memory("zy", `${word} again`), memory("zz", `${word} again`))
+    assert.not(order(twice, word, axis(0)).slice(0, 10).includes("zz"))
+  }
+  // A question about the order of many turns gets them in their order.
+  const view = viewOf(...twins, memory("zz", "we talked about Quorvex", { speaker: "assistant" }), memory("zx", "good", { speaker: "assistant" }))
+  assert.not(order(view, "In what order did I bring up Quorvex and other things in our conversations?", axis(0)).slice(0, 10).includes("zz"))
+})
+
 test("the same score gives the order of ids", () => {
   assert.equal(order(viewOf(memory("z", "same"), memory("m", "same"), memory("a", "same")), "unrelated", axis(1)), ["a", "m", "z"])
 })
