@@ -37,10 +37,10 @@ const timed = (options: EvaluationOptions, given: ReadonlyArray<string>): Effect
   Effect.gen(function*() {
     const started = performance.now()
     const said = yield* Effect.callback<string, CommandFailed>((resume) => {
-      const child = spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, "..", "main.ts"), ...given, "--run", options.run, "--home", options.home, "--nats", options.url, "--json"], {
+      // By `env`, which adds the settings to what is inherited.
+      const child = spawn("env", [...Object.entries(options.env).map(([name, value]) => `${name}=${value}`), process.execPath, ...process.execArgv, join(import.meta.dirname, "..", "main.ts"), ...given, "--run", options.run, "--home", options.home, "--nats", options.url, "--json"], {
         stdio: ["ignore", "pipe", "pipe"],
-        timeout: limitMs,
-        env: { ...process.env, ...options.env }
+        timeout: limitMs
       })
       let output = ""
       let talk = ""
@@ -50,6 +50,7 @@ const timed = (options: EvaluationOptions, given: ReadonlyArray<string>): Effect
       child.stderr.on("data", (data) => {
         talk = `${talk}${data}`.slice(-2_000)
       })
+      child.once("error", (error) => resume(Effect.fail(new CommandFailed({ message: `metamem ${given[0]} cannot be started: ${error.message}` }))))
       child.once("exit", (code) => resume(code === 0 ? Effect.succeed(output) : Effect.fail(new CommandFailed({ message: `metamem ${given[0]} ended with ${code === null ? "its time limit" : `code ${code}`}: ${talk}` }))))
       return Effect.sync(() => void child.kill())
     })
