@@ -95,7 +95,7 @@ withModel(test, "no more requests are in flight than the role may have", (model)
   Effect.gen(function*() {
     yield* Effect.forEach(Array.from({ length: 30 }, (_, n) => n), (n) => call(answer(`q${n}`)), { concurrency: "unbounded" })
     assert.is(model.inFlight.most, 3)
-  }), { latencyMs: 5, environment: { METAMEM_ANSWER_CONCURRENCY: "3" } })
+  }), { latencyMs: 60, environment: { METAMEM_ANSWER_CONCURRENCY: "3" } })
 
 effect(test, "work is spread over replicas, and one that fails is left alone while the others answer", () =>
   Effect.gen(function*() {
