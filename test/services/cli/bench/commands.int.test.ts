@@ -56,13 +56,16 @@ effect(test, "train does a step against an endpoint and counts its calls by role
       cpuMsPerCall: number
       firstStepCpuMsPerCall: number
       startCpuMs: number
+      evaluation: Readonly<Record<"eval" | "infer", { readonly stageSeconds: number; readonly wholeSeconds: number }>>
     }
     assert.is(figures.byRole["answer"], 12)
     assert.ok(figures.cpuMsPerCall > 0 && figures.startCpuMs > 0)
     assert.is(figures.firstStepCpuMsPerCall, figures.cpuMsPerCall, "with nothing before it the first step is the one measured")
     assert.is(figures.calls, Object.values(figures.byRole).reduce((sum, calls) => sum + calls, 0))
-    // Equal answers to one question are judged by one call; the endpoint sees no more than is counted.
-    assert.ok(requests.filter(({ role }) => role === "answer").length === 12 && requests.length <= figures.calls + 2, `${requests.length} requests, ${figures.calls} calls`)
+    // Equal answers to one question are judged by one call; the endpoint sees no more than is counted, and what eval and infer ask for four questions each.
+    const evaluated = 2 * 4
+    assert.ok(requests.filter(({ role }) => role === "answer").length === 12 + evaluated && requests.length <= figures.calls + 2 * evaluated + 2, `${requests.length} requests, ${figures.calls} calls`)
+    for (const { stageSeconds, wholeSeconds } of Object.values(figures.evaluation).filter((one) => typeof one === "object")) assert.ok(stageSeconds > 0 && wholeSeconds > stageSeconds)
     assert.ok(figures.wallSeconds > 0 && figures.failed === 0)
   }), 120_000)
 
