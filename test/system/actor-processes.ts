@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, type Scope } from "effect"
+import { Effect, Schedule, type Scope } from "effect"
 import type { ActorName } from "#shared/eventlog/subjects"
 import { setUpHome } from "#test/support/nats"
 
@@ -55,7 +55,10 @@ export const actorProcess = (
       yield* Effect.sleep(20)
     }
     return { actor, kill: kill(child), did: () => [...output.matchAll(/^did (\S+)$/gm)].map(([, subject]) => subject ?? ""), output: () => output }
-  })
+  }).pipe(
+    // As whoever looks after actors does: the server may have been killed the moment before.
+    Effect.retry({ schedule: Schedule.spaced("1 second"), times: 5 })
+  )
 
 /** Ends the home's server at once; whoever looks after it starts it again. */
 export const killServer = (home: string): Effect.Effect<void> =>
