@@ -91,29 +91,44 @@ const shownBranch = (value: Fields): ReadonlyArray<Fields> => {
   return branch.reverse()
 }
 
+/** Text of a ChatGPT message's parts: what was typed, and what was spoken as it was written down. */
+const partsText = (parts: unknown): string =>
+  listOf(parts).flatMap((part) => {
+    if (typeof part === "string") return [part]
+    const { content_type: type, text } = fieldsOf(part)
+    return type === "audio_transcription" && typeof text === "string" ? [text] : []
+  }).join("\n")
+
 const chatgpt = (value: Fields): ReadonlyArray<Fields> => {
   const conversation = textOf(value["conversation_id"]) ?? textOf(value["id"])
+  let before = value["create_time"]
   return shownBranch(value).flatMap((message) => {
+    // A message without a time was said right after the one before it, not when the conversation began.
+    const time = message["create_time"] ?? before
+    before = time
     const role = fieldsOf(message["author"])["role"]
     const content = fieldsOf(message["content"])
     if (role !== "user" && role !== "assistant") return []
     if (fieldsOf(message["metadata"])["is_visually_hidden_from_conversation"] === true) return []
     if (message["recipient"] !== undefined && message["recipient"] !== "all") return []
     if (content["content_type"] !== undefined && !/^(?:text|multimodal_text)$/.test(String(content["content_type"]))) return []
-    const text = listOf(content["parts"]).flatMap((part) => (typeof part === "string" ? [part] : [])).join("\n")
+    const text = partsText(content["parts"])
     if (text.trim() === "") return []
-    return [defined({ conversation, role, text, time: message["create_time"] ?? value["create_time"], id: textOf(message["id"]) ?? message["node"] })]
+    return [defined({ conversation, role, text, time, id: textOf(message["id"]) ?? message["node"] })]
   })
 }
 
 const claude = (value: Fields): ReadonlyArray<Fields> => {
   const conversation = textOf(value["uuid"]) ?? textOf(value["id"])
+  let before = value["created_at"]
   return listOf(value["chat_messages"]).flatMap((entry) => {
     if (!isFields(entry)) return [{ malformed: entry }]
     const text = contentText(entry["content"]) ?? textOf(entry["text"])
     if (text === undefined || text.trim() === "") return []
+    const time = entry["created_at"] ?? before
+    before = time
     const sender = entry["sender"]
-    return [defined({ conversation, role: sender === "human" ? "user" : sender, text, time: entry["created_at"] ?? value["created_at"], id: textOf(entry["uuid"]) })]
+    return [defined({ conversation, role: sender === "human" ? "user" : sender, text, time, id: textOf(entry["uuid"]) })]
   })
 }
 

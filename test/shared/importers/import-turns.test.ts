@@ -120,6 +120,22 @@ test("a ChatGPT export gives the branch last shown, without system, tool and hid
   }
 })
 
+test("what was spoken to ChatGPT is read, and a message without a time stands behind the one before it", async () => {
+  const spoken = [{ content_type: "audio_transcription", text: "My dentist is Doctor Okafor.", direction: "in" }, { content_type: "audio_asset_pointer" }]
+  const said = {
+    conversation_id: "v",
+    create_time: 100,
+    current_node: "c",
+    mapping: {
+      a: node("a", null, ["b"], "user", spoken, { create_time: 105 }),
+      b: node("b", "a", ["c"], "assistant", ["Noted."], { create_time: null }),
+      c: node("c", "b", [], "user", ["Thanks."], { create_time: 110 })
+    }
+  }
+  const found = await raws(JSON.stringify([said])) as ReadonlyArray<{ text: string; time: number }>
+  assert.equal(found.map(({ text, time }) => [text, time]), [["My dentist is Doctor Okafor.", 105], ["Noted.", 105], ["Thanks.", 110]])
+})
+
 test("a mapping that runs in a circle ends", async () => {
   const circle = { mapping: { a: node("a", "b", ["b"], "user", ["x"]), b: node("b", "a", ["a"], "assistant", ["y"]) }, current_node: "b", id: "c" }
   assert.is((await read(JSON.stringify([circle]))).length, 2)
