@@ -11,7 +11,7 @@ import { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
 import { encodeToken, memoryFilter, memorySubject, requestSubject } from "#shared/eventlog/subjects"
-import { behaviour } from "./behaviour.ts"
+import { behaviour, printOf } from "./behaviour.ts"
 import { normaliseRequest } from "./normalise/turn.ts"
 import { ingestorCodec, IngestReply, IngestRequest } from "./protocol.ts"
 
@@ -99,6 +99,8 @@ export class Ingestor extends Context.Service<Ingestor, {
         }
         let last = 0
         const fresh = new Set<string>()
+        /** Prints of what stands under ids that came again, where another thing was said. */
+        const others = new Map<string, string>()
         yield* Effect.forEach(
           bySubject,
           ([subject, all]) =>
@@ -108,7 +110,11 @@ export class Ingestor extends Context.Service<Ingestor, {
                 const { events, folded } = yield* conversations.execute(subject, { _tag: "ReceiveTurns", turns: chunk }, { cause })
                 for (const event of events) if (event._tag === "TurnsReceived") for (const turn of event.turns) fresh.add(`${subject} ${turn.id}`)
                 last = Math.max(last, folded.sequence)
-                const { ended, lastTurn } = folded.state
+                const { ended, lastTurn, turns: standing } = folded.state
+                for (const turn of chunk) {
+                  const print = standing.get(turn.id)
+                  if (print !== undefined && print !== printOf(turn)) others.set(`${subject} ${turn.id}`, print)
+                }
                 if (ended === "open" && lastTurn !== undefined) open.set(subject, { at: now, turn: lastTurn })
               }
               const turn = all.at(-1)?.id ?? ""
@@ -136,6 +142,9 @@ export class Ingestor extends Context.Service<Ingestor, {
             const turn = turns[accepted++]
             if (turn === undefined) throw new RangeError("a turn was neither taken nor refused")
             const key = `${memorySubject({ tenant: request.tenant, user: turn.user, conversation: turn.conversation }, "ingestor")} ${memoryId(turn.conversation, turn)}`
+            if (others.has(key) && others.get(key) !== printOf(turn)) {
+              return { status: "rejected" as const, error: `id ${JSON.stringify(turn.id)} is that of another turn of this conversation, which stays as it was said; give what was edited an id of its own` }
+            }
             // Delete on first use: an equal client id twice in one request is taken once.
             return { status: fresh.delete(key) ? ("accepted" as const) : ("duplicate" as const), id: memoryId(turn.conversation, turn), user: turn.user, conversation: turn.conversation }
           }),

@@ -1,11 +1,16 @@
-/** Which turns of a request are new. A conversation's state is the set of its turn ids; sending a turn again adds nothing. */
+/** Which turns of a request are new. A conversation's state is what was said under each turn id; sending a turn again adds nothing. */
+import { hash } from "node:crypto"
 import { Result } from "effect"
 import type { Behaviour } from "#shared/actor/behaviour"
 import type { Turn } from "#shared/domain/turn"
 import { type IngestorCommand, type IngestorEvent, ingestorCodec } from "./protocol.ts"
 
+/** What was said by whom, in short: tells a turn that is sent again from another one under the same id. */
+export const printOf = ({ speaker, text }: Pick<Turn, "speaker" | "text">): string => hash("sha1", `${speaker}\n${text}`, "base64").slice(0, 12)
+
 export interface IngestorState {
-  readonly turnIds: Set<string>
+  /** Prints by turn id. */
+  readonly turns: Map<string, string>
   lastTurn: string | undefined
   /** What came last: turns still open, or an end that holds until the next turn. */
   ended: "open" | "idle" | "closed"
@@ -13,12 +18,12 @@ export interface IngestorState {
 
 export const behaviour: Behaviour<IngestorState, IngestorCommand, IngestorEvent, never> = {
   codec: ingestorCodec,
-  initial: () => ({ turnIds: new Set(), lastTurn: undefined, ended: "open" }),
+  initial: () => ({ turns: new Map(), lastTurn: undefined, ended: "open" }),
   decide: (state, command) => {
     switch (command._tag) {
       case "ReceiveTurns": {
         const seen = new Set<string>()
-        const fresh = command.turns.filter((turn) => !state.turnIds.has(turn.id) && !seen.has(turn.id) && seen.add(turn.id))
+        const fresh = command.turns.filter((turn) => !state.turns.has(turn.id) && !seen.has(turn.id) && seen.add(turn.id))
         const [first, ...rest] = fresh
         return Result.succeed(first === undefined ? [] : [{ _tag: "TurnsReceived", turns: [first, ...rest] as readonly [Turn, ...Array<Turn>] }])
       }
@@ -33,7 +38,7 @@ export const behaviour: Behaviour<IngestorState, IngestorCommand, IngestorEvent,
   evolve: (state, event): IngestorState => {
     switch (event._tag) {
       case "TurnsReceived":
-        for (const turn of event.turns) state.turnIds.add(turn.id)
+        for (const turn of event.turns) state.turns.set(turn.id, printOf(turn))
         state.lastTurn = event.turns.at(-1)?.id
         state.ended = "open"
         return state

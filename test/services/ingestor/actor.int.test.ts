@@ -58,6 +58,21 @@ effect(test, "a request larger than one commit becomes several, and is a no-op w
     }).pipe(Effect.provide(ingestor()), Effect.provide(logOn(url)))
   }), 40_000)
 
+effect(test, "another text under an id that is taken is refused, never passed over in silence", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    yield* Effect.gen(function*() {
+      const own = (id: string, text: string) => ({ speaker: "Ana", id, text, time: "2026-03-02T18:04:00Z" })
+      const first = yield* receive({ conversation: "c", turns: [own("1", "At noon."), own("2", "Bring the drill."), own("2", "Bring the saw."), own("1", "At noon.")] })
+      assert.equal(first.turns.map(({ status }) => status), ["accepted", "accepted", "rejected", "duplicate"])
+      assert.match(first.turns[2]?.error ?? "", /id "2" is that of another turn.*id of its own/)
+      const later = yield* receive({ conversation: "c", turns: [own("1", "At one."), { ...own("2", "Bring the drill."), time: undefined }, own("3", "Fine.")] })
+      assert.equal(later.turns.map(({ status }) => status), ["rejected", "duplicate", "accepted"])
+      assert.equal((yield* receive({ conversation: "other", turns: [own("1", "At one.")] })).turns.map(({ status }) => status), ["accepted"])
+      assert.equal((yield* events("c")).flatMap(({ data }) => data.turns.map(({ text }: { text: string }) => text)), ["At noon.", "Bring the drill.", "Fine."])
+    }).pipe(Effect.provide(ingestor()), Effect.provide(logOn(url)))
+  }), 20_000)
+
 effect(test, "two ingestors at once take each turn once and keep the order of each request", () =>
   Effect.gen(function*() {
     const { url } = yield* testServer

@@ -87,7 +87,7 @@ it("a user who comes back and says the same again is heard, by a process that kn
   yield* eraseUser("local", "mira")
   const heard = yield* knew.execute(at("mira"), turn("a"), { cause: "same" })
   assert.is(heard.fresh, true)
-  assert.equal([...heard.folded.state.turnIds], ["a"])
+  assert.equal([...heard.folded.state.turns.keys()], ["a"])
   assert.is((yield* texts("mira")).length, 1)
   const fresh = yield* makeEntity(ingestor)
   assert.is((yield* fresh.execute(at("mira"), turn("a"), { cause: "same" })).fresh, false)
@@ -101,7 +101,7 @@ it("an entity whose every trace is gone is begun anew", Effect.gen(function*() {
   const entity = yield* makeEntity(ingestor)
   yield* entity.execute(at("mira"), turn("a"), { cause: "1" })
   yield* Effect.promise(() => jsm.streams.purge("MEMORY", { filter: at("mira") }))
-  assert.equal([...(yield* entity.execute(at("mira"), turn("b"), { cause: "2" })).folded.state.turnIds], ["b"])
+  assert.equal([...(yield* entity.execute(at("mira"), turn("b"), { cause: "2" })).folded.state.turns.keys()], ["b"])
 }))
 
 it("a reply that comes after the erasure of its user is not kept, one asked for later is", Effect.gen(function*() {
