@@ -111,6 +111,9 @@ const datasetTurns = (file: string) =>
     )
   )
 
+/** Refusals printed for people. */
+const refusalsShown = 20
+
 interface IngestSummary {
   received: number
   duplicates: number
@@ -176,10 +179,12 @@ export const ingest = Command.make(
       )
       if (input.close) for (const of of seen.values()) yield* sendTurns({ tenant, ...of, turns: [], close: true })
       progress.end()
+      summary.rejected.sort((a, b) => a.line - b.line)
       yield* emit(summary, ({ duplicates, received, rejected }) =>
         [
           `${received} turns received, ${duplicates} known before, ${rejected.length} refused`,
-          ...rejected.slice(0, 20).map(({ error, line }) => `  line ${line}: ${error}`)
+          ...rejected.slice(0, refusalsShown).map(({ error, line }) => `  line ${line}: ${error}`),
+          ...(rejected.length > refusalsShown ? [`  … and ${rejected.length - refusalsShown} more; --json shows all`] : [])
         ].join("\n"))
       if (summary.received + summary.duplicates === 0 && summary.rejected.length > 0) return yield* new CommandFailed({ message: "no turn was taken" })
     }).pipe(withActors(["ingestor"]))

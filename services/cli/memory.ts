@@ -6,7 +6,7 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { normaliseTime } from "#shared/domain/time"
-import { AskPart, AskReply, MemoriesReply } from "#services/retriever/protocol"
+import { AskPart, AskReply, deadlineMsMax, deadlineMsMin, MemoriesReply } from "#services/retriever/protocol"
 import { build } from "./build.ts"
 import { withActors } from "./home.ts"
 import { findMemory, history, show } from "./history.ts"
@@ -52,16 +52,19 @@ export const shownAnswer = (write: (text: string) => void) => {
 
 const evidenceMax = 8
 
-const evidenceText = ({ citations, evidence }: AskReply): string => {
+/** The evidence an answer rests on and the best beside it, in the order of time. */
+export const evidenceText = ({ citations, evidence }: Pick<AskReply, "citations" | "evidence">): string => {
   const cited = new Set(citations.map(({ number }) => number))
-  const shown = evidence.flatMap((item, at) => (cited.has(at + 1) || at < evidenceMax ? [{ ...item, number: at + 1 }] : []))
+  const numbered = evidence.map((item, at) => ({ ...item, number: at + 1 }))
+  const best = new Set(numbered.toSorted((a, b) => b.score - a.score).slice(0, evidenceMax))
+  const shown = numbered.filter((item) => cited.has(item.number) || best.has(item))
   return table(shown.map(({ conversation, number, speaker, text, time }) => [`${cited.has(number) ? " *" : "  "}[${number}]`, time.slice(0, 16).replace("T", " "), speaker, conversation, text.replace(/\s+/g, " ").slice(0, 110)]))
 }
 
 const restsOn = ({ citations, evidence }: AskReply): string =>
   evidence.length === 0
     ? "no evidence was found"
-    : `evidence (of ${evidence.length}, in the order of time${citations.length === 0 ? "" : `; * = the answer rests on it, ${citations[0]?.by === "reader" ? "as the reader says" : "by the words they share"}`}):`
+    : `evidence (${evidence.length > evidenceMax ? `the best of ${evidence.length}` : `all ${evidence.length}`}, in the order of time${citations.length === 0 ? "" : `; * = the answer rests on it, ${citations[0]?.by === "reader" ? "as the reader says" : "by the words they share"}`}):`
 
 const ask = Command.make(
   "ask",
@@ -79,6 +82,8 @@ const ask = Command.make(
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
+      if (input.question.trim() === "") return yield* new WrongUsage({ message: "the question is empty" })
+      if (input.deadline < deadlineMsMin || input.deadline > deadlineMsMax) return yield* new WrongUsage({ message: `--deadline-ms is a number from ${deadlineMsMin} to ${deadlineMsMax}` })
       if (Option.isSome(input.run) !== Option.isSome(input.generation)) return yield* new WrongUsage({ message: "--run and --generation go together" })
       const at = yield* isoOf(input.at)
       const guided = Option.isSome(input.run) && Option.isSome(input.generation)
@@ -127,6 +132,7 @@ const list = Command.make(
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
+      if (input.limit < 1) return yield* new WrongUsage({ message: "--limit is at least 1" })
       const { memories: shown } = yield* request(
         requestSubject("retriever", "memories"),
         {

@@ -48,6 +48,10 @@ export class UnknownAnswer extends Schema.TaggedError<UnknownAnswer>()("UnknownA
 /** Conversation token under which a user's answers stand. */
 export const answersConversation = "answers"
 
+/** Time limits a request may set, milliseconds. */
+export const deadlineMsMin = 50
+export const deadlineMsMax = 600_000
+
 const Filters = {
   tenant: Schema.NonEmptyString,
   user: Schema.NonEmptyString,
@@ -60,7 +64,7 @@ const Filters = {
   asOf: Schema.optionalKey(Schema.String),
   /** Wait, within the deadline, until everything up to this position can be found. */
   after: Schema.optionalKey(Schema.String),
-  deadlineMs: Schema.Int.check(Schema.isBetween({ minimum: 50, maximum: 600_000 }))
+  deadlineMs: Schema.Int.check(Schema.isBetween({ minimum: deadlineMsMin, maximum: deadlineMsMax }))
 }
 
 export const RetrieveRequest = Schema.Struct({
@@ -133,7 +137,7 @@ export const MemoriesRequest = Schema.Struct({
   conversation: Schema.optionalKey(Schema.String),
   kinds: Schema.optionalKey(Schema.Array(MemoryKind)),
   after: Schema.optionalKey(Schema.String),
-  limit: Schema.Int
+  limit: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 })
 
 /** What a rollout job's worker is told; texts are found by id. */

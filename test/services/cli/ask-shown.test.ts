@@ -1,6 +1,6 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { shownAnswer } from "#services/cli/memory"
+import { evidenceText, shownAnswer } from "#services/cli/memory"
 
 const test = suite("an answer shown while it is written")
 
@@ -24,6 +24,14 @@ test("an answer that was not shown, or came out otherwise, is printed, and the d
 
 test("what is no part is passed over", () => {
   assert.equal(shown(["x", null, { other: 1 }, { text: 5 }], "Nine"), ["", "Nine"])
+})
+
+test("of much evidence the cited and the best are shown, each with its number, in the order of time", () => {
+  const evidence = Array.from({ length: 20 }, (_, n) => ({ memoryId: `m${n}`, kind: "turn" as const, text: `text ${n}`, time: `2026-03-${10 + n}T10:00:00.000Z`, speaker: "user", conversation: "c", turns: [`m${n}`], score: n }))
+  const numbers = (citations: ReadonlyArray<number>) =>
+    [...evidenceText({ evidence, citations: citations.map((number) => ({ number, memoryId: `m${number - 1}`, turns: [], by: "reader" as const })) }).matchAll(/^.{2}\[(\d+)\].*text (\d+)$/gm)].map(([, number, text]) => [Number(number), Number(text)])
+  assert.equal(numbers([2]), [2, 13, 14, 15, 16, 17, 18, 19, 20].map((number) => [number, number - 1]))
+  assert.is(numbers([]).length, 8)
 })
 
 test.run()

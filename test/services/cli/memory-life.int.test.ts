@@ -80,6 +80,13 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
       assert.equal([...new Set(told2.json.events.map(({ event }: { event: string }) => event))].filter((event) => event !== "used in an answer"), ["extracted", "embedded", "superseded", "restored"])
       const turn = yield* run("memories", "history", shown.json.sources[0].id, "--user", "mira")
       assert.is(turn.json.answers[0].question, "Where does Mira live?")
+      for (const [wrong, mend] of [
+        [["ask", " ", "--user", "mira"], /question is empty/],
+        [["ask", "x", "--user", "mira", "--deadline-ms", "3"], /from 50 to 600000/],
+        [["ask", "x", "--user", "mira", "--at", "last week"], /not a time/],
+        [["memories", "list", "--user", "mira", "--limit", "0"], /at least 1/],
+        [["memories", "list", "--user", "mira", "--limit", "-1"], /at least 1/]
+      ] as const) assert.match((yield* run(...wrong)).error, mend)
       assert.match((yield* run("memories", "show", "nothing", "--user", "mira")).error, /no memory of mira begins with nothing/)
       assert.match((yield* run("memories", "history", hamburg.id, "--user", "tom")).error, /no memory of tom/)
     }).pipe(Effect.provide(memoryActors(url, home)))
