@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from "node:crypto"
 import { hostname } from "node:os"
-import { Cache, Clock, Config, Effect, Exit, Layer, Result, Schedule, Schema, Semaphore } from "effect"
+import { Clock, Config, Effect, Layer, Result, Schedule, Schema, Semaphore } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
@@ -16,12 +16,11 @@ import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { parsePosition } from "#shared/eventlog/position"
 import { adoptedSubject, memorySubject, requestSubject } from "#shared/eventlog/subjects"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
-import type { Filter, IndexedMemory, UserView } from "#shared/memoryindex/user-index"
+import type { Filter } from "#shared/memoryindex/user-index"
 import { adoptionCodec, type GenerationAdopted } from "#shared/metamemory/events"
 import { isAbstention } from "#shared/metamemory/lexical"
 import { makeQuestions } from "#shared/metamemory/questions"
 import { principlesFor } from "#shared/metamemory/router"
-import { embedEach } from "#shared/model/embed-each"
 import { Embeddings } from "#shared/model/embeddings"
 import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
@@ -29,6 +28,7 @@ import { answer, evidenceHash, readAnswer, settings as answerSettings } from "./
 import { behaviour } from "./behaviour.ts"
 import { candidatesOf } from "./candidates.ts"
 import { verifyUser } from "./index-care.ts"
+import { makeLooks } from "./looks.ts"
 import { indexUser, runProjection } from "./projection.ts"
 import {
   answersConversation,
@@ -52,6 +52,7 @@ import {
 } from "./protocol.ts"
 import { selectEvidence } from "./ranking/evidence.ts"
 import { planQuestion } from "./ranking/plan.ts"
+import { makeVectorWait } from "./vectors.ts"
 
 export const settings = Config.all({
   /** Interactive questions at once in this process. */
@@ -64,23 +65,6 @@ export const settings = Config.all({
   maxAttempts: Config.Int("METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3))
 })
 
-/** Turns looked at to say whether vectors are behind. */
-const vectorsLookedAt = 64
-/** Questions of runs whose evidence is kept for further attempts at them. */
-const looksKept = 256
-interface Look {
-  readonly user: string
-  readonly text: string
-  readonly date: string | undefined
-  readonly asOfSequence: number
-  readonly tokens: number
-  /** Place of the index when it was looked at. */
-  readonly through: number
-}
-/** Longest a job waits for vectors of what its run knows, milliseconds. */
-const jobVectorsMsMax = 60_000
-/** After this it tries by itself whether what has none can have one. */
-const jobVectorsTriedMs = 2_000
 /** Longest wait for a live question's vector, milliseconds. */
 const embedMsMax = 3_000
 
@@ -109,12 +93,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const projection = yield* runProjection
     const answers = yield* makeEntity(behaviour, 1_000)
     const questions = yield* makeQuestions
+    const vectors = makeVectorWait(projection, embeddings)
     const reader = models.casting("answer")
     const small = prompts === "small" || (prompts === "auto" && reader?.isLocal === true)
     const liveTokens = reader?.isLocal === true ? localEvidenceTokens : evidenceTokens
-
-    /** Memories of whose text the model gives no vector: nobody waits for one, words find them. */
-    const neverVectored = new WeakSet<IndexedMemory>()
 
     /** The generation in force for each tenant, followed from the log. */
     const adopted = new Map<string, { readonly event: GenerationAdopted; readonly sequence: number }>()
@@ -131,20 +113,6 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       return adopted.get(tenant)?.event
     })
 
-    /** Which of the last memories that stand, up to a sequence, have no vector yet. */
-    const withoutVectors = ({ memories, standing, vectored }: UserView["turns"], upTo = Number.POSITIVE_INFINITY): ReadonlyArray<IndexedMemory> => {
-      const found: Array<IndexedMemory> = []
-      let left = vectorsLookedAt
-      for (let row = memories.length - 1; row >= 0 && left > 0; row--) {
-        const memory = memories[row]
-        if (memory === undefined || standing[row] !== 1 || memory.sequence > upTo) continue
-        if (vectored[row] !== 1) found.push(memory)
-        left -= 1
-      }
-      return found
-    }
-    const haveVectors = (turns: UserView["turns"], upTo?: number): boolean => withoutVectors(turns, upTo).every((memory) => neverVectored.has(memory))
-
     /** @param embedMs time for the question's vector, after which words alone decide; undefined = evidence without vectors is a failure */
     const find = Effect.fnUntraced(function*(user: string, question: string, at: string | undefined, filter: Filter, tokens: number, embedMs: number | undefined) {
       const speakers = (yield* projection.view(user, filter)).speakers
@@ -155,7 +123,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       const view = yield* projection.view(user, filter)
       const through = projection.through()
       const evidence: ReadonlyArray<EvidenceItem> = selectEvidence({ view, plan, vectors: Result.isSuccess(embedded) ? embedded.success : [], question, tokens })
-      return { evidence, behind: Result.isSuccess(embedded) && haveVectors(view.turns) ? [] : ["vectors"], through }
+      return { evidence, behind: Result.isSuccess(embedded) && vectors.stand(view.turns) ? [] : ["vectors"], through }
     })
 
     /** Also waits for an index that is being filled again: what was found before must be found. */
@@ -165,25 +133,13 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       return (yield* projection.awaitSequence(Math.max(position?.sequence ?? 0, projection.goal()), deadlineMs)) ? [] : ["words"]
     })
 
-    /** Waits until the user's memories up to the position have vectors, while the deadline allows. */
-    const waitForVectors = Effect.fnUntraced(function*(user: string, after: string | undefined, deadlineMs: number) {
-      const position = after === undefined ? undefined : parsePosition(after)
-      if (position === undefined) return []
-      const until = (yield* Clock.currentTimeMillis) + deadlineMs
-      for (;;) {
-        if (haveVectors((yield* projection.view(user, {})).turns, position.sequence)) return []
-        if ((yield* Clock.currentTimeMillis) > until) return ["vectors"]
-        yield* Effect.sleep("25 millis")
-      }
-    })
-
     const retrieve = Effect.fnUntraced(function*(request: RetrieveRequest) {
       const started = yield* Clock.currentTimeMillis
       const asOf = asOfFilter(request.asOf)
       if (Result.isFailure(asOf)) return yield* asOf.failure
       const user = indexUser(request.tenant, request.user)
       const words = yield* waitFor(request.after, request.deadlineMs * 0.4)
-      const vectors = yield* waitForVectors(user, request.after, request.deadlineMs * 0.3)
+      const unvectored = yield* vectors.ofTurns(user, request.after, request.deadlineMs * 0.3)
       const filter: Filter = {
         ...asOf.success,
         ...(request.conversation === undefined ? {} : { conversation: request.conversation }),
@@ -194,7 +150,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       const at = request.at ?? new Date(started).toISOString()
       const left = request.deadlineMs - ((yield* Clock.currentTimeMillis) - started)
       const { behind, evidence } = yield* find(user, request.question, at, filter, request.evidenceTokens ?? liveTokens, Math.min(Math.max(left, 50), embedMsMax))
-      return { evidence, behind: [...new Set([...words, ...vectors, ...behind])], latencyMs: (yield* Clock.currentTimeMillis) - started, at } satisfies RetrieveReply & { at: string }
+      return { evidence, behind: [...new Set([...words, ...unvectored, ...behind])], latencyMs: (yield* Clock.currentTimeMillis) - started, at } satisfies RetrieveReply & { at: string }
     })
 
     const principlesOf = Effect.fnUntraced(function*(request: AskRequest) {
@@ -292,41 +248,12 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       } satisfies MemoriesReply
     })
 
-    /**
-     * Waits until all that a job may be shown has vectors: with some of them it would be shown something else than the same job later.
-     * What the model gives no vector of is not waited for; every process finds that by itself, as all have the same model.
-     */
-    const allVectors = Effect.fnUntraced(function*(user: string, asOfSequence: number) {
-      const started = yield* Clock.currentTimeMillis
-      let isTried = false
-      for (;;) {
-        const { facts, turns } = yield* projection.view(user, { asOfSequence })
-        if (haveVectors(turns, asOfSequence) && haveVectors(facts, asOfSequence)) return
-        const waited = (yield* Clock.currentTimeMillis) - started
-        if (waited > jobVectorsMsMax) return yield* new RequestRefused({ tag: "VectorsMissing", message: `what was said up to position ${asOfSequence} has no vectors after ${jobVectorsMsMax / 1_000} s; see that the embedder runs` })
-        if (!isTried && waited > jobVectorsTriedMs) {
-          isTried = true
-          const missing = [turns, facts].flatMap((shelf) => withoutVectors(shelf, asOfSequence)).filter((memory) => !neverVectored.has(memory))
-          const vectors = yield* embedEach(embeddings, missing.map(({ text }) => text)).pipe(Effect.mapError(({ message }) => new RequestRefused({ tag: "EmbeddingError", message })))
-          for (const memory of missing.filter((_, at) => vectors[at] === undefined)) {
-            neverVectored.add(memory)
-            yield* Effect.logWarning(`memory ${memory.id} cannot be embedded: attempts at questions find it by its words only`)
-          }
-        }
-        yield* Effect.sleep("100 millis")
-      }
+    const looks = yield* makeLooks(({ asOfSequence, date, text, tokens, user }) =>
+      Effect.andThen(vectors.all(user, asOfSequence), find(user, text, date, { asOfSequence }, tokens, undefined)))
+    projection.onErased(({ tenant, user }) => {
+      looks.forget(indexUser(tenant, user))
+      questions.forget(tenant, user)
     })
-
-    /** What attempts at one question are shown is looked for once: the index changes only as it moves on. */
-    const looks = yield* Cache.makeWith(
-      Effect.fnUntraced(function*(key: string) {
-        const { asOfSequence, date, text, tokens, user } = JSON.parse(key) as Look
-        yield* allVectors(user, asOfSequence)
-        return yield* find(user, text, date, { asOfSequence }, tokens, undefined)
-      }),
-      { capacity: looksKept, timeToLive: (exit) => (Exit.isSuccess(exit) ? "1 minute" : 0) }
-    )
-    const look = (of: Look) => Cache.get(looks, JSON.stringify(of))
 
     const decodeRollout = Schema.decodeUnknownEffect(RolloutInput)
     const rollout = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown }) =>
@@ -338,10 +265,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         }
         const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
         const asOfSequence = Math.min(input.memoryPosition, question.asOf ?? input.memoryPosition)
-        const { evidence, through } = yield* look({
+        const { evidence, through } = yield* looks.get({
           user: indexUser(job.tenant, question.user), text: question.text, date: question.date, asOfSequence, tokens: input.evidenceTokens, through: projection.through()
         }).pipe(
-          Effect.mapError((error) => new JobFailed({ message: error.message, final: false }))
+          Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "EvidenceErased" }))
         )
         if (through < input.memoryPosition) return yield* new JobFailed({ message: "the index was damaged meanwhile and is being filled again", final: false })
         const reply = yield* answer({

@@ -87,6 +87,13 @@ export interface Projection {
   /** As of the index; damage is waited for until it is mended, at most 5 s. */
   readonly view: (user: string, filter?: Filter) => Effect.Effect<UserView, MemoryIndexError>
   readonly get: (user: string, ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<IndexedMemory>, MemoryIndexError>
+  /** Calls back when an erased user's part of the index is gone, perhaps several times for one erasure: what was read of it before is to be let go. */
+  readonly onErased: (listener: (user: ErasedUser) => void) => void
+}
+
+export interface ErasedUser {
+  readonly tenant: string
+  readonly user: string
 }
 
 /** A question waits this long for a damaged index to be filled again. */
@@ -102,8 +109,18 @@ export interface FoldPlace {
   through: number
 }
 
-/** Applies commits, in the order of the log, to an index: changes, erasure marks and what follows an erasure. */
-export const foldInto = (log: EventLog["Service"], index: MemoryIndexOperations, modelHash: string, place: FoldPlace): (commits: ReadonlyArray<Commit>) => Effect.Effect<void, ProjectionError> => {
+/**
+ * Applies commits, in the order of the log, to an index: changes, erasure marks and what follows an erasure.
+ *
+ * @param erased told of each user right after an erasure mark took their part out of the index
+ */
+export const foldInto = (
+  log: EventLog["Service"],
+  index: MemoryIndexOperations,
+  modelHash: string,
+  place: FoldPlace,
+  erased: (user: ErasedUser) => void = () => {}
+): (commits: ReadonlyArray<Commit>) => Effect.Effect<void, ProjectionError> => {
   /**
    * Puts back what came of an erased user between the erasure's marks and its end: it was dropped with the rest, and stands in the log.
    * The user's name is in no event, only in the subjects of what stands.
@@ -125,10 +142,13 @@ export const foldInto = (log: EventLog["Service"], index: MemoryIndexOperations,
     Effect.gen(function*() {
       let changes: Array<IndexChange> = []
       /** Users whose marks came since changes were applied last. */
-      const dropped = new Set<string>()
+      const dropped = new Map<string, ErasedUser>()
       const settle = (upTo: number) =>
         Effect.gen(function*() {
-          for (const user of dropped) yield* index.removeUser(user)
+          for (const [key, user] of dropped) {
+            yield* index.removeUser(key)
+            erased(user)
+          }
           dropped.clear()
           yield* index.apply(changes, upTo)
           changes = []
@@ -144,7 +164,7 @@ export const foldInto = (log: EventLog["Service"], index: MemoryIndexOperations,
           const of = parseMemorySubject(commit.subject)
           const user = indexUser(of.tenant, of.user)
           changes = changes.filter((change) => userOf(change) !== user)
-          dropped.add(user)
+          dropped.set(user, { tenant: of.tenant, user: of.user })
         } else {
           const own = changesOf(commit, modelHash)
           if (Result.isFailure(own)) return yield* own.failure
@@ -172,7 +192,10 @@ export const runProjection = Effect.gen(function*() {
       through = reached
     }
   }
-  const applyCommits = foldInto(log, index, modelHash, place)
+  const listeners = new Set<(user: ErasedUser) => void>()
+  const applyCommits = foldInto(log, index, modelHash, place, (user) => {
+    for (const listener of listeners) listener(user)
+  })
   /** Held while a batch is applied, and at the end of a rebuild. */
   const applying = yield* Semaphore.make(1)
   const applyBatch = (commits: ReadonlyArray<Commit>) => applying.withPermits(1)(applyCommits(commits))
@@ -246,6 +269,7 @@ export const runProjection = Effect.gen(function*() {
     rebuild,
     goal: () => goal,
     view: (user, filter) => whole(index.view(user, filter)),
-    get: (user, ids) => whole(index.get(user, ids))
+    get: (user, ids) => whole(index.get(user, ids)),
+    onErased: (listener) => void listeners.add(listener)
   } satisfies Projection
 })

@@ -32,6 +32,8 @@ export type QuestionError = LogUnavailable | CorruptCommit | UnreadableEvent | U
 
 export interface Questions {
   readonly load: (tenant: string, ref: QuestionRef) => Effect.Effect<Question, QuestionError>
+  /** Lets go of what is kept here of an erased user, also of what is being read. */
+  readonly forget: (tenant: string, user: string) => void
 }
 
 /** Users whose questions are kept folded in this process; the rest is read again. */
@@ -40,8 +42,10 @@ const cachedUsers = 2_000
 /** A reader of questions with a cache: questions never change once registered. */
 export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.map(EventLog, (log) => {
   const cache = new Map<string, ReadonlyMap<string, Question>>()
+  let forgotten = 0
   const fold = Effect.fnUntraced(function*(subject: string) {
     const questions = new Map<string, Question>()
+    const before = forgotten
     for (const commit of yield* log.load(subject)) {
       for (const stored of commit.events) {
         const event = questionCodec.decode(stored)
@@ -50,6 +54,7 @@ export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.m
         questions.set(question.id, question)
       }
     }
+    if (forgotten !== before) return questions
     if (cache.size >= cachedUsers) for (const oldest of cache.keys()) {
       cache.delete(oldest)
       break
@@ -65,6 +70,10 @@ export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.m
         return yield* new UnknownQuestion({ id: ref.id, message: `question ${ref.id} of user ${ref.user} is not registered; run \`metamem build\` on its data set first` })
       }
       return found
-    })
+    }),
+    forget: (tenant, user) => {
+      forgotten += 1
+      cache.delete(questionsSubject(tenant, user))
+    }
   }
 })

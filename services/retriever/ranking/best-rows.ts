@@ -5,7 +5,7 @@ const bins = 4_096
 /**
  * Rows that stand and score as high as the `count`-th best of them or higher, in order: more than `count` only where scores are equal.
  *
- * @param scores finite, by row
+ * @param scores finite, by row, also of rows that do not stand
  */
 export const bestRows = (scores: Float32Array, standing: Uint8Array, count: number): ReadonlyArray<number> => {
   const size = standing.length
@@ -13,7 +13,6 @@ export const bestRows = (scores: Float32Array, standing: Uint8Array, count: numb
   let least = Infinity
   let greatest = -Infinity
   for (let row = 0; row < size; row++) {
-    if (standing[row] !== 1) continue
     const score = scores[row] ?? 0
     if (score < least) least = score
     if (score > greatest) greatest = score
@@ -21,16 +20,16 @@ export const bestRows = (scores: Float32Array, standing: Uint8Array, count: numb
   const perBin = greatest > least ? (bins - 1) / (greatest - least) : 0
   let left = 0
   for (let row = 0; row < size; row++) {
-    if (standing[row] !== 1) continue
     const bin = (((scores[row] ?? 0) - least) * perBin) | 0
-    sizes[bin] = (sizes[bin] ?? 0) + 1
-    left += 1
+    const stands = standing[row] ?? 0
+    sizes[bin] = (sizes[bin] ?? 0) + stands
+    left += stands
   }
   // Bins are left out from below while enough rows stand above; the rows are few then, and what is too much of the last bin is cut off.
   let lowest = 0
   while (left - (sizes[lowest] ?? 0) >= count) left -= sizes[lowest++] ?? 0
   const rows: Array<number> = []
-  for (let row = 0; row < size; row++) if (standing[row] === 1 && (((scores[row] ?? 0) - least) * perBin | 0) >= lowest) rows.push(row)
+  for (let row = 0; row < size; row++) if (((((scores[row] ?? 0) - least) * perBin) | 0) >= lowest && standing[row] === 1) rows.push(row)
   return bestOf(rows, scores, count)
 }
 

@@ -41,7 +41,7 @@ const factScores = ({ facts }: UserView, plan: QuestionPlan, vector: Float32Arra
   const matchedRange = rangeOf(matched, facts.standing, false)
   if (vector === undefined) return matched.map((score) => within(score, matchedRange))
   const near = facts.nearest(vector)
-  const isScaled = cosines !== undefined && cosines.span > 0
+  const isScaled = cosines !== undefined && cosines.scale > 0
   const nearRange = isScaled ? cosines : rangeOf(near, facts.standing, true, facts.vectored)
   const nearer = isScaled ? Math.max(0, meanOf(near, facts.standing, facts.vectored) - cosines.mean()) : 0
   return near.map((score, row) => {
@@ -82,7 +82,7 @@ const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, { o
     const found: Array<RankedMemory> = []
     for (const row of rows) {
       const memory = shelf.memories[row]
-      if (memory !== undefined) found.push({ memory, score: (scores[row] ?? 0) + formOf(memory, plan, weights) })
+      if (memory !== undefined) found.push({ memory, score: (scores[row] ?? 0) + formOf(memory, shelf.wordCounts[row] ?? 0, plan, weights) })
     }
     return found
   }

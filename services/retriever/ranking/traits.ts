@@ -26,35 +26,14 @@ const remembered = <A>(work: (memory: IndexedMemory) => A): ((memory: IndexedMem
   }
 }
 
-/** Of a text in ASCII; less than 0 for any other. Most texts are, and making no strings of their words is ten times as fast. */
-const asciiWords = (text: string): number => {
-  let count = 0
-  let isWithin = false
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code > 0x7f) return -1
-    const isWord = (code >= 0x61 && code <= 0x7a) || (code >= 0x41 && code <= 0x5a) || (code >= 0x30 && code <= 0x39)
-    if (isWord && !isWithin) count += 1
-    isWithin = isWord
-  }
-  return count
-}
-
-const wordCount = remembered(({ text }) => {
-  const ascii = asciiWords(text)
-  return ascii >= 0 ? ascii : (text.match(/[\p{L}\p{N}]+/gu)?.length ?? 0)
-})
-
 /** From 0 (nothing) to 1 (40 words or more): a greeting holds no answer. */
-export const substanceOf = (memory: IndexedMemory): number => Math.min(1, Math.log(1 + wordCount(memory)) / Math.log(1 + fullWords))
+const substanceOf = (words: number): number => Math.min(1, Math.log(1 + words) / Math.log(1 + fullWords))
 
 /** Logarithm of how many times longer than 100 words; 0 below. Long turns touch on everything. */
-export const lengthOf = (memory: IndexedMemory): number =>
-  // A word and what parts it from the next are two characters at least.
-  memory.text.length < 2 * longWords ? 0 : Math.max(0, Math.log(Math.max(1, wordCount(memory)) / longWords))
+const lengthOf = (words: number): number => (words <= longWords ? 0 : Math.log(words / longWords))
 
 /** Share of its sentences that are questions. */
-export const askingOf = remembered(({ text }) => {
+const askingOf = remembered(({ text }) => {
   const sentences = text.replace(image, "").match(/[^.!?。！？\n]*[\p{L}\p{N}][^.!?。！？\n]*[.!?。！？]*/gu) ?? []
   return sentences.length === 0 ? 0 : sentences.filter((sentence) => /[?？]\s*$/.test(sentence)).length / sentences.length
 })
@@ -63,7 +42,7 @@ export const askingOf = remembered(({ text }) => {
 const ownCharacters = 4_000
 const tellsPast = remembered(({ text }) => tellsOwnPast(text.slice(0, ownCharacters)))
 
-export const namesTime = remembered(({ text }) => time.test(text))
+const namesTime = remembered(({ text }) => time.test(text))
 
 /** An instruction for all later talk is short; what a longer text asks for belongs to the task it is about. */
 const instructionCharacters = 500
@@ -84,10 +63,10 @@ export const instructs = remembered(({ speaker, text }) => speaker === "user" &&
 /** What the assistant said, and what a summary is made of, often stands in its long turns. */
 const mayBeLong = ({ asksOverview, speaker }: QuestionPlan): boolean => asksOverview || speaker === "assistant"
 
-/** What a turn's form adds to its score. */
-export const formOf = (memory: IndexedMemory, plan: QuestionPlan, weights: Weights): number =>
-  (weights.substance === 0 ? 0 : weights.substance * substanceOf(memory)) +
-  (weights.length === 0 || mayBeLong(plan) ? 0 : weights.length * lengthOf(memory)) +
+/** What a turn's form adds to its score. @param words how many it has */
+export const formOf = (memory: IndexedMemory, words: number, plan: QuestionPlan, weights: Weights): number =>
+  (weights.substance === 0 ? 0 : weights.substance * substanceOf(words)) +
+  (weights.length === 0 || mayBeLong(plan) ? 0 : weights.length * lengthOf(words)) +
   (weights.asking === 0 ? 0 : weights.asking * askingOf(memory)) +
   (weights.time !== 0 && plan.asksWhen && namesTime(memory) ? weights.time : 0) +
   (weights.past !== 0 && plan.asksOwnPast && memory.speaker === "user" && plan.speaker === "user" && tellsPast(memory) ? weights.past : 0)

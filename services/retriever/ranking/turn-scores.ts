@@ -12,10 +12,14 @@ const coreSpeaker = { withAssistant: 0.15, betweenPeople: 0.3 }
 /** Lets user turns come before all others where the order of what a user brought up is asked. */
 const timelineLead = 10
 
-/** Least score and distance to the greatest, by which scores are brought between 0 and 1; no span where all are equal. */
+/**
+ * Brings scores between 0 and 1: the least is taken off, and what is left multiplied. The scale is 0 where all scores are equal.
+ *
+ * Loops here have no branch where a row has a number that can be multiplied in its place: that takes a third of the time.
+ */
 export interface Range {
   readonly floor: number
-  readonly span: number
+  readonly scale: number
 }
 
 /** Range of the scores of rows that stand and of which there is one, from their least or from 0. @param scored 1 for each row that has a score; absent = all have */
@@ -28,9 +32,9 @@ export const rangeOf = (scores: Float32Array, standing: Uint8Array, fromLeast: b
     if (score < least) least = score
     if (score > greatest) greatest = score
   }
-  if (greatest === -Infinity) return { floor: 0, span: 0 }
+  if (greatest === -Infinity) return { floor: 0, scale: 0 }
   const floor = fromLeast ? least : 0
-  return { floor, span: greatest - floor }
+  return { floor, scale: greatest > floor ? 1 / (greatest - floor) : 0 }
 }
 
 /** Mean of the scores of rows that stand and of which there is one; 0 of none. */
@@ -45,8 +49,8 @@ export const meanOf = (scores: Float32Array, standing: Uint8Array, scored: Uint8
   return sum / Math.max(1, count)
 }
 
-/** A score within a range; 0 where the range has no span. */
-export const within = (score: number, { floor, span }: Range): number => (span > 0 ? Math.fround((score - floor) / span) : 0)
+/** A score within a range. */
+export const within = (score: number, { floor, scale }: Range): number => (score - floor) * scale
 
 const isWithinAny = (windows: QuestionPlan["windows"], time: number): boolean => windows.some(({ from, to }) => time >= from && time <= to)
 
@@ -93,7 +97,7 @@ interface Matches {
   readonly nearRange: Range
 }
 
-/** What each conversation adds to the scores of its turns, from its three best core scores; a missing one counts 0. @param core 0 in rows that do not stand */
+/** What each conversation adds to the scores of its turns, from its three best core scores; a missing one counts 0. @param core 0 in rows that do not stand, each one place later */
 const sharesOf = ({ conversationCodes, conversationCount, standing }: ShelfView, core: Float32Array, weight: number): Float64Array => {
   const size = standing.length
   const best = new Float32Array(conversationCount * 3)
@@ -103,7 +107,7 @@ const sharesOf = ({ conversationCodes, conversationCount, standing }: ShelfView,
   let second = 0
   let third = 0
   for (let row = 0; row < size; row++) {
-    const own = core[row] ?? 0
+    const own = core[row + 1] ?? 0
     const here = (conversationCodes[row] ?? 0) * 3
     if (here !== at) {
       best[at] = first
@@ -114,11 +118,10 @@ const sharesOf = ({ conversationCodes, conversationCount, standing }: ShelfView,
       second = best[at + 1] ?? 0
       third = best[at + 2] ?? 0
     }
-    const low = own > first ? first : own
-    const lower = low > second ? second : low
-    first = own > first ? own : first
-    second = low > second ? low : second
-    third = lower > third ? lower : third
+    const low = Math.min(own, first)
+    first = Math.max(own, first)
+    third = Math.max(Math.min(low, second), third)
+    second = Math.max(low, second)
   }
   best.set([first, second, third].slice(0, best.length), at)
   const shares = new Float64Array(conversationCount)
@@ -126,54 +129,66 @@ const sharesOf = ({ conversationCodes, conversationCount, standing }: ShelfView,
   return shares
 }
 
-/** Adds to each score what the better neighbour and the conversation give. */
-const addContext = ({ after, before, conversationCodes, standing, standingCount }: ShelfView, scores: Float32Array, core: Float32Array, shares: Float64Array, weight: number): void => {
-  const size = standing.length
-  const hasGaps = standingCount < size
+/** The neighbours before each row, or after it, that stand. Each is one more than the row, as in the index. */
+const standingOnes = (neighbours: Int32Array, { standing, standingCount }: ShelfView): Int32Array => {
+  if (standingCount === standing.length) return neighbours
+  const found = new Int32Array(standing.length)
+  for (let row = 0; row < standing.length; row++) {
+    let next = neighbours[row] ?? 0
+    while (next > 0 && standing[next - 1] !== 1) next = neighbours[next - 1] ?? 0
+    found[row] = next
+  }
+  return found
+}
+
+/** Adds to each score what the better neighbour and the conversation give. @param core each one place later, and 0 in front for no neighbour */
+const addContext = (scores: Float32Array, core: Float32Array, before: Int32Array, after: Int32Array, conversationCodes: Uint32Array, shares: Float64Array, weight: number): void => {
+  const size = scores.length
   for (let row = 0; row < size; row++) {
-    if (standing[row] !== 1) continue
-    let previous = before[row] ?? -1
-    let next = after[row] ?? -1
-    if (hasGaps) {
-      while (previous >= 0 && standing[previous] !== 1) previous = before[previous] ?? -1
-      while (next >= 0 && standing[next] !== 1) next = after[next] ?? -1
-    }
-    const left = previous < 0 ? 0 : (core[previous] ?? 0)
-    const right = next < 0 ? 0 : (core[next] ?? 0)
+    const left = core[before[row] ?? 0] ?? 0
+    const right = core[after[row] ?? 0] ?? 0
     scores[row] = (scores[row] ?? 0) + weight * (left > right ? left : right) + (shares[conversationCodes[row] ?? 0] ?? 0)
   }
 }
 
+/** Adds so much to the score of each row that said it within one of the windows. */
+const addWindows = (scores: Float32Array, times: Float64Array, windows: QuestionPlan["windows"], lead: number): void => {
+  for (let row = 0; row < scores.length; row++) if (isWithinAny(windows, times[row] ?? 0)) scores[row] = (scores[row] ?? 0) + lead
+}
+
+/** Adds so much to the score of each row of a speaker. */
+const addSpeaker = (scores: Float32Array, speakerCodes: Uint16Array, speaker: number, lead: number): void => {
+  for (let row = 0; row < scores.length; row++) if (speakerCodes[row] === speaker) scores[row] = (scores[row] ?? 0) + lead
+}
+
 /** All columns are taken into variables of their own, and each loop has its own function, since what is looked up in a loop over a hundred thousand rows is most of its time. */
 const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights: Weights): Float32Array => {
-  const { speakerCodes, standing, times } = shelf
+  const { speakerCodes, standing } = shelf
   const size = standing.length
   const { near, nearKnown, words } = matches
   const wordFloor = matches.wordRange.floor
-  const wordSpan = matches.wordRange.span
+  const wordScale = matches.wordRange.scale
   const nearFloor = matches.nearRange.floor
-  const nearSpan = matches.nearRange.span
+  const nearScale = matches.nearRange.scale
   const { conversation: conversationWeight, neighbour: neighbourWeight, speaker: speakerWeight, vectors: vectorWeight, window: windowWeight, words: wordWeight } = weights
   const coreLead = plan.isBetweenPeople ? coreSpeaker.betweenPeople : coreSpeaker.withAssistant
   // No row has a number below 0.
   const speaker = (plan.speaker === undefined ? undefined : shelf.speakerCode(plan.speaker)) ?? -1
-  const user = (plan.asksOrder && !plan.isBetweenPeople ? shelf.speakerCode("user") : undefined) ?? -1
-  const { windows } = plan
-  const hasWindows = windows.length > 0
-  const core = new Float32Array(size)
+  const core = new Float32Array(size + 1)
   const scores = new Float32Array(size)
   for (let row = 0; row < size; row++) {
-    if (standing[row] !== 1) continue
-    const word = wordSpan > 0 ? Math.fround(((words[row] ?? 0) - wordFloor) / wordSpan) : 0
-    const close = nearKnown[row] !== 1 ? word : nearSpan > 0 ? Math.fround(((near[row] ?? 0) - nearFloor) / nearSpan) : 0
-    const isSpeaker = speakerCodes[row] === speaker
-    core[row] = coreVectors * close + (1 - coreVectors) * word + (isSpeaker ? coreLead : 0)
-    let score = vectorWeight * close + wordWeight * word + (isSpeaker ? speakerWeight : 0)
-    if (hasWindows && isWithinAny(windows, times[row] ?? 0)) score += windowWeight
-    if (speakerCodes[row] === user) score += timelineLead
-    scores[row] = score
+    const word = ((words[row] ?? 0) - wordFloor) * wordScale
+    const isKnown = nearKnown[row] ?? 0
+    const close = isKnown * (((near[row] ?? 0) - nearFloor) * nearScale) + (1 - isKnown) * word
+    const isSpeaker = speakerCodes[row] === speaker ? 1 : 0
+    core[row + 1] = (coreVectors * close + (1 - coreVectors) * word + isSpeaker * coreLead) * (standing[row] ?? 0)
+    scores[row] = vectorWeight * close + wordWeight * word + isSpeaker * speakerWeight
   }
-  addContext(shelf, scores, core, sharesOf(shelf, core, conversationWeight), neighbourWeight)
+  if (plan.windows.length > 0) addWindows(scores, shelf.times, plan.windows, windowWeight)
+  const user = plan.asksOrder && !plan.isBetweenPeople ? shelf.speakerCode("user") : undefined
+  if (user !== undefined) addSpeaker(scores, speakerCodes, user, timelineLead)
+  const shares = sharesOf(shelf, core, conversationWeight)
+  addContext(scores, core, standingOnes(shelf.before, shelf), standingOnes(shelf.after, shelf), shelf.conversationCodes, shares, neighbourWeight)
   return scores
 }
 

@@ -8,7 +8,9 @@ import { makeEntity } from "#shared/actor/entity"
 import { jobCodec, publishJobs } from "#shared/actor/jobs"
 import { request } from "#shared/actor/requests"
 import type { Question } from "#shared/domain/question"
+import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
+import { formatPosition } from "#shared/eventlog/position"
 import { requestSubject, resultSubject } from "#shared/eventlog/subjects"
 import * as MemoryIndexInMemory from "#shared/memoryindex/memory-layer"
 import { questionsSubject } from "#shared/metamemory/questions"
@@ -37,8 +39,23 @@ const known = Effect.gen(function*() {
   yield* entity.execute(questionsSubject("local", of.user), { _tag: "RegisterQuestions", questions: [question] }, { cause: "q" })
 })
 
-/** Publishes the attempt under a key of its own; waits for what it was shown and said. */
-const attempted = (key: string, memoryPosition: number) =>
+const minilm = EmbeddingModel.layer({ dir: join(setUpHome, "models/minilm"), threads: 1 })
+/** Ingestor and retriever with an index in memory; the question is registered. What nobody embeds has no vector. */
+const begin = (modelUrl: string) =>
+  Effect.gen(function*() {
+    yield* Layer.build(
+      Layer.merge(Ingestor.layer, Retriever.layer.pipe(Layer.provide(MemoryIndexInMemory.layer(384)))).pipe(
+        Layer.provide(Models.layer({})),
+        Layer.provide(CallStore.layerJetStream),
+        Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: modelUrl, METAMEM_LLM_MODEL: "scripted" })))
+      )
+    )
+    yield* ready
+    yield* known
+  })
+
+/** Publishes the attempt under a key of its own; waits for how it is settled. */
+const outcome = (key: string, memoryPosition: number) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const input: RolloutInput = {
@@ -48,10 +65,21 @@ const attempted = (key: string, memoryPosition: number) =>
     yield* publishJobs("retriever", [job], 0)
     const [commit] = yield* log.follow([resultSubject(job)]).pipe(Stream.take(1), Stream.runCollect)
     const event = commit?.events[0] === undefined ? undefined : Result.getOrThrow(jobCodec.decode(commit.events[0]))
-    assert.ok(event?._tag === "JobSettled" && event.status === "done", JSON.stringify(event))
+    assert.ok(event?._tag === "JobSettled", JSON.stringify(event))
+    return event
+  })
+/** What an attempt that is done was shown and said. */
+const attempted = (key: string, memoryPosition: number) =>
+  Effect.map(outcome(key, memoryPosition), (event) => {
+    assert.is(event.status, "done", event.error)
     const { callKey, evidenceHash, evidenceIds, reused } = event.data as RolloutData
     return { callKey, evidenceHash, evidenceIds, reused }
   })
+/** Erases the user and waits until the retriever knows. */
+const erased = Effect.gen(function*() {
+  const { sequence } = yield* eraseUser("local", of.user)
+  yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence }), deadlineMs: 10_000 }, 12_000)
+})
 const head = Effect.flatMap(EventLog, (log) => log.head("MEMORY"))
 
 effect(test, "what is said, forgotten and replaced after a run was opened changes nothing of what its attempts are shown", () =>
@@ -86,16 +114,8 @@ effect(test, "an attempt waits for the vectors of what its run knows, so that a 
   Effect.gen(function*() {
     const { url } = yield* testServer
     const model = yield* scriptedModel()
-    const embeddings = EmbeddingModel.layer({ dir: join(setUpHome, "models/minilm"), threads: 1 })
-    const actors = Layer.mergeAll(Ingestor.layer, Retriever.layer.pipe(Layer.provide(MemoryIndexInMemory.layer(384)))).pipe(
-      Layer.provide(Models.layer({})),
-      Layer.provide(CallStore.layerJetStream),
-      Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url, METAMEM_LLM_MODEL: "scripted" })))
-    )
     yield* Effect.gen(function*() {
-      yield* Layer.build(actors)
-      yield* ready
-      yield* known
+      yield* begin(model.url)
       yield* say(["Ivy keeps the spare key under the flower pot", "What opens the back door hangs nowhere", "Tea is best at four"], 9)
       const opened = yield* head
       const waiting = yield* attempted("early", opened).pipe(Effect.forkScoped)
@@ -105,7 +125,7 @@ effect(test, "an attempt waits for the vectors of what its run knows, so that a 
       yield* Layer.build(Embedder.layer)
       const early = yield* Fiber.join(waiting)
       assert.equal(yield* attempted("late", opened), { ...early, reused: true })
-    }).pipe(Effect.scoped, Effect.provide(Layer.merge(embeddings, logOn(url))))
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(minilm, logOn(url))))
   }), 60_000)
 
 effect(test, "a memory that the model cannot embed keeps neither its neighbours from their vectors nor attempts from going on", () =>
@@ -122,16 +142,10 @@ effect(test, "a memory that the model cannot embed keeps neither its neighbours 
             ? Effect.fail(new EmbeddingModel.EmbeddingError({ reason: "BadVector", message: "no usable vector" }))
             : real.embed(texts, options)
       }))
-    ).pipe(Layer.provide(EmbeddingModel.layer({ dir: join(setUpHome, "models/minilm"), threads: 1 })))
-    const actors = Layer.mergeAll(Ingestor.layer, Embedder.layer, Retriever.layer.pipe(Layer.provide(MemoryIndexInMemory.layer(384)))).pipe(
-      Layer.provide(Models.layer({})),
-      Layer.provide(CallStore.layerJetStream),
-      Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url, METAMEM_LLM_MODEL: "scripted" })))
-    )
+    ).pipe(Layer.provide(minilm))
     yield* Effect.gen(function*() {
-      yield* Layer.build(actors)
-      yield* ready
-      yield* known
+      yield* begin(model.url)
+      yield* Layer.build(Embedder.layer)
       const told = yield* say(["Tea is best at four", "The spare key of Ivy zyxwv hangs in the shed", "What opens the back door hangs nowhere"], 9)
       const [first, poison, third] = told.turns.map(({ id }) => id)
       const opened = yield* head
@@ -144,6 +158,42 @@ effect(test, "a memory that the model cannot embed keeps neither its neighbours 
       const letters = yield* listDead()
       assert.equal(letters.map(({ about, actor, kind }) => ({ about, actor, kind })), [{ about: poison, actor: "embedder", kind: "text" }])
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(poisoned, logOn(url))))
+  }), 60_000)
+
+effect(test, "after an erasure no attempt at a question of the user is made, though evidence and question were just looked up", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel()
+    yield* Effect.gen(function*() {
+      yield* begin(model.url)
+      yield* Layer.build(Embedder.layer)
+      yield* say(["Ivy keeps the spare key under the flower pot", "Tea is best at four"], 9)
+      const opened = yield* head
+      yield* attempted("before", opened)
+      yield* erased
+      const after = yield* outcome("after", opened)
+      assert.is(after.status, "failed")
+      assert.match(after.error, /question q of user ivy is not registered/)
+      assert.is(model.requests.length, 1)
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(minilm, logOn(url))))
+  }), 60_000)
+
+effect(test, "an erasure while evidence is looked up ends the attempt before a model is asked", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel()
+    yield* Effect.gen(function*() {
+      yield* begin(model.url)
+      yield* say(["Ivy keeps the spare key under the flower pot", "Tea is best at four"], 9)
+      const waiting = yield* outcome("early", yield* head).pipe(Effect.forkScoped)
+      yield* Effect.sleep("1 second")
+      assert.is(waiting.pollUnsafe(), undefined, "it waits for vectors")
+      yield* erased
+      const ended = yield* Fiber.join(waiting)
+      assert.equal([ended.status, ended.attempts], ["failed", 1])
+      assert.match(ended.error, /erased while evidence was looked up/)
+      assert.is(model.requests.length, 0)
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(minilm, logOn(url))))
   }), 60_000)
 
 test.run()
