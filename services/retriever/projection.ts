@@ -4,7 +4,7 @@
  */
 import { Cause, Clock, Effect, Result, Schedule, Semaphore, Stream } from "effect"
 import { type IndexChange, MemoryIndex, type MemoryIndexError, type MemoryIndexOperations, userOf } from "#shared/memoryindex/memory-index"
-import type { Filter, IndexedMemory, UserView } from "#shared/memoryindex/user-index"
+import { type Filter, forgotten, type IndexedMemory, type UserView } from "#shared/memoryindex/user-index"
 import { type Commit, type CorruptCommit, isErasureMark } from "#shared/eventlog/envelope"
 import { erasuresIn, type UserErased } from "#shared/eventlog/erasure"
 import { UnreadableEvent } from "#shared/eventlog/event"
@@ -51,7 +51,7 @@ export const changesOf = (commit: Commit, model: string): Result.Result<Readonly
             break
           case "MemoryForgotten":
             // Left out of evidence from here on, as of this position, and put back by a restore.
-            changes.push({ _tag: "Supersede", user, id: event.success.memory, by: "forgotten", sequence: commit.sequence })
+            changes.push({ _tag: "Supersede", user, id: event.success.memory, by: forgotten, sequence: commit.sequence })
             break
           case "MemoryRestored":
             changes.push({ _tag: "Restore", user, id: event.success.memory, sequence: commit.sequence })

@@ -37,6 +37,15 @@ interface Supersession {
   until: number
 }
 
+/** Stands for what replaced a memory that a person wished left out. */
+export const forgotten = "forgotten"
+
+const isInForce = ({ bySequence, byTime, until }: Supersession, { asOfSequence, asOfTime }: Filter): boolean =>
+  asOfSequence !== undefined
+    ? bySequence <= asOfSequence && asOfSequence < until
+    // A restoration has no event time: what is restored counts as never replaced.
+    : until === Infinity && (asOfTime === undefined || byTime <= asOfTime)
+
 /** The rows of one kind that stand under a filter, and how they score. Row numbers index every array here; columns may be longer. */
 export interface ShelfView {
   readonly memories: ReadonlyArray<IndexedMemory>
@@ -307,9 +316,10 @@ export class UserIndex {
 
   get(id: string): IndexedMemory | undefined {
     const memory = this.#memory(id)
-    const past = this.#superseded.get(id)
-    if (memory === undefined || past === undefined) return memory
-    const by = this.supersededBy(id)
+    if (memory === undefined) return undefined
+    const past = this.#superseded.get(id) ?? []
+    const by = this.supersededBy(id) ?? (memory.kind === "fact" && memory.turns.every((turn) => this.supersededBy(turn) === forgotten) ? forgotten : undefined)
+    if (past.length === 0 && by === undefined) return memory
     return { ...memory, ...(by === undefined ? {} : { supersededBy: by }), ...(past.some(({ until }) => until !== Infinity) ? { restored: true } : {}) }
   }
 
@@ -325,10 +335,23 @@ export class UserIndex {
   #makeView(filter: Filter): UserView {
     const { fact, turn } = this.#shelves
     const turns = turn.view(filter, this.#hiddenRows(turn, filter))
-    return { turns, facts: fact.view(filter, this.#hiddenRows(fact, filter)), speakers: turn.speakersOf(turns.standing) }
+    const hidden = this.#hiddenRows(fact, filter)
+    const gone = this.#forgottenTurns(filter)
+    // A fact of which nobody's words are left is forgotten with the last of its turns.
+    if (gone.size > 0) fact.memories.forEach((memory, row) => void (memory.turns.every((id) => gone.has(id)) && hidden.add(row)))
+    return { turns, facts: fact.view(filter, hidden), speakers: turn.speakersOf(turns.standing) }
   }
 
-  #hiddenRows(shelf: Shelf, filter: Filter): ReadonlySet<number> {
+  /** Ids of the turns that are forgotten as a filter sees them. */
+  #forgottenTurns(filter: Filter): ReadonlySet<string> {
+    const ids = new Set<string>()
+    for (const [id, past] of this.#superseded) {
+      if (this.#shelves.turn.rows.has(id) && past.some((one) => one.by === forgotten && isInForce(one, filter))) ids.add(id)
+    }
+    return ids
+  }
+
+  #hiddenRows(shelf: Shelf, filter: Filter): Set<number> {
     const hidden = new Set<number>()
     for (const id of this.#superseded.keys()) {
       const row = shelf.rows.get(id)
@@ -355,11 +378,7 @@ export class UserIndex {
     return false
   }
 
-  #isHidden(id: string, { asOfSequence, asOfTime }: Filter): boolean {
-    return (this.#superseded.get(id) ?? []).some((one) => {
-      if (asOfSequence !== undefined) return one.bySequence <= asOfSequence && asOfSequence < one.until
-      // A restoration has no event time: what is restored counts as never replaced.
-      return one.until === Infinity && (asOfTime === undefined || one.byTime <= asOfTime)
-    })
+  #isHidden(id: string, filter: Filter): boolean {
+    return (this.#superseded.get(id) ?? []).some((one) => isInForce(one, filter))
   }
 }

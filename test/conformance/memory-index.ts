@@ -83,6 +83,26 @@ export const memoryIndexConformance = (test: Test, layer: () => Layer.Layer<Memo
     assert.equal(yield* ids("u1", "lives", { asOfSequence: 1_000 }), ["young"])
   }))
 
+  it("a fact goes with the last of its turns that is forgotten, and comes back with any", Effect.gen(function*() {
+    const index = yield* MemoryIndex
+    const both = memory("both", "owns a kayak", { kind: "fact", turns: ["a", "b"] })
+    yield* index.apply([put("a", "my kayak"), put("b", "kayak again"), put("of a", "kayak is red", { kind: "fact", turns: ["a"] }), { _tag: "Put", memory: both }], 1)
+    const facts = (filter = {}) => Effect.map(ids("u1", "kayak", { ...filter, kinds: ["fact"] }), (found) => found.toSorted())
+    const change = (_tag: "Supersede" | "Restore", id: string, sequence: number) => index.apply([_tag === "Restore" ? { _tag, user: "u1", id, sequence } : { _tag, user: "u1", id, by: "forgotten", sequence }], sequence)
+    yield* change("Supersede", "a", 1_000)
+    assert.equal(yield* facts(), ["both"])
+    assert.equal((yield* index.get("u1", ["of a", "both"])).map((found) => found.supersededBy), ["forgotten", undefined])
+    yield* change("Supersede", "b", 1_001)
+    assert.equal(yield* facts(), [])
+    assert.equal(yield* facts({ asOfSequence: 1_000 }), ["both"])
+    assert.equal(yield* facts({ asOfSequence: 999 }), ["both", "of a"])
+    yield* change("Restore", "a", 1_002)
+    assert.equal(yield* facts(), ["both", "of a"])
+    // What replaces a turn is not its forgetting.
+    yield* index.apply([{ _tag: "Supersede", user: "u1", id: "a", by: "other", sequence: 1_003 }], 1_003)
+    assert.equal(yield* facts(), ["both", "of a"])
+  }))
+
   it("filters by conversation, kind, time and position hold together", Effect.gen(function*() {
     const index = yield* MemoryIndex
     const first = memory("a", "garden", { conversation: "it's", time: "2026-01-01T00:00:00.000Z" })
