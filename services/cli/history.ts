@@ -141,7 +141,7 @@ export const findMemory = (user: string, begin: string) =>
     const { memory } = life
     const sources = memory.turns.flatMap((id) => {
       const turn = fold.lives.get(id)?.memory
-      return turn === undefined || id === memory.id ? [] : [{ id, speaker: turn.speaker, time: turn.time, conversation: turn.conversation, text: turn.text }]
+      return turn === undefined || id === memory.id ? [] : [{ id, speaker: turn.speaker, time: turn.time, conversation: turn.conversation, text: turn.text, ...(turn.supersededBy === undefined ? {} : { supersededBy: turn.supersededBy }) }]
     })
     return { memory, sources, events: life.events, replacer: fold.lives.get(memory.supersededBy ?? "")?.memory }
   })
@@ -151,15 +151,17 @@ const parameters = {
   user: Flag.String("user").pipe(Flag.withDescription("Whose memory"))
 }
 
-const standing = ({ supersededBy }: RememberedMemory): string =>
-  supersededBy === undefined ? "stands" : supersededBy === "forgotten" ? "forgotten" : `superseded by ${supersededBy}`
+type Source = Pick<RememberedMemory, "id" | "supersededBy">
+
+const standing = ({ supersededBy }: RememberedMemory, sources: ReadonlyArray<Source>): string =>
+  supersededBy === undefined ? sources.length > 0 && sources.every((turn) => turn.supersededBy === "forgotten") ? "forgotten with what it was taken from" : "stands" : supersededBy === "forgotten" ? "forgotten" : `superseded by ${supersededBy}`
 
 export const show = Command.make("show", parameters, ({ memory: begin, user }) =>
   Effect.gen(function*() {
     const { memory, sources } = yield* findMemory(user, begin)
     yield* emit({ memory, sources }, ({ memory, sources }) =>
       [
-        `${memory.kind} ${memory.id}, ${standing(memory)}`,
+        `${memory.kind} ${memory.id}, ${standing(memory, sources)}`,
         `${memory.speaker}, ${memory.time.slice(0, 16).replace("T", " ")}, in ${memory.conversation}${memory.meant === undefined ? "" : `, about ${memory.meant}`}${memory.searchableByVector ? "" : ", no vector yet"}`,
         memory.text,
         ...(sources.length === 0 ? [] : ["from:", ...sources.map(({ id, speaker, text }) => `  ${id.slice(0, 12)}  ${speaker}: ${text.replace(/\s+/g, " ").slice(0, 160)}`)])
@@ -170,9 +172,9 @@ export const history = Command.make("history", parameters, ({ memory: begin, use
   Effect.gen(function*() {
     const { events, memory, sources } = yield* findMemory(user, begin)
     const answers = events.filter(({ event }) => event === "used in an answer").map(({ detail, position }) => ({ position, ...detail }))
-    yield* emit({ memory, sources, events, answers }, ({ events, memory }) =>
+    yield* emit({ memory, sources, events, answers }, ({ events, memory, sources }) =>
       [
-        `${memory.kind} ${memory.id}, ${standing(memory)}: ${memory.text.replace(/\s+/g, " ").slice(0, 160)}`,
+        `${memory.kind} ${memory.id}, ${standing(memory, sources)}: ${memory.text.replace(/\s+/g, " ").slice(0, 160)}`,
         ...events.map(({ detail, event, position, recorded }) => `  ${recorded.slice(0, 19).replace("T", " ")}  ${position}  ${event}${Object.keys(detail).length === 0 ? "" : `  ${Object.entries(detail).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ").slice(0, 200)}`}`)
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What made a memory, what replaced it, and which answers used it"))

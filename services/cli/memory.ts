@@ -157,7 +157,7 @@ const change = (name: "forget" | "restore", tag: "Forget" | "Restore", descripti
   Command.make(name, { memory: Argument.String("memory").pipe(Argument.withDescription("Id of the memory, or how it begins")), user }, (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
-      const { memory, replacer } = yield* findMemory(input.user, input.memory)
+      const { memory, replacer, sources } = yield* findMemory(input.user, input.memory)
       // A replacement stands in the conversation of what replaced it, and is taken back there.
       let isChanged = false
       for (const conversation of new Set([memory.conversation, ...(tag === "Restore" && replacer !== undefined ? [replacer.conversation] : [])])) {
@@ -169,7 +169,14 @@ const change = (name: "forget" | "restore", tag: "Forget" | "Restore", descripti
         isChanged ||= (reply as { changed: boolean }).changed
       }
       yield* emit({ memory: memory.id, changed: isChanged }, ({ changed }) =>
-        changed ? `${memory.id} is ${name === "forget" ? "left out of evidence from here on; `metamem memories restore` takes it back" : "back"}` : "nothing to change")
+        !changed
+          ? "nothing to change"
+          : name === "restore"
+          ? `${memory.id} is back`
+          : [
+            `${memory.id} is left out of evidence from here on${memory.kind === "turn" ? ", and facts taken from it alone with it" : ""}; \`metamem memories restore\` takes it back`,
+            ...sources.flatMap(({ id, supersededBy }) => (supersededBy === undefined ? [`the turn ${id} it was taken from still stands; forget it too if its words are not to be used`] : []))
+          ].join("\n"))
     }).pipe(withActors(["compressor"]))).pipe(Command.withDescription(description))
 
 const memories = Command.make("memories").pipe(

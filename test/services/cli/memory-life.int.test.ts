@@ -80,6 +80,14 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
       assert.equal([...new Set(told2.json.events.map(({ event }: { event: string }) => event))].filter((event) => event !== "used in an answer"), ["extracted", "embedded", "superseded", "restored"])
       const turn = yield* run("memories", "history", shown.json.sources[0].id, "--user", "mira")
       assert.is(turn.json.answers[0].question, "Where does Mira live?")
+      // Without a turn's words, what was taken from them alone is gone too.
+      assert.is((yield* run("memories", "forget", shown.json.sources[0].id, "--user", "mira")).json.changed, true)
+      yield* settled({ tenant: "local", user: "mira", conversation: "spring" })
+      assert.is((yield* facts("mira")).find(({ id }) => id === hamburg.id)?.supersededBy, "forgotten")
+      assert.is((yield* run("memories", "show", hamburg.id, "--user", "mira")).json.sources[0].supersededBy, "forgotten")
+      const less = yield* run("ask", "Where did Mira live in spring, Hamburg?", "--user", "mira", "--deadline-ms", "4000")
+      assert.not.match(JSON.stringify(less.json.evidence), /Hamburg/)
+      assert.is((yield* run("memories", "restore", shown.json.sources[0].id, "--user", "mira")).json.changed, true)
       for (const [wrong, mend] of [
         [["ask", " ", "--user", "mira"], /question is empty/],
         [["ask", "x", "--user", "mira", "--deadline-ms", "3"], /from 50 to 600000/],
