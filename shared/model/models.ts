@@ -3,10 +3,10 @@
  * reply checked against the role's schema, kept, and counted.
  */
 import { Cause, Clock, Config, Context, Effect, Exit, Layer, Option, Queue, Result, Stream } from "effect"
-import { keyedLock } from "#shared/eventlog/nats"
 import { type CallRequest, callKey, type Message, seedOf, type StoredCall, type Usage } from "./call.ts"
 import { CallStore, type CallStoreError } from "./call-store.ts"
 import type { Completion } from "./endpoint.ts"
+import { equalCalls } from "./equal-calls.ts"
 import { BadReply, EndpointUnavailable, ModelError, type ModelFailure, NoEndpoint, Refused, StoreUnavailable } from "./errors.ts"
 import { type Listener, makeExchanges, type Patience, type Player, type Tally } from "./exchange.ts"
 import { costOf, type LedgerRow, makeLedger } from "./ledger.ts"
@@ -105,7 +105,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
   const exchanges = makeExchanges(options.patience ?? usualPatience, () => clock.currentTimeMillisUnsafe())
   const ledger = makeLedger()
   const listed = new Map<Role, string>()
-  const alone = keyedLock()
+  const alone = equalCalls()
 
   const cast = (role: Role): Player => {
     const set = all[role]
@@ -206,8 +206,9 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     const model = yield* identity(request.role)
     const schema: ReplySchema<ReplyOf<R>> = request.schema ?? replySchemas[request.role]
     const key = callKey(request, model, schema, player.settings.maxTokens)
-    // Who asks the same at once waits for the first, and finds its reply.
-    return yield* alone(`${request.tenant}\n${request.scope}\n${key}`, runKeyed(request, { player, model, schema, key }, listener))
+    // Who asks the same at once waits for the first, and finds its reply, or fails with it.
+    return yield* alone(`${request.tenant}\n${request.scope}\n${key}`, runKeyed(request, { player, model, schema, key }, listener), () =>
+      ledger.add(request.role, request.tags, { failed: 1 }))
   })
 
   const runKeyed = Effect.fnUntraced(function*<R extends Role>(

@@ -1,4 +1,4 @@
-import { ConfigProvider, Effect, Layer, Option, Result, Stream } from "effect"
+import { ConfigProvider, Effect, Fiber, Layer, Option, Result, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { CallRequest } from "#shared/model/call"
@@ -77,15 +77,43 @@ withModel(test, "who asks the same at once waits for the first and gets its repl
     assert.is(new Set(replies.map(({ text }) => text)).size, 2)
   }), { scripts: numbered() })
 
-withModel(test, "of equal calls at once, the next is made when the first fails or is given up", (model) =>
+withModel(test, "of equal calls at once, the next is made when the first gets no usable reply or is given up", (model) =>
   Effect.gen(function*() {
-    model.setFault(({ seed }) => (model.requests.filter((one) => one.seed === seed).length === 1 ? { _tag: "Status", status: 401 } : undefined))
+    model.setFault(({ seed }) => (model.requests.filter((one) => one.seed === seed).length === 1 ? faults.empty : undefined))
     const [first, second] = yield* Effect.all([Effect.result(call(answer("race?"))), Effect.result(call(answer("race?")))], { concurrency: 2 })
     assert.equal([first._tag, second._tag], ["Failure", "Success"])
     const given = call(answer("never mind?")).pipe(Effect.timeoutOption(0))
     const [none, kept] = yield* Effect.all([given, call(answer("never mind?"))], { concurrency: 2 })
     assert.equal([none._tag, kept.reused], ["None", false])
   }), { scripts: numbered() })
+
+withModel(test, "equal calls at once fail together where the endpoint does, after one patience and not one each; later ones are made", (model) =>
+  Effect.gen(function*() {
+    for (const [fault, reason, sent] of [[faults.error500, "EndpointUnavailable", 4], [{ _tag: "Status", status: 401 }, "Unauthorised", 1]] as const) {
+      model.requests.length = 0
+      model.setFault(always(fault))
+      const errors = yield* Effect.forEach(Array.from({ length: 6 }), () => Effect.flip(call(answer(reason))), { concurrency: "unbounded" })
+      assert.equal(errors.map(({ reason }) => reason._tag), Array.from({ length: 6 }, () => reason))
+      assert.equal([model.requests.length, ...errors.map(({ requests }) => requests)], [sent, sent, 0, 0, 0, 0, 0])
+      model.setFault(undefined)
+      yield* Effect.sleep(1_000)
+      assert.is((yield* call(answer(reason))).reused, false)
+    }
+    assert.equal([total(yield* usage).failed, total(yield* usage).calls], [12, 2])
+  }), { environment: { METAMEM_LLM_TRIES: "4" } })
+
+withModel(test, "who gives up a call ends nobody else's: those who wait go on and share how the next fails", (model) =>
+  Effect.gen(function*() {
+    model.setFault(always({ _tag: "Hang" }))
+    const given = yield* Effect.forkChild(call(answer("x")))
+    while (model.requests.length === 0) yield* Effect.sleep(5)
+    const waiting = yield* Effect.forEach([1, 2], () => Effect.forkChild(Effect.flip(call(answer("x")))))
+    yield* Effect.sleep(20)
+    model.setFault(always({ _tag: "Status", status: 401 }))
+    yield* Fiber.interrupt(given)
+    const errors = yield* Effect.forEach(waiting, Fiber.join)
+    assert.equal(errors.map(({ reason, requests }) => [reason._tag, requests]), [["Unauthorised", 1], ["Unauthorised", 0]])
+  }), { environment: { METAMEM_LLM_TIMEOUT_MS: "10000" } })
 
 effect(test, "two processes that ask the same at once get one reply, the one that was kept first", () =>
   Effect.gen(function*() {
