@@ -1,11 +1,11 @@
 /** The reader's prompt for models below a billion parameters: short, by example; the evidence budget keeps it within what such a model can hold. */
 import type { AnswerInput } from "#shared/metamemory/prompts"
-import { asData } from "#shared/metamemory/prompts"
+import { asData, speakerName } from "#shared/metamemory/prompts"
 
 export const smallAnswerTemplate = "answer-small/4"
 
 const note = ({ speaker, text, time }: { readonly speaker: string; readonly text: string; readonly time: string }): string =>
-  `- ${time.slice(0, 10)} ${asData(speaker)}: ${asData(text).replace(/\s+/g, " ")}`
+  `- ${time.slice(0, 10)} ${speakerName(speaker)}: ${asData(text).replace(/\s+/g, " ")}`
 
 const ask = (notes: string, question: string): string => `Notes:\n${notes}\nQuestion: ${question}\nShort answer:`
 

@@ -15,7 +15,8 @@ export interface Message {
   readonly content: string
 }
 
-const tags = /<(?=\/?(?:memories|principles|attempts|lessons|operations|response|tried)\b)/gi
+/** Also as readers may take them: with blanks or signs that cannot be seen inside. */
+const tags = /<(?=[\s\p{Cf}]*\/?[\s\p{Cf}]*(?:memories|principles|attempts|lessons|operations|response|tried)\b)/giu
 /** Text that may hold anything, with tags of our own taken apart so that it cannot leave its place. */
 export const asData = (text: string): string => text.replace(tags, "‹")
 
@@ -35,13 +36,16 @@ export const scopeMeaning: Readonly<Record<PrincipleScope, string>> = {
 }
 
 /** Lines after the first stand indented, so that a text cannot pass for an entry of its own. */
-const entryText = (text: string): string => asData(text).replace(/\r\n?|[\n\u2028\u2029]/g, "\n  ")
+const entryText = (text: string): string => asData(text).replace(/\r\n?|[\n\v\f\u0085\u2028\u2029]/g, "\n  ")
+
+/** A name on one line and without colons, so that it cannot bring along something said by another. */
+export const speakerName = (name: string): string => asData(name).replace(/[\s\u0085:：]+/g, " ").trim()
 
 /** Evidence as the reader sees it: in the order given, each with when and by whom it was said. @param begin what a line begins with */
 export const evidenceLines = (evidence: ReadonlyArray<Pick<EvidenceItem, "time" | "speaker" | "text">>, begin: (place: number) => string = () => "-"): string =>
   evidence.length === 0
     ? "(no memories were found)"
-    : evidence.map(({ time, speaker, text }, place) => `${begin(place)} ${time.slice(0, 16).replace("T", " ")}, ${asData(speaker)}: ${entryText(text)}`).join("\n")
+    : evidence.map(({ time, speaker, text }, place) => `${begin(place)} ${time.slice(0, 16).replace("T", " ")}, ${speakerName(speaker)}: ${entryText(text)}`).join("\n")
 
 /** Numbers in brackets, spaced: what somebody wrote must not look like the number of a memory. */
 const withoutNumbers = (text: string): string => text.replace(/\[(\d+(?:\s*[,;]\s*\d+)*)\]/g, "[ $1 ]")

@@ -36,7 +36,7 @@ const shown = (text: string): string => {
     ? text
     : `${text.slice(0, turnCharacterLimit / 2)} […] ${text.slice(-turnCharacterLimit / 2)}`
   // Only the lines written here start at the margin, so no text can pass for another turn or end the block.
-  return whole.toWellFormed().replace(/<(\/?\s*conversation)/gi, "($1").replace(/\r?\n/g, "\n    ")
+  return whole.toWellFormed().replace(/<(?=[\s\p{Cf}]*\/?[\s\p{Cf}]*conversation)/giu, "(").replace(/\r\n?|[\n\v\f\u0085\u2028\u2029]/g, "\n    ")
 }
 
 /** The batch as the model sees it: a line a turn, `[number] time weekday speaker: text`, with a line before each topic. */
@@ -46,7 +46,7 @@ export const renderBatch = (batch: ReadonlyArray<NumberedTurn>): string => {
   for (const { number, topic: own, turn } of batch) {
     if (own !== topic) lines.push(`--- topic ${own} ---`)
     topic = own
-    lines.push(`[${number}] ${turn.time.slice(0, 16).replace("T", " ")} ${weekdayName(turn.time)} ${turn.speaker.replace(/[\r\n:]/g, " ")}: ${shown(turn.text)}`)
+    lines.push(`[${number}] ${turn.time.slice(0, 16).replace("T", " ")} ${weekdayName(turn.time)} ${turn.speaker.replace(/[\s\u0085:：]+/g, " ").replace(/</g, "(")}: ${shown(turn.text)}`)
   }
   return `<conversation>\n${lines.join("\n")}\n</conversation>`
 }
