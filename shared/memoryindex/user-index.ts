@@ -59,16 +59,18 @@ export interface ShelfView {
   /** The conversation of each row, as a number below `conversationCount`. */
   readonly conversationCodes: Uint32Array
   readonly conversationCount: number
-  /** The rows before and after in the same conversation by time, -1 for none; those that do not stand included. */
+  /** One more than the rows before and after in the same conversation by time, 0 for none; those that do not stand included. */
   readonly before: Int32Array
   readonly after: Int32Array
   /** When each row was said, milliseconds since 1970. */
   readonly times: Float64Array
+  /** Words of each row, the name of a participant who speaks included. */
+  readonly wordCounts: Uint32Array
   /** BM25 of every row. */
   readonly words: (text: string) => Float32Array
   /** Cosine of every row; 0 where there is no vector. */
   readonly nearest: (vector: Float32Array) => Float32Array
-  /** 1 for each row with a vector; may be shorter than the other columns. */
+  /** 1 for each row with a vector, and 0. */
   readonly vectored: Uint8Array
   readonly rowOf: (id: string) => number | undefined
 }
@@ -93,13 +95,14 @@ class Shelf {
   /** Numbers of speakers; beyond 65,535 names the last number is shared. */
   readonly #speakers = new Map<string, number>()
   readonly #conversations = new Map<string, number>()
-  /** The last row of each conversation by time. */
+  /** One more than the last row of each conversation by time. */
   readonly #lastRows: Array<number> = []
   #speakerCodes = new Uint16Array(64)
   #conversationCodes = new Uint32Array(64)
   #before = new Int32Array(64)
   #after = new Int32Array(64)
   #times = new Float64Array(64)
+  #wordCounts = new Uint32Array(64)
   readonly #words = new WordIndex()
   readonly #vectors: VectorIndex
 
@@ -109,7 +112,7 @@ class Shelf {
 
   /** Memory this takes, about; what grows with rows is counted exactly but for texts and maps. */
   get bytes(): number {
-    const columns = [this.#speakerCodes, this.#conversationCodes, this.#before, this.#after, this.#times]
+    const columns = [this.#speakerCodes, this.#conversationCodes, this.#before, this.#after, this.#times, this.#wordCounts]
     return columns.reduce((sum, { byteLength }) => sum + byteLength, this.#memoriesBytes + this.#words.bytes + this.#vectors.bytes)
   }
 
@@ -122,6 +125,7 @@ class Shelf {
     this.#before = grown(this.#before, rows)
     this.#after = grown(this.#after, rows)
     this.#times = grown(this.#times, rows)
+    this.#wordCounts = grown(this.#wordCounts, rows)
   }
 
   /** Adds a memory, or its vector if the memory is there; a memory's text never changes. */
@@ -148,7 +152,7 @@ class Shelf {
     this.#speakers.set(memory.speaker, speaker)
     this.#speakerCodes[row] = speaker
     this.#times[row] = Date.parse(memory.time)
-    this.#words.add(indexedText(memory))
+    this.#wordCounts[row] = this.#words.add(indexedText(memory))
     this.#place(row, memory)
   }
 
@@ -158,20 +162,21 @@ class Shelf {
     if (code === undefined) {
       code = this.#conversations.size
       this.#conversations.set(conversation, code)
-      this.#lastRows[code] = -1
+      this.#lastRows[code] = 0
     }
     this.#conversationCodes[row] = code
-    let after = -1
-    let before = this.#lastRows[code] ?? -1
-    while (before >= 0 && (this.memories[before]?.time ?? "") > time) {
+    // All one more than the row, so that 0 stands for none.
+    let after = 0
+    let before = this.#lastRows[code] ?? 0
+    while (before > 0 && (this.memories[before - 1]?.time ?? "") > time) {
       after = before
-      before = this.#before[before] ?? -1
+      before = this.#before[before - 1] ?? 0
     }
     this.#before[row] = before
     this.#after[row] = after
-    if (before >= 0) this.#after[before] = row
-    if (after >= 0) this.#before[after] = row
-    else this.#lastRows[code] = row
+    if (before > 0) this.#after[before - 1] = row + 1
+    if (after > 0) this.#before[after - 1] = row + 1
+    else this.#lastRows[code] = row + 1
   }
 
   setVector(row: number, vector: Float32Array): void {
@@ -223,9 +228,10 @@ class Shelf {
       before: this.#before,
       after: this.#after,
       times: this.#times,
+      wordCounts: this.#wordCounts,
       words: (text) => this.#words.scores(queryTerms(text), (counted ??= this.#words.standing(standing))),
       nearest: (vector) => this.#vectors.scores(vector, standing, size),
-      vectored: this.#vectors.present,
+      vectored: this.#vectors.present(size),
       rowOf: (id) => this.rows.get(id)
     }
   }

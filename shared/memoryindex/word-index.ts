@@ -66,8 +66,8 @@ export class WordIndex {
     return columns.reduce((sum, { byteLength }) => sum + byteLength, this.#words.bytes + this.#numbers.size * termBytes)
   }
 
-  /** Adds the next row's text: rows are numbered from 0 in the order added. */
-  add(text: string): void {
+  /** Adds the next row's text: rows are numbered from 0 in the order added. @returns its words, those included that are not indexed */
+  add(text: string): number {
     let length = 0
     let distinct = 0
     let found = this.#found
@@ -100,6 +100,7 @@ export class WordIndex {
     this.#noted += distinct
     if (this.#size === this.#lengths.length) this.#lengths = grown(this.#lengths, this.#size + 1)
     this.#lengths[this.#size++] = length
+    return numbers.length
   }
 
   /** Puts the entries noted behind those of their terms. Rows only grow, so each term's stay in order. */

@@ -186,7 +186,7 @@ export const memoryIndexConformance = (test: Test, layer: () => Layer.Layer<Memo
     yield* index.apply([put("3", "x", { time: "2026-03-03T00:00:00.000Z" }), put("1", "x", { time: "2026-03-01T00:00:00.000Z" }), put("2", "x", { time: "2026-03-02T00:00:00.000Z" })], 3)
     const { turns } = yield* index.view("u1")
     const row = (id: string): number => turns.rowOf(id) ?? -1
-    assert.equal(["1", "2", "3"].map((id) => [turns.before[row(id)], turns.after[row(id)]]), [[-1, row("2")], [row("1"), row("3")], [row("2"), -1]])
+    assert.equal(["1", "2", "3"].map((id) => [turns.before[row(id)], turns.after[row(id)]]), [[0, row("2") + 1], [row("1") + 1, row("3") + 1], [row("2") + 1, 0]])
     assert.equal(new Set(["1", "2", "3"].map((id) => turns.conversationCodes[row(id)])).size, 1)
   }))
 }

@@ -40,9 +40,9 @@ export const plainTurns = ({ turns }: UserView, plan: QuestionPlan, vector: Floa
     const inOrder = talk.toSorted((a, b) => (a.memory.time < b.memory.time ? -1 : a.memory.time > b.memory.time ? 1 : a.row - b.row))
     const best = inOrder.map(({ core }) => core).sort((a, b) => b - a)
     const shared = ((best[0] ?? 0) + (best[1] ?? 0) + (best[2] ?? 0)) / 3
-    return inOrder.map(({ memory, own }, at) => {
+    return inOrder.map(({ memory, own, row }, at) => {
       const beside = Math.max(inOrder[at - 1]?.core ?? 0, inOrder[at + 1]?.core ?? 0)
-      return { memory, score: own + weights.neighbour * beside + weights.conversation * shared + formOf(memory, plan, weights) }
+      return { memory, score: own + weights.neighbour * beside + weights.conversation * shared + formOf(memory, turns.wordCounts[row] ?? 0, plan, weights) }
     })
   })
   const byScore = (a: { readonly memory: IndexedMemory; readonly score: number }, b: typeof a): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)

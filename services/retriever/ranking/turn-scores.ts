@@ -22,17 +22,23 @@ export interface Range {
   readonly scale: number
 }
 
+/** Further than any score. */
+const farAway = 1e12
+
 /** Range of the scores of rows that stand and of which there is one, from their least or from 0. @param scored 1 for each row that has a score; absent = all have */
 export const rangeOf = (scores: Float32Array, standing: Uint8Array, fromLeast: boolean, scored = standing): Range => {
   let least = Infinity
   let greatest = -Infinity
   for (let row = 0; row < scores.length; row++) {
-    if (standing[row] !== 1 || scored[row] !== 1) continue
     const score = scores[row] ?? 0
-    if (score < least) least = score
-    if (score > greatest) greatest = score
+    // What does not count is moved out of the way.
+    const away = (1 - (standing[row] ?? 0) * (scored[row] ?? 0)) * farAway
+    const above = score + away
+    const below = score - away
+    if (above < least) least = above
+    if (below > greatest) greatest = below
   }
-  if (greatest === -Infinity) return { floor: 0, scale: 0 }
+  if (greatest <= -farAway / 2) return { floor: 0, scale: 0 }
   const floor = fromLeast ? least : 0
   return { floor, scale: greatest > floor ? 1 / (greatest - floor) : 0 }
 }
@@ -62,7 +68,7 @@ export interface TurnScores {
   readonly outstanding: () => number | undefined
   /** Range and mean of their cosines; absent without a vector of the question. */
   readonly cosines: (Range & { readonly mean: () => number }) | undefined
-  /** Scores by row, without their traits; rows that do not stand have none that means anything. */
+  /** Scores by row, without their traits; rows that do not stand have none that means anything. Valid until the next question's. */
   readonly total: () => Float32Array
 }
 
@@ -161,6 +167,13 @@ const addSpeaker = (scores: Float32Array, speakerCodes: Uint16Array, speaker: nu
   for (let row = 0; row < scores.length; row++) if (speakerCodes[row] === speaker) scores[row] = (scores[row] ?? 0) + lead
 }
 
+/** For the scores of the question at hand: new numbers for every row and question would keep the garbage collector busy. */
+let held = { core: new Float32Array(1), scores: new Float32Array(0) }
+const room = (size: number): typeof held => {
+  if (held.scores.length < size) held = { core: new Float32Array(Math.ceil(size * 1.25) + 1), scores: new Float32Array(Math.ceil(size * 1.25)) }
+  return { core: held.core, scores: held.scores.subarray(0, size) }
+}
+
 /** All columns are taken into variables of their own, and each loop has its own function, since what is looked up in a loop over a hundred thousand rows is most of its time. */
 const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights: Weights): Float32Array => {
   const { speakerCodes, standing } = shelf
@@ -174,8 +187,7 @@ const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights:
   const coreLead = plan.isBetweenPeople ? coreSpeaker.betweenPeople : coreSpeaker.withAssistant
   // No row has a number below 0.
   const speaker = (plan.speaker === undefined ? undefined : shelf.speakerCode(plan.speaker)) ?? -1
-  const core = new Float32Array(size + 1)
-  const scores = new Float32Array(size)
+  const { core, scores } = room(size)
   for (let row = 0; row < size; row++) {
     const word = ((words[row] ?? 0) - wordFloor) * wordScale
     const isKnown = nearKnown[row] ?? 0
