@@ -8,7 +8,7 @@ import { Effect, Schedule, Schema } from "effect"
 import type { EventCodec, EventOf } from "../eventlog/event.ts"
 import { defineEvent, eventCodec } from "../eventlog/event.ts"
 import { type AppendError, EventLog } from "../eventlog/event-log.ts"
-import { attempt, attemptRead, keyedLock, type LogUnavailable, Nats } from "../eventlog/nats.ts"
+import { attempt, attemptRead, type LogUnavailable, Nats } from "../eventlog/nats.ts"
 import { type ActorName, attemptSubject, type JobAddress, resultSubject, workFilter, workSubject } from "../eventlog/subjects.ts"
 import { durable } from "./consumer.ts"
 import { bury } from "./dead-letters.ts"
@@ -105,6 +105,8 @@ const ackWaitSeconds = 15
  * sets no limit of its own, since a message it stops delivering would be settled by nobody.
  */
 const deliveriesMax = 50
+/** Messages of one job that are kept while it is in work; what comes beyond is delivered again later. */
+const copiesMax = 16
 /** Longest wait before a job is delivered again whose outcome could not be recorded: a full disk is no fault of the job. */
 const recordAgainMaxMs = 60_000
 
@@ -198,8 +200,8 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
       maxDeliver: -1
     })
     let consumer = yield* open
-    /** Of a job that comes twice, as after a server's end, one slot waits for the other. */
-    const alone = keyedLock()
+    /** Jobs in work in this process, each with the messages that brought it: after a server's end it may come again meanwhile. */
+    const inWork = new Map<string, Array<JsMsg>>()
     /** A slot that ends in the middle hands its job back, so that others need not wait for the time limit: after a second, when this process asks for no more. */
     const handBack = async (message: JsMsg): Promise<void> => {
       if (nc.isClosed()) return
@@ -244,6 +246,16 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
         message.term("not a job")
         return
       }
+      const name = resultSubject(job)
+      const copies = inWork.get(name)
+      if (copies !== undefined) {
+        // It ends with the first, and takes no place that another job could use.
+        if (copies.length < copiesMax) copies.push(message)
+        else message.nak(recordAgainMaxMs)
+        return
+      }
+      const messages = [message]
+      inWork.set(name, messages)
       const { deliveryCount } = message.info
       const doing = Effect.gen(function*() {
         if (yield* isSettled(job)) return
@@ -251,14 +263,19 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
           ? giveUp(worker, job, deliveriesMax, `delivered ${deliveriesMax} times, and each time its worker ended before it was through: it may be what ends them`)
           : work(worker, job, job.dispatch === 0 && deliveryCount === 1)
       })
-      const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => message.working())), Effect.forever)
-      const outcome = yield* Effect.result(alone(resultSubject(job), doing).pipe(Effect.raceFirst(working), Effect.onInterrupt(() => Effect.promise(() => handBack(message)))))
+      const working = Effect.sleep((ackWaitSeconds * 1_000) / 3).pipe(Effect.andThen(Effect.sync(() => messages.forEach((one) => one.working()))), Effect.forever)
+      const outcome = yield* doing.pipe(
+        Effect.raceFirst(working),
+        Effect.onInterrupt(() => Effect.promise(() => Promise.all(messages.map(handBack)))),
+        Effect.ensuring(Effect.sync(() => void inWork.delete(name))),
+        Effect.result
+      )
       if (outcome._tag === "Failure") {
         yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
-        message.nak(Math.min(1_000 * 2 ** (deliveryCount - 1), recordAgainMaxMs))
+        for (const one of messages) one.nak(Math.min(1_000 * 2 ** (one.info.deliveryCount - 1), recordAgainMaxMs))
         return
       }
-      message.ack()
+      for (const one of messages) one.ack()
     }).pipe(
       Effect.catch((error) => Effect.andThen(Effect.logWarning(`a job slot of ${worker.kind} goes on after: ${error.message}`), Effect.sleep("300 millis"))),
       Effect.forever

@@ -284,6 +284,44 @@ it("a job that comes to one process twice at once is run once", Effect.gen(funct
   assert.is(yield* Ref.get(runs), 1)
 }))
 
+it("copies of a job in work take no place of other jobs, and are acknowledged with it", Effect.gen(function*() {
+  const runs = yield* Ref.make(0)
+  const open = yield* Ref.make(false)
+  yield* runJobs(worker("a", ({ key }) =>
+    key === "other" ? Effect.void : Effect.andThen(Ref.update(runs, (n) => n + 1), Ref.get(open).pipe(Effect.tap(Effect.sleep(20)), Effect.repeat({ until: (is) => is }))), 2)).pipe(Effect.forkScoped)
+  for (const dispatch of [0, 1, 2]) yield* publishJobs("evaluator", [job("q")], dispatch)
+  yield* publishJobs("evaluator", [job("other")], 0)
+  yield* settled(1, 4_000)
+  assert.is((yield* outcome("other"))?._tag, "JobSettled")
+  assert.is(yield* isIdle("evaluator", "judgement"), false, "the copies are held as long as the job is")
+  yield* Ref.set(open, true)
+  yield* settled(2)
+  yield* until(isIdle("evaluator", "judgement"), 5_000, "all are acknowledged")
+  assert.is(yield* Ref.get(runs), 1)
+}))
+
+it("no number of copies keeps other jobs back", Effect.gen(function*() {
+  const runs = yield* Ref.make(0)
+  yield* runJobs(worker("a", ({ key }) => (key === "other" ? Effect.void : Effect.andThen(Ref.update(runs, (n) => n + 1), Effect.never)), 2)).pipe(Effect.forkScoped)
+  for (let dispatch = 0; dispatch < 40; dispatch++) yield* publishJobs("evaluator", [job("q")], dispatch)
+  yield* publishJobs("evaluator", [job("other")], 0)
+  yield* settled(1, 4_000)
+  assert.is((yield* outcome("other"))?._tag, "JobSettled")
+  assert.is(yield* Ref.get(runs), 1)
+}))
+
+it("a worker that ends hands back the copies of its job too", Effect.gen(function*() {
+  const { jsm, url } = yield* Nats
+  for (const dispatch of [0, 1]) yield* publishJobs("evaluator", [job("q")], dispatch)
+  yield* Effect.raceFirst(
+    runJobs(worker("leaving", () => Effect.never)).pipe(Effect.provide(on(url))),
+    until(Effect.promise(() => jsm.consumers.info("WORK", "evaluator-judgement").then(({ num_ack_pending }) => num_ack_pending === 2, () => false)), 5_000, "it has both")
+  )
+  yield* runJobs(worker("heir", () => Effect.succeed("well"), 1)).pipe(Effect.provide(on(url)), Effect.forkScoped)
+  yield* settled(1, 4_000)
+  yield* until(isIdle("evaluator", "judgement"), 5_000, "both are acknowledged")
+}))
+
 it("what was never published is told from what still reaches a worker", Effect.gen(function*() {
   assert.is(yield* isIdle("evaluator", "judgement"), false, "where nobody has asked for work, nothing is known")
   yield* publishJobs("evaluator", jobs(2), 0)
