@@ -10,11 +10,17 @@ declare const WebAssembly: {
   readonly Memory: new(size: { readonly initial: number }) => WasmMemory
 }
 export interface WasmMemory {
+  /** Another one after each `grow`. */
   readonly buffer: ArrayBuffer
+  readonly grow: (pages: number) => number
 }
 const pageBytes = 65_536
-/** A memory of at least so many bytes, zeroed. */
-export const makeMemory = (bytes: number): WasmMemory => new WebAssembly.Memory({ initial: Math.ceil(bytes / pageBytes) })
+export const makeMemory = (): WasmMemory => new WebAssembly.Memory({ initial: 0 })
+/** Makes a memory at least so large, where it is; what is new is zeroed. */
+export const growMemory = (memory: WasmMemory, bytes: number): void => {
+  const pages = Math.ceil((bytes - memory.buffer.byteLength) / pageBytes)
+  if (pages > 0) memory.grow(pages)
+}
 
 const leb = (value: number): Array<number> => {
   const bytes: Array<number> = []

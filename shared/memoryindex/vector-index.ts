@@ -4,7 +4,7 @@
  * others are within a hundredth.
  */
 import { grown } from "./columns.ts"
-import { dotsOver, makeMemory, type WasmMemory } from "./dot-kernel.ts"
+import { dotsOver, growMemory, makeMemory, type WasmMemory } from "./dot-kernel.ts"
 
 /** Rows scored exactly without a first pass; 384 numbers each take about 3 ms. */
 const exactRows = 4_096
@@ -117,15 +117,13 @@ export class VectorIndex {
     const rowsEnd = Math.ceil((size * width) / 16) * 16
     const outStart = rowsEnd + width * 2
     const needed = outStart + size * 4
-    let bytes = this.#bytes
-    if (bytes === undefined || bytes.memory.buffer.byteLength < needed || bytes.scales.length < size) {
-      // An eighth more than needed, so that growing rows do not ask for a new memory each time.
-      const memory = makeMemory(needed * 1.125)
-      const through = bytes?.through ?? 0
-      if (bytes !== undefined) new Int8Array(memory.buffer).set(new Int8Array(bytes.memory.buffer, 0, through * width))
-      bytes = { memory, dots: dotsOver(memory, width), scales: grown(bytes?.scales ?? new Float32Array(0), Math.ceil(size * 1.125)), through }
-      this.#bytes = bytes
+    if (this.#bytes === undefined) {
+      const memory = makeMemory()
+      this.#bytes = { memory, dots: dotsOver(memory, width), scales: new Float32Array(0), through: 0 }
     }
+    const bytes = this.#bytes
+    growMemory(bytes.memory, needed)
+    if (bytes.scales.length < size) bytes.scales = grown(bytes.scales, size)
     const { buffer } = bytes.memory
     const { scales } = bytes
     const rows = new Int8Array(buffer, 0, size * width)

@@ -66,6 +66,18 @@ test("a replaced vector counts in the next search, in a large store too", () => 
   assert.ok(Math.abs((index.scores(query, standing, 5_000)[77] ?? 0) - dot(query, query)) < 1e-6)
 })
 
+test("rows that come between searches count in the next one", () => {
+  const rows = vectors(12_000, 32)
+  const query = rows[11_500] as Float32Array
+  const index = filled(rows.slice(0, 5_000), 32)
+  for (const size of [5_000, 5_001, 8_000, 12_000]) {
+    for (let row = 0; row < size; row++) index.set(row, rows[row])
+    const scores = index.scores(query, new Uint8Array(size).fill(1), size)
+    for (let row = 0; row < size; row += 7) assert.ok(Math.abs((scores[row] ?? 0) - dot(rows[row] as Float32Array, query)) < 0.01)
+    assert.is(scores.indexOf(Math.max(...scores)) === 11_500, size === 12_000)
+  }
+})
+
 test("a vector or query of another length is a caller's bug", () => {
   const index = new VectorIndex(8)
   assert.throws(() => index.set(0, new Float32Array(7)), /length 7 where 8/)
