@@ -9,9 +9,9 @@ import { JudgeKind, QuestionRefSchema } from "#services/evaluator/protocol"
 
 /**
  * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids. A run opened under another version
- * is read and replayed, and not continued.
+ * is read and replayed, and not continued. Version 2: which principles are proposed for retirement, since their intervals are others.
  */
-export const algorithmVersion = 1
+export const algorithmVersion = 2
 
 /** A question as a run knows it. */
 export const RunQuestion = Schema.Struct({

@@ -31,6 +31,11 @@ export interface PrincipleEffect {
 }
 
 const z90 = 1.645
+/** Of Student's t with one and two degrees of freedom, where the expansion is too rough. */
+const t90Few = [6.314, 2.92] as const
+/** Half a 90 % interval in standard errors, with `freedom` degrees of freedom, from 1 (Cornish–Fisher expansion). */
+const t90 = (freedom: number): number =>
+  t90Few[freedom - 1] ?? z90 + (z90 ** 3 + z90) / (4 * freedom) + (5 * z90 ** 5 + 16 * z90 ** 3 + 3 * z90) / (96 * freedom ** 2)
 /** Squared deviations from their mean of a right and a wrong attempt. */
 const onePair = 0.5
 
@@ -57,7 +62,7 @@ const inverse = (matrix: ReadonlyArray<ReadonlyArray<number>>): Array<Array<numb
  * Effects of all principles that some attempts at a question had and others had not, in order of id. Least squares on outcomes
  * and shown marks, both less their mean within (step, question); errors clustered (sandwich, CR1). Principles that were always
  * dropped together cannot be told apart and share the effect by a small ridge. A principle that varied in fewer than two clusters has
- * an infinite error. Attempts that all came out alike prove no effect of zero: the error is what it would be had one more pair differed.
+ * an infinite error, and the interval is as wide as so many clusters need (Student's t). Attempts that all came out alike prove no effect of zero: the error is what it would be had one more pair differed.
  */
 export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): ReadonlyArray<PrincipleEffect> => {
   const groups = new Map<string, Array<DroppedRollout>>()
@@ -83,10 +88,12 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
   const ids = [...varying.keys()].sort()
   if (ids.length === 0) return []
   const rows: Array<{ x: Array<number>; y: number; cluster: string }> = []
+  let telling = 0
   for (const group of groups.values()) {
     const marks = group.map(({ shown }) => ids.map((id) => (shown.includes(id) ? 1 : 0)))
     const means = ids.map((_, j) => marks.reduce((sum, mark) => sum + mark[j]!, 0) / group.length)
     if (means.every((mean) => mean === 0 || mean === 1)) continue
+    telling += 1
     const meanY = group.filter(({ correct }) => correct).length / group.length
     group.forEach(({ correct, cluster }, i) => rows.push({ x: marks[i]!.map((mark, j) => mark - means[j]!), y: (correct ? 1 : 0) - meanY, cluster }))
   }
@@ -113,8 +120,8 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
     scores.set(cluster, sum)
   }
   const clusters = scores.size
-  // One mean a group was taken out besides the k effects.
-  const freedom = Math.max(1, rows.length - groups.size - k)
+  // One mean was taken out of each group that tells anything, besides the k effects; groups without rows took none.
+  const freedom = Math.max(1, rows.length - telling - k)
   const factor = clusters < 2 ? Infinity : (clusters / (clusters - 1)) * ((rows.length - 1) / freedom)
   return ids.map((id, j) => {
     const row = inverted[j]!
@@ -122,9 +129,10 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
     const variance = [...scores.values()].reduce((sum, score) => sum + times(row, score) ** 2, 0) * factor + (onePair / (freedom + 1)) * row[j]!
     const standardError = own.size < 2 || Number.isNaN(variance) ? Infinity : Math.sqrt(variance)
     const effect = beta[j]!
+    const half = own.size < 2 ? Infinity : t90(own.size - 1) * standardError
     // No effect on a chance lies outside -1 … 1.
     const bounded = (bound: number): number => (Number.isFinite(bound) ? Math.max(-1, Math.min(1, bound)) : bound)
-    return { id, effect, standardError, low: bounded(effect - z90 * standardError), high: bounded(effect + z90 * standardError), rollouts, steps: steps.size }
+    return { id, effect, standardError, low: bounded(effect - half), high: bounded(effect + half), rollouts, steps: steps.size }
   })
 }
 

@@ -37,6 +37,21 @@ test("intervals hold the truth about as often as they say", () => {
   assert.ok(held / 180 > 0.83 && held / 180 < 0.96, String(held / 180))
 })
 
+test("questions at which every attempt was shown the same neither widen nor narrow an interval", () => {
+  const telling = simulated(4)
+  const silent = Array.from({ length: 20 }, (_, copy) => telling.map((rollout): DroppedRollout => ({ ...rollout, question: `${rollout.question}-${copy}`, cluster: `${rollout.cluster}-${copy}`, shown: [] }))).flat()
+  assert.equal(principleEffects([...telling, ...silent]), principleEffects(telling))
+})
+
+test("few clusters are allowed for: intervals from three of them hold the truth about as often as from many", () => {
+  let held = 0
+  for (let run = 0; run < 150; run++) {
+    const rollouts = simulated(6).map((rollout, i) => ({ ...rollout, cluster: `c${rollout.step % 3}`, correct: uniform("few", run, i) < 0.5 }))
+    for (const { low, high } of principleEffects(rollouts)) if (low <= 0 && high >= 0) held++
+  }
+  assert.ok(held / 450 > 0.85 && held / 450 < 0.97, String(held / 450))
+})
+
 test("only what stayed below a point for seven steps is proposed for retirement", () => {
   assert.equal(retirements(principleEffects(simulated(30))), ["P2"])
   assert.equal(retirements(principleEffects(simulated(6))), [])
