@@ -46,6 +46,62 @@ test("a year alone is that year", () => {
   assert.not.ok(holds("Where did I travel in 2021?", "2022-08-01"))
 })
 
+/** First and last days of what a question names, in UTC; `…` where it is open. */
+const daysOf = (question: string, at: string | null = asked): ReadonlyArray<string> =>
+  dateWindows(question, at ?? undefined).map(({ from, to }) => [from, to].map((time) => (Number.isFinite(time) ? new Date(time).toISOString().slice(0, 10) : "")).join("…"))
+
+test("a range is all between its ends, however its year and month are shared", () => {
+  assert.equal(daysOf("between January and March"), ["2023-01-01…2023-03-31"])
+  assert.equal(daysOf("from December to February"), ["2022-12-01…2023-02-28"])
+  assert.equal(daysOf("What did I do from May 3 to June 10, 2021?"), ["2021-05-02…2021-06-12"])
+  assert.equal(daysOf("between the 19th and the 24th of April"), ["2023-04-18…2023-04-26"])
+  assert.equal(daysOf("Was it between May 2021 and July 2021?"), ["2021-05-01…2021-07-31"])
+  assert.equal(daysOf("in May and in July"), ["2023-05-01…2023-05-31", "2022-07-01…2022-07-31"])
+})
+
+test("a bound opens a range, and what is near a date lies beside it", () => {
+  assert.equal(daysOf("What have I read since January?"), ["2023-01-01…2023-06-15"])
+  assert.equal(daysOf("What did I own before March 2022?"), ["…2022-03-03"])
+  assert.equal(daysOf("by July 10, 2022", null), ["…2022-07-12"])
+  assert.equal(daysOf("after July 10, 2022", null), ["2022-07-09…"])
+  assert.equal(daysOf("the weekend before April 10, 2022", null), ["2022-04-02…2022-04-12"])
+})
+
+test("parts of months and years, and seasons", () => {
+  assert.equal(daysOf("in early March"), ["2023-03-01…2023-03-18"])
+  assert.ok(holds("at the end of April", "2023-04-25") && !holds("at the end of April", "2023-04-10"))
+  assert.ok(holds("in late 2021", "2021-11-10") && !holds("in late 2021", "2021-03-10"))
+  assert.equal(daysOf("in the summer of 2021"), ["2021-05-17…2021-09-15"])
+  assert.ok(holds("last summer", "2022-07-10") && !holds("last summer", "2023-06-10"))
+  assert.ok(holds("during the winter", "2023-01-20"))
+  assert.equal(daysOf("Did I spring up or fall down?"), [])
+})
+
+test("halves, fractions and counts in words are not cut to what stands at their end", () => {
+  assert.ok(holds("half a year ago", "2022-12-15") && !holds("half a year ago", "2022-06-15"))
+  assert.ok(holds("1.5 years ago", "2021-12-15") && !holds("1.5 years ago", "2018-06-15"))
+  assert.ok(holds("a week and a half ago", "2023-06-04") && !holds("a week and a half ago", "2023-06-12"))
+  assert.ok(holds("twenty days ago", "2023-05-26"))
+  assert.ok(holds("the day before yesterday", "2023-06-13") && !holds("the day before yesterday", "2023-06-10"))
+  assert.ok(holds("two Tuesdays ago", "2023-06-06") && !holds("two Tuesdays ago", "2023-06-13"))
+  assert.ok(holds("an hour ago", "2023-06-15"))
+  assert.ok(holds("on the 5th", "2023-06-05") && holds("on the 20th", "2023-05-20"))
+})
+
+test("numbers that are no dates name none, and days before months are told by their dots", () => {
+  for (const question of ["how much is 5/6 of it?", "a 10/10 film", "version 3.4", "What is on the 5th floor?"]) assert.equal(daysOf(question), [], question)
+  assert.equal(daysOf("Whom do I see on 3/4?"), ["2023-03-03…2023-03-06"])
+  assert.equal(daysOf("am 4.3.2022"), ["2022-03-03…2022-03-06"])
+})
+
+test("times in Chinese and Japanese are read", () => {
+  for (const [question, day] of [["我昨天去了哪里", "2023-06-14"], ["三天前", "2023-06-12"], ["十五天前", "2023-05-31"], ["两周前", "2023-06-01"], ["上个月买了什么", "2023-05-20"], ["2022年3月5日", "2022-03-05"], ["五月我去了哪里", "2023-05-10"], ["去年夏天", "2022-07-10"], ["上周二", "2023-06-13"], ["昨日", "2023-06-14"], ["3日前", "2023-06-12"], ["先月", "2023-05-20"]] as const) {
+    assert.ok(holds(question, day), question)
+  }
+  assert.not.ok(holds("三天前", "2023-06-01"))
+  assert.equal(daysOf("我的猫叫什么名字"), [])
+})
+
 test("without a time of asking only full dates count", () => {
   assert.ok(dateWindows("Where was Ana in May 2022?", undefined).length === 1)
   assert.equal(dateWindows("Where was Ana last week?", undefined), [])
