@@ -39,7 +39,7 @@ const caches = { index: 8 * 2 ** 20, files: 16 * 2 ** 20 }
 const slotsMax = 64
 
 /** Row format of the folder; another one is filled anew. */
-const formatVersion = 1
+const formatVersion = 2
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 const damaged = (folder: string, error: unknown) =>

@@ -20,9 +20,10 @@ const checkpointUser = "\u0000checkpoint"
 
 const texts = ["user", "change", "id", "kind", "text", "speaker", "time", "meant", "turns", "conversation", "other"] as const
 const numbers = ["sequence", "place"] as const
-type Row = Partial<Record<(typeof texts)[number], string>> & { sequence: number; place: number; vector?: Float32Array }
+type Row = Partial<Record<(typeof texts)[number], string>> & { sequence: number; place: number; vector?: Float32Array | Float16Array }
 
-const vectorType = (dimensions: number) => new arrow.FixedSizeList(dimensions, new arrow.Field("item", new arrow.Float32(), true))
+/** Vectors are made of float16 numbers everywhere. */
+const vectorType = (dimensions: number) => new arrow.FixedSizeList(dimensions, new arrow.Field("item", new arrow.Float16(), true))
 
 export const schemaOf = (dimensions: number) =>
   new arrow.Schema([
@@ -57,7 +58,7 @@ const rowOf = ({ change, place }: StoredChange): Row => {
 export const tableOf = (changes: ReadonlyArray<StoredChange>, checkpoint: number, dimensions: number) => {
   const last = (changes.at(-1)?.place ?? 0) + 0.5
   const rows: ReadonlyArray<Row> = [...changes.map(rowOf), { user: checkpointUser, change: "checkpoint", sequence: checkpoint, place: last }]
-  const values = new Float32Array(rows.length * dimensions)
+  const values = new Float16Array(rows.length * dimensions)
   const valid = new Uint8Array(Math.ceil(rows.length / 8))
   let missing = 0
   rows.forEach(({ vector }, at) => {
@@ -67,7 +68,7 @@ export const tableOf = (changes: ReadonlyArray<StoredChange>, checkpoint: number
       valid[at >> 3] = (valid[at >> 3] ?? 0) | (1 << (at & 7))
     }
   })
-  const child = arrow.makeData({ type: new arrow.Float32(), length: values.length, nullCount: 0, data: values })
+  const child = arrow.makeData({ type: new arrow.Float16(), length: values.length, nullCount: 0, data: new Uint16Array(values.buffer) })
   const vectors = arrow.makeData({ type: vectorType(dimensions), length: rows.length, nullCount: missing, nullBitmap: valid, child })
   const schema = schemaOf(dimensions)
   const columns = [
@@ -170,13 +171,12 @@ export const readChanges = async (table: Table, user: string, dimensions: number
     const id = text.id(row)
     const sequence = sequences[row] ?? 0
     /** A view of the batch's numbers; whoever keeps it copies it. */
-    const vectorAt = (): Float32Array | undefined => {
+    const vectorAt = (): Float16Array | undefined => {
       if (isNull(vectors, row)) return undefined
-      const values = vectors.children[0]?.values as Float32Array | undefined
+      const values = vectors.children[0]?.values as Uint16Array | undefined
       const start = (vectors.offset + row) * dimensions
-      const vector = values?.subarray(start, start + dimensions)
-      if (vector?.length !== dimensions) throw new Error(`a stored vector has ${vector?.length ?? 0} numbers where ${dimensions} are due`)
-      return vector
+      if (values === undefined || values.length < start + dimensions) throw new Error(`a stored vector has fewer numbers than the ${dimensions} that are due`)
+      return new Float16Array(values.buffer, values.byteOffset + start * 2, dimensions)
     }
     const change = text.change(row)
     switch (change) {

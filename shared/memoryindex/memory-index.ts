@@ -15,7 +15,7 @@ export class MemoryIndexError extends Schema.TaggedError<MemoryIndexError>()("Me
 /** One change, in the order of the log. A change applied twice is applied once. */
 export type IndexChange =
   | { readonly _tag: "Put"; readonly memory: IndexedMemory }
-  | { readonly _tag: "SetVector"; readonly user: string; readonly id: string; readonly vector: Float32Array }
+  | { readonly _tag: "SetVector"; readonly user: string; readonly id: string; readonly vector: Float32Array | Float16Array }
   | { readonly _tag: "Supersede"; readonly user: string; readonly id: string; readonly by: string; readonly sequence: number }
   | { readonly _tag: "Restore"; readonly user: string; readonly id: string; readonly sequence: number }
   /** Takes a memory out for good (forgotten); it comes back only by another `Put`. */
@@ -62,7 +62,7 @@ export class MemoryIndex extends Context.Service<MemoryIndex, MemoryIndexOperati
 export const userOf = (change: IndexChange): string => (change._tag === "Put" ? change.memory.user : change.user)
 
 /** In a plain loop, since every vector of a rebuild goes through it: what is no finite number has no difference of 0 to itself. */
-const isFinite = (vector: Float32Array): boolean => {
+const isFinite = (vector: Float32Array | Float16Array): boolean => {
   let sum = 0
   for (let at = 0; at < vector.length; at++) sum += (vector[at] ?? 0) - (vector[at] ?? 0)
   return sum === 0

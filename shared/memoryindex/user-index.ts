@@ -179,7 +179,7 @@ class Shelf {
     else this.#lastRows[code] = row + 1
   }
 
-  setVector(row: number, vector: Float32Array): void {
+  setVector(row: number, vector: Float32Array | Float16Array): void {
     this.#vectors.set(row, vector)
   }
 
@@ -284,7 +284,7 @@ export class UserIndex {
   }
 
   /** False where the memory is not there. */
-  setVector(id: string, vector: Float32Array): boolean {
+  setVector(id: string, vector: Float32Array | Float16Array): boolean {
     return this.#at(id, (shelf, row) => shelf.setVector(row, vector))
   }
 

@@ -50,11 +50,12 @@ export class VectorIndex {
   }
 
   /** Sets or replaces a row's vector, or takes it away. @throws RangeError when the length differs — a caller's bug */
-  set(row: number, vector: Float32Array | undefined): void {
+  set(row: number, vector: Float32Array | Float16Array | undefined): void {
     if (vector !== undefined && vector.length !== this.#dimensions) throw new RangeError(`a vector of length ${vector.length} where ${this.#dimensions} are due`)
     if (row >= this.#has.length) this.reserve(Math.max(row + 1, Math.ceil(this.#has.length * 1.5)))
     const start = row * this.#dimensions
     if (vector === undefined) this.#rows.fill(0, start, start + this.#dimensions)
+    else if (vector instanceof Float16Array) this.#rows.set(vector, start)
     else writeRow(vector, this.#rows, start)
     this.#has[row] = vector === undefined ? 0 : 1
     this.#size = Math.max(this.#size, row + 1)
