@@ -1,23 +1,22 @@
 /** What the log alone says of a run: `diff`, `blame`, `history`, `cost`, `curve`. No model and no actor is asked. */
-import { Effect, Option, Stream } from "effect"
+import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Principle } from "#shared/domain/principle"
-import { EventLog } from "#shared/eventlog/event-log"
-import { resultFilter } from "#shared/eventlog/subjects"
-import { blame, type DecidedOperation, diffGenerations, history, type HistoryEntry } from "#shared/metamemory/generation"
+import { blame, type DecidedOperation, diffGenerations, history, type History, type HistoryEntry } from "#shared/metamemory/generation"
 import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
-import { attemptsOf, type CostRow, curveOf, makeCost } from "#services/reflector/analysis"
+import { attemptsOf, type CostRow, curveOf } from "#services/reflector/analysis"
 import { logLayer } from "./home.ts"
 import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
-import { foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
+import { costOfRun, foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
 
 export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
 export const principleArgument = Argument.String("principle").pipe(Argument.withDescription("Id of the principle, as `generations` shows it"))
 
 export const points = (share: number | null): string => (share === null ? "?" : `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`)
 const percent = (share: number): string => (share * 100).toFixed(1)
+const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 export const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])
 
 // diff ----------------------------------------------------------------------------------------------------------------------------------
@@ -53,9 +52,9 @@ export interface BlamedAttempt {
   readonly calls: ReadonlyArray<string>
 }
 
-export interface BlamedOperation extends Pick<DecidedOperation, "id" | "step" | "operation" | "scope" | "decision" | "before" | "after"> {
+export interface BlamedOperation extends Pick<DecidedOperation, "id" | "step" | "proposed" | "operation" | "scope" | "decision" | "before" | "after"> {
   /** Mean difference to the incumbent as a share, over questions; selection, not evidence. The arms may differ in samples. */
-  readonly gate: { readonly difference: number | null; readonly questions: number; readonly reason: string } | null
+  readonly gate: { readonly difference: number | null; readonly questions: number; readonly reason: string }
   readonly questions: ReadonlyArray<{ readonly id: string; readonly type: string; readonly attempts: ReadonlyArray<BlamedAttempt> }>
 }
 
@@ -67,6 +66,10 @@ export interface BlameReport {
   readonly unknown: ReadonlyArray<string>
   readonly counts: { readonly operations: number; readonly questions: number; readonly rollouts: number; readonly judgements: number; readonly reflections: number }
 }
+
+/** An operation's id, where it comes from and what the gate went by. */
+const decisionText = ({ asked, difference, operation, proposed, reason, step }: Pick<HistoryEntry, "asked" | "difference" | "operation" | "proposed" | "reason" | "step">): string =>
+  [`${operation}${proposed === step ? "" : `, proposed in step ${proposed}`}`, reason, ...(difference === null ? [] : [`${points(difference)} points on ${some(asked, "question")}`])].join("; ")
 
 const verdicts = { c: "correct", i: "incorrect", e: "error" } as const
 
@@ -83,21 +86,19 @@ export const blameReport = (state: RunState, results: ReadonlyArray<RunResult>, 
   if (last === undefined || found === undefined) return undefined
   const byKey = Map.groupBy(results, ({ address }) => `${address.step}/${address.key}`)
   const kinds = { rollout: 0, judgement: 0, reflection: 0 }
-  const decisions = state.generations.flatMap((one) => one.decisions)
-  const operations = found.operations.map(({ after, before, decision, id: operation, operation: kind, scope, sources, step }): BlamedOperation => {
-    const gate = decisions.find((one) => one.step === step && one.kind === kind && one.scope === scope && (one.after?.parents.at(-1) ?? one.operation) === operation)
+  const operations = found.operations.map(({ after, asked, before, decision, difference, id: operation, operation: kind, proposed, reason, scope, sources, step }): BlamedOperation => {
     return {
-      id: operation, step, operation: kind, scope, decision,
+      id: operation, step, proposed, operation: kind, scope, decision,
       ...(before === undefined ? {} : { before }),
       ...(after === undefined ? {} : { after }),
-      gate: gate === undefined ? null : { difference: gate.figures.mean, questions: gate.counts.questions, reason: gate.reason },
+      gate: { difference, questions: asked, reason },
       questions: sources.map((question) => {
-        const letters = state.steps.find((one) => one.step === step)?.attempts.find((one) => one.question === question)?.verdicts ?? ""
+        const letters = state.steps.find((one) => one.step === proposed)?.attempts.find((one) => one.question === question)?.verdicts ?? ""
         return {
           id: question,
           type: state.questions.get(question)?.type ?? "",
-          attempts: attemptsOf(state, step, question).map((key, sample): BlamedAttempt => {
-            const own = byKey.get(`${step}/${key}`) ?? []
+          attempts: attemptsOf(state, proposed, question).map((key, sample): BlamedAttempt => {
+            const own = byKey.get(`${proposed}/${key}`) ?? []
             for (const { address } of own) if (address.kind in kinds) kinds[address.kind as keyof typeof kinds] += 1
             return { key, verdict: verdicts[letters[sample] as keyof typeof verdicts] ?? "error", calls: own.flatMap(({ settled }) => callsOf(settled)) }
           })
@@ -118,8 +119,17 @@ export const blameReport = (state: RunState, results: ReadonlyArray<RunResult>, 
   }
 }
 
-export const noPrinciple = (run: string, id: string, generation?: number) =>
-  new CommandFailed({ message: `${generation === undefined ? "no generation" : `generation ${generation}`} of ${run} holds a principle ${id}; \`metamem generations --run ${run}\` lists them` })
+/** Why a principle is not found, and what is there instead. @param generation the one asked for, if one was */
+export const noPrinciple = (run: string, state: RunState, id: string, generation?: number): CommandFailed => {
+  const last = state.generations.length - 1
+  const refusal = (message: string) => new CommandFailed({ message })
+  if (generation !== undefined && (generation < 0 || generation > last)) return refusal(`the run ${run} has generations 0 to ${last}, and no ${generation}`)
+  const found = historyReport(state, id)
+  if (found !== undefined && found.generations.length > 0) return refusal(`generation ${generation} of ${run} does not hold ${id}; it is in ${found.generations.join(", ")}`)
+  if (found !== undefined) return refusal(`${id} never came to be in force: the gate accepted nothing of it; \`metamem history ${id} --run ${run}\` tells why`)
+  const known = [...new Set(state.generations.flatMap(({ principles }) => principles.map((principle) => principle.id)))]
+  return refusal(`${run} knows of no principle ${id}; ${known.length === 0 ? "none ever came to be in force there" : `in force were ${known.join(", ")}`}; \`metamem generations --run ${run}\` shows them, and what was turned down`)
+}
 
 const blameCommand = Command.make(
   "blame",
@@ -128,14 +138,15 @@ const blameCommand = Command.make(
     Effect.gen(function*() {
       const { tenant } = yield* root
       const at = Option.getOrUndefined(generation)
-      const report = blameReport(yield* foldRun(tenant, run), yield* runResults(tenant, run), principle, at)
-      if (report === undefined) return yield* noPrinciple(run, principle, at)
+      const state = yield* foldRun(tenant, run)
+      const report = blameReport(state, yield* runResults(tenant, run), principle, at)
+      if (report === undefined) return yield* noPrinciple(run, state, principle, at)
       yield* emit({ run, ...report, modelCalls: 0 }, ({ counts, generation, operations, principle: { id, scope, text }, unknown }) =>
         [
           `${id} [${scope}] ${text}`,
-          `as of generation ${generation}: ${counts.operations} operations, from ${counts.questions} questions with ${counts.rollouts} rollouts, ${counts.judgements} judgements, ${counts.reflections} reflections`,
-          ...operations.flatMap(({ after, gate, id, operation, questions, step }) => [
-            `step ${step}: ${operation} ${id}${after === undefined ? "" : `: ${after.text}`}${gate === null ? "" : ` (gate: ${points(gate.difference)} points on ${gate.questions} questions; selection, not evidence)`}`,
+          `as of generation ${generation}: ${some(counts.operations, "operation")}, from ${some(counts.questions, "question")} with ${some(counts.rollouts, "rollout")}, ${some(counts.judgements, "judgement")}, ${some(counts.reflections, "reflection")}; gate figures are selection, not evidence`,
+          ...operations.flatMap(({ after, decision, gate, id, operation, proposed, questions, step }) => [
+            `step ${step}: ${operation} ${decision} (${decisionText({ operation: id, step, proposed, ...gate, asked: gate.questions })})${after === undefined ? "" : `: ${after.text}`}`,
             ...questions.map(({ attempts, id, type }) => `  ${id} (${type}): ${attempts.map(({ verdict }) => verdict).join(", ")}`)
           ]),
           ...(unknown.length === 0 ? [] : [`not in this run: ${unknown.join(", ")}`])
@@ -143,27 +154,21 @@ const blameCommand = Command.make(
     }).pipe(Effect.provide(logLayer))
 ).pipe(Command.withDescription("Which operations, questions and attempts led to a principle; no model is asked"))
 
-export interface PrincipleHistory {
-  readonly entries: ReadonlyArray<HistoryEntry & { readonly reason: string }>
-  readonly generations: ReadonlyArray<number>
-}
-
 /** What became of a principle, in order. Undefined when the run never heard of it. */
-export const historyReport = (state: RunState, id: string): PrincipleHistory | undefined => {
-  const { entries, generations } = history(state.generations, operationsOf(state), id)
-  if (entries.length === 0 && generations.length === 0) return undefined
-  const reasons = new Map(state.generations.flatMap(({ decisions }) => decisions.map((one) => [one.after?.parents.at(-1) ?? one.operation, one.reason] as const)))
-  return { entries: entries.map((entry) => ({ ...entry, reason: reasons.get(entry.operation) ?? "" })), generations }
+export const historyReport = (state: RunState, id: string): History | undefined => {
+  const found = history(state.generations, operationsOf(state), id)
+  return found.entries.length === 0 && found.generations.length === 0 ? undefined : found
 }
 
 const historyCommand = Command.make("history", { run: runFlag, principle: principleArgument }, ({ principle, run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
-    const found = historyReport(yield* foldRun(tenant, run), principle)
-    if (found === undefined) return yield* noPrinciple(run, principle)
+    const state = yield* foldRun(tenant, run)
+    const found = historyReport(state, principle)
+    if (found === undefined) return yield* noPrinciple(run, state, principle)
     yield* emit({ run, principle, ...found, modelCalls: 0 }, ({ entries, generations }) =>
       [
-        ...entries.map(({ decision, operation, reason, step, text, what }) => `step ${step}: ${what} by ${operation} (${decision}${reason === "" ? "" : `, ${reason}`}): ${text}`),
+        ...entries.map((entry) => `step ${entry.step}: ${entry.kind} ${entry.decision} (${decisionText(entry)}): ${entry.text}`),
         generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))
@@ -209,10 +214,7 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
-    const log = yield* EventLog
-    const counted = makeCost()
-    yield* log.read([resultFilter({ tenant, run })]).pipe(Stream.runForEachArray((commits) => Effect.sync(() => commits.forEach(counted.add))))
-    const rows = counted.rows()
+    const rows = yield* costOfRun(tenant, run)
     // Loaded only here: the tokenizer's vocabulary takes most of a second.
     const { tokensOf } = yield* Effect.promise(() => import("#shared/model/tokens"))
     const grouped = (by: (row: CostRow) => string) => [...Map.groupBy(rows, by)].map(([name, own]) => ({ name, ...summed(own) }))
@@ -281,7 +283,7 @@ const curve = Command.make("curve", { run: runFlag, plot: plotFlag("training acc
     const generations = (yield* replayAll(tenant, run)).map(({ generation, hash, principles, step }) => ({ n: generation, step, hash, principles: principles.length }))
     if (Option.isSome(plot)) {
       const shown = steps.flatMap(({ accuracy, interval, step }): ReadonlyArray<PlotPoint> => (accuracy === null ? [] : [{ n: step, accuracy, interval }]))
-      yield* writePlot(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, "step"))
+      yield* writePlot(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, { axis: "step", undersized: state.undersized }))
     }
     yield* emit({ run, judge: state.parameters?.judge ?? null, steps, generations, undersized: state.undersized, modelCalls: 0 }, () =>
       [

@@ -1,15 +1,13 @@
 /** What may be changed about a generation, and the generation as it stood. */
 import { Effect, Result } from "effect"
 import type { Principle } from "#shared/domain/principle"
-import { EventLog } from "#shared/eventlog/event-log"
-import { runSubject } from "#shared/eventlog/subjects"
 import type { GatePolicy } from "#shared/metamemory/gate"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
 import type { JudgeKind } from "#services/evaluator/protocol"
 import { behaviour } from "#services/reflector/behaviour"
 import type { RunParameters } from "#services/reflector/parameters"
 import { CommandFailed } from "./root.ts"
-import type { RunState } from "./runs.ts"
+import { runCommits, type RunState } from "./runs.ts"
 
 export type Change =
   | { readonly kind: "drop"; readonly principle: string }
@@ -50,9 +48,7 @@ export interface StartingPoint {
 /** The run at one of its generations. */
 export const startingPoint = (tenant: string, run: string, generation: number) =>
   Effect.gen(function*() {
-    const log = yield* EventLog
-    const commits = yield* log.load(runSubject({ tenant, run }))
-    if (commits.length === 0) return yield* new CommandFailed({ message: `there is no run ${run}` })
+    const commits = yield* runCommits(tenant, run)
     let state: RunState = behaviour.initial()
     let found: Pick<StartingPoint, "principles" | "draws" | "step"> | undefined
     for (const commit of commits) {

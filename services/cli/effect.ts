@@ -143,7 +143,7 @@ export const effectCommand = Command.make(
       if (!exact && Option.isSome(samples)) return yield* new WrongUsage({ message: "--samples is a matter of --exact; the estimated effects ask nothing" })
       const state = yield* foldRun(tenant, run)
       const report = effectReport(state)
-      if (wanted !== undefined && historyReport(state, wanted) === undefined) return yield* noPrinciple(run, wanted)
+      if (wanted !== undefined && historyReport(state, wanted) === undefined) return yield* noPrinciple(run, state, wanted)
       const effects = wanted === undefined ? report.effects : report.effects.filter(({ id }) => id === wanted)
       const generation = wanted === undefined ? undefined : generationHolding(state, wanted)
       if (exact && generation === undefined) {

@@ -229,7 +229,7 @@ export const evaluate = Command.make(
         const test = look === undefined ? null : yield* reportLook(run, state, look, outcomesOf(look.questions, empty ?? [], tested))
         return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
-      if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`))
+      if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`, { axis: "generation", undersized: result.undersized }))
       const percent = (value: number) => (value * 100).toFixed(1)
       yield* emit(result, ({ best, generations, judge, test, undersized }) =>
         [

@@ -3,7 +3,7 @@ import { Effect, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
-import { analysisCommands } from "./analysis.ts"
+import { analysisCommands, points, smallSample } from "./analysis.ts"
 import { judgeCommand } from "./calibrate.ts"
 import { effectCommand } from "./effect.ts"
 import { evaluate, infer } from "./evaluate.ts"
@@ -36,23 +36,36 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
         principles: principles.map(({ bornIn, id, parents, scope, text }) => ({ id, text, scope, bornIn, parents })),
         validation: state.generations[generation]?.decisions.map(({ counts, decision, figures, scope }) => ({ scope, decision, counts, difference: figures.mean })) ?? []
       })),
-      rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ decision, id, scope }) => ({ step: state.operations.find((operation) => operation.id === id)?.step ?? 0, scope, reason: decision, operation: id })),
+      rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ after, before, decision, difference, id, operation, scope, step }) => ({
+        step, scope, reason: decision, operation: id, kind: operation, principle: (after ?? before)?.id ?? null, text: (after ?? before)?.text ?? "", difference
+      })),
+      recommended: state.recommended ?? null,
       undersized: state.undersized
     }
-    yield* emit(result, ({ generations, rejected }) =>
+    yield* emit(result, ({ generations, recommended, rejected }) =>
       [
-        ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}\n${principleLines(principles)}`),
-        rejected.length === 0 ? "nothing was rejected" : `${rejected.length} operations were not accepted (gate figures are selection, not evidence)`
-      ].join("\n"))
+        ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}\n${principleLines(principles)}`),
+        rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
+        ...(rejected.length === 0 ? [] : [table(rejected.map(({ difference, kind, principle, reason, scope, step, text }) => [`  step ${step}`, reason, points(difference), kind, principle ?? "", `[${scope}] ${text}`]))]),
+        recommended === null ? "the run is not finished: nothing is recommended yet" : "",
+        ...smallSample(state)
+      ].filter((line) => line !== "").join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("The generations of a run and what was not accepted"))
 
-const replay = Command.make("replay", { run: runFlag, generation: generationFlag }, ({ generation, run }) =>
+/** A generation rebuilt; fails when it is not what was sealed. */
+const identicalRun = (tenant: string, run: string, generation: number) =>
   Effect.gen(function*() {
-    const { tenant } = yield* root
     const replayed = yield* replayRun(tenant, run, generation)
     if (!replayed.identical) {
       return yield* new CommandFailed({ message: `generation ${generation} of ${run} replays to ${replayed.hash}, but ${replayed.sealed.hash} was sealed: the log is damaged or was written by other code` })
     }
+    return replayed
+  })
+
+const replay = Command.make("replay", { run: runFlag, generation: generationFlag }, ({ generation, run }) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const replayed = yield* identicalRun(tenant, run, generation)
     yield* emit(
       {
         run,
@@ -69,6 +82,7 @@ const replay = Command.make("replay", { run: runFlag, generation: generationFlag
 const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }, ({ generation, run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
+    yield* identicalRun(tenant, run, generation)
     const reply = yield* request(requestSubject("reflector", "adopt"), { tenant, run, generation }, 10_000).pipe(
       Effect.flatMap(Schema.decodeUnknownEffect(Schema.Struct({ tenant: Schema.String, run: Schema.String, generation: Schema.Int })))
     )

@@ -1,13 +1,15 @@
 /** What can be said of a run from the log alone: its state, its generations rebuilt event by event, its results. No model, no actor. */
-import { Effect, Result, Stream } from "effect"
+import { Effect, Option, Result, Stream } from "effect"
 import { foldCommits, emptyFold } from "#shared/actor/entity"
 import { jobCodec, type JobSettled } from "#shared/actor/jobs"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
 import { EventLog } from "#shared/eventlog/event-log"
+import { attempt, Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
-import { type JobAddress, parseResultSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
+import { type JobAddress, parseResultSubject, resultFilter, runOf, runsFilter, runSubject } from "#shared/eventlog/subjects"
 import { generationHash, type GateRecord } from "#shared/metamemory/generation"
+import { makeCost } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
 import { CommandFailed } from "./root.ts"
 
@@ -27,11 +29,29 @@ export interface Replayed {
   readonly identical: boolean
 }
 
-const runCommits = (tenant: string, run: string) =>
+/** Most runs a message names. */
+const namedMax = 12
+
+/** The refusal of a name that no run has. It says which runs there are, where the log is on a server that can list them. */
+export const noSuchRun = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const nats = yield* Effect.serviceOption(Nats)
+    const subjects = Option.isNone(nats) ? {} : (yield* attempt("list runs", () => nats.value.jsm.streams.info("METAMEM", { subjects_filter: runsFilter(tenant) }))).state.subjects ?? {}
+    const names = Object.keys(subjects).map(runOf).sort()
+    const more = names.length > namedMax ? ` and ${names.length - namedMax} more` : ""
+    return new CommandFailed({
+      message: `there is no run ${run === "" ? "without a name" : run}${tenant === "local" ? "" : ` of tenant ${tenant}`}; ${
+        names.length === 0 ? "`metamem train --run NAME --data FILE` starts one" : `there ${names.length === 1 ? "is" : "are"} ${names.slice(0, namedMax).join(", ")}${more}`
+      }`
+    })
+  })
+
+/** Commits of a run. Fails when there is none of that name. */
+export const runCommits = (tenant: string, run: string) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const commits = yield* log.load(runSubject({ tenant, run }))
-    if (commits.length === 0) return yield* new CommandFailed({ message: `there is no run ${run}; \`metamem train --run ${run} --data FILE\` starts one` })
+    if (commits.length === 0) return yield* yield* noSuchRun(tenant, run)
     return commits
   })
 
@@ -113,34 +133,11 @@ export const runResults = (tenant: string, run: string) =>
     return results
   })
 
-export interface Cost {
-  readonly calls: number
-  readonly reused: number
-  readonly promptTokens: number
-  readonly completionTokens: number
-  readonly errors: number
-}
-
-/** Calls and tokens of a run by kind of job and step, from its results. Rule-based work counts no call. */
+/** What a run cost by role and step, from its results; the one count that every command shows. */
 export const costOfRun = (tenant: string, run: string) =>
   Effect.gen(function*() {
-    const costs = new Map<string, Cost>()
-    const add = ({ address, settled }: RunResult): void => {
-      const data = (settled.data ?? {}) as Record<string, unknown>
-      const usage = (data["usage"] ?? data) as Record<string, unknown>
-      const count = (name: string): number => (typeof usage[name] === "number" ? usage[name] : 0)
-      const reused = data["reused"] === true || (typeof data["reused"] === "number" && data["reused"] > 0)
-      const isCall = count("promptTokens") > 0
-      const key = `${address.kind}\n${address.step}`
-      const before = costs.get(key) ?? { calls: 0, reused: 0, promptTokens: 0, completionTokens: 0, errors: 0 }
-      costs.set(key, {
-        calls: before.calls + (isCall && !reused ? 1 : 0),
-        reused: before.reused + (reused ? 1 : 0),
-        promptTokens: before.promptTokens + (reused ? 0 : count("promptTokens")),
-        completionTokens: before.completionTokens + (reused ? 0 : count("completionTokens")),
-        errors: before.errors + (settled.status === "failed" || data["verdict"] === "error" ? 1 : 0)
-      })
-    }
-    yield* eachResult(tenant, run, add)
-    return costs as ReadonlyMap<string, Cost>
+    const log = yield* EventLog
+    const cost = makeCost()
+    yield* log.read([resultFilter({ tenant, run })]).pipe(Stream.runForEachArray((commits) => Effect.sync(() => commits.forEach(cost.add))))
+    return cost.rows()
   })

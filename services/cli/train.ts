@@ -10,6 +10,7 @@ import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subj
 import { chosen } from "#shared/metamemory/random"
 import { drawByType, mixOf, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
+import type { CostRow } from "#services/reflector/analysis"
 import { presets, type RunRequest } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
@@ -166,8 +167,8 @@ export const resultOf = (run: string) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
-    const costs = [...(yield* costOfRun(tenant, run)).values()]
-    const sum = (pick: (cost: (typeof costs)[number]) => number): number => costs.reduce((total, cost) => total + pick(cost), 0)
+    const rows = yield* costOfRun(tenant, run)
+    const sum = (pick: (row: CostRow) => number): number => rows.reduce((total, row) => total + pick(row), 0)
     return {
       run,
       steps: state.stopped?.step ?? state.parameters?.steps ?? 0,
@@ -176,7 +177,7 @@ export const resultOf = (run: string) =>
       recommended: state.recommended ?? 0,
       calls: sum(({ calls }) => calls),
       cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused) },
-      errors: sum(({ errors }) => errors),
+      errors: sum(({ failed }) => failed),
       undersized: state.undersized
     } satisfies TrainResult
   })

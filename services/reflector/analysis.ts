@@ -267,8 +267,10 @@ export const makeCost = () => {
       row.calls += paid
       row.reused += spent.reused
       if (paid > 0) {
-        row.promptTokens += spent.promptTokens
-        row.completionTokens += spent.completionTokens
+        // Votes on one answer share its prompt, so that their part of the tokens is known; of what they said it is about that.
+        const share = paid / spent.calls.length
+        row.promptTokens += Math.round(share * spent.promptTokens)
+        row.completionTokens += Math.round(share * spent.completionTokens)
       }
     },
     rows: (): ReadonlyArray<CostRow> => [...rows.values()].sort((a, b) => a.step - b.step || (`${a.purpose}/${a.kind}` < `${b.purpose}/${b.kind}` ? -1 : 1))

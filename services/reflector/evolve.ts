@@ -89,7 +89,11 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
         ...(event.before === undefined ? {} : { before: event.before }),
         ...(event.after === undefined ? {} : { after: event.after }),
         step: event.step,
+        proposed: state.trials.trials.find(({ id }) => id === event.operation)?.step ?? event.step,
         decision: event.decision,
+        reason: event.reason,
+        difference: event.figures.mean,
+        asked: event.counts.questions,
         sources: event.sources,
         sequence: place.sequence
       })

@@ -87,6 +87,8 @@ export const runSubject = (of: RunAddress): string => join("metamem", of.tenant,
 /** Everything of one run: the reflector's commits, settled results and failed attempts. */
 export const runFilter = (of: RunAddress): string => `${join("metamem", of.tenant, of.run)}.>`
 export const runsFilter = (tenant: string): string => `${join("metamem", tenant)}.*.reflector`
+/** Name of the run that a subject of `runsFilter` is of. */
+export const runOf = (subject: string): string => decodeToken(subject.split(".")[2] ?? "")
 export const adoptedSubject = (tenant: string): string => join("metamem", tenant, "adopted")
 /** Where it stands how far evolution from live feedback has come. */
 export const onlineSubject = (tenant: string): string => join("metamem", tenant, "online")

@@ -86,8 +86,15 @@ export interface SealedGeneration {
 
 /** An operation the run decided on, with what it was derived from and how the gate ruled. */
 export interface DecidedOperation extends AppliedOperation {
+  /** In which the gate decided. */
   readonly step: number
+  /** From whose attempts it was proposed; the gate may take several steps to decide. */
+  readonly proposed: number
   readonly decision: string
+  readonly reason: string
+  /** Mean difference to the incumbent as a share, over the questions asked; selection, not evidence. Null when none was asked. */
+  readonly difference: number | null
+  readonly asked: number
   /** Questions, rollouts and judgements that led to it, by id. */
   readonly sources: ReadonlyArray<string>
 }
@@ -113,12 +120,11 @@ export const blame = (generation: SealedGeneration, operations: ReadonlyArray<De
 }
 
 /** One thing that happened to a principle. */
-export interface HistoryEntry {
-  readonly step: number
+export interface HistoryEntry extends Pick<DecidedOperation, "step" | "proposed" | "decision" | "reason" | "difference" | "asked"> {
+  readonly kind: DecidedOperation["operation"]
   readonly what: "added" | "updated" | "deleted" | "refused by the gate"
   readonly text: string
   readonly operation: string
-  readonly decision: string
 }
 
 export interface History {
@@ -136,10 +142,15 @@ export const history = (generations: ReadonlyArray<SealedGeneration>, operations
     .toSorted((a, b) => a.step - b.step || a.index - b.index)
     .map((operation) => ({
       step: operation.step,
+      proposed: operation.proposed,
+      kind: operation.operation,
       what: operation.decision === "accepted" ? happened[operation.operation] : "refused by the gate",
       text: (operation.after ?? operation.before)!.text,
       operation: operation.id,
-      decision: operation.decision
+      decision: operation.decision,
+      reason: operation.reason,
+      difference: operation.difference,
+      asked: operation.asked
     })),
   generations: generations.filter((g) => g.principles.some((p) => p.id === id)).map((g) => g.number)
 })

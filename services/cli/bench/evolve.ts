@@ -8,12 +8,11 @@ import { request } from "#shared/actor/requests"
 import type { Principle } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
-import { actors, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
+import { actors, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { principlesFor } from "#shared/metamemory/router"
-import { makeCost } from "#services/reflector/analysis"
 import type { RunRequest } from "#services/reflector/parameters"
 import { buildMemory } from "../build.ts"
-import { foldRun } from "../runs.ts"
+import { costOfRun, foldRun } from "../runs.ts"
 import { CommandFailed, progressLine, root, say } from "../root.ts"
 import { actorProcess, benchHome, logOn, rounded, secondsSince, untilAnswers } from "./load.ts"
 import { askedOf, cut, fetched, worldRun, worldSplit } from "./world.ts"
@@ -116,8 +115,6 @@ export const benchEvolve = (options: EvolveOptions) =>
           )
           progress.end()
           const state = yield* foldRun(tenant, run)
-          const cost = makeCost()
-          yield* log.read([resultFilter(address)]).pipe(Stream.runForEach((commit) => Effect.sync(() => cost.add(commit))))
           const shown = (generation: number): ReadonlyArray<Shown> => (state.generations.find(({ number }) => number === generation)?.principles ?? []).map(({ scope, text }) => ({ text, scope }))
           const generation = state.recommended ?? 0
           const scoreOn = (split: "val" | "test", questions: ReadonlyArray<Question>, principles: ReadonlyArray<Shown>) =>
@@ -136,7 +133,7 @@ export const benchEvolve = (options: EvolveOptions) =>
             return { bestOfAll: { generation: best.generation, score: yield* scoreOn("test", test.questions, shown(best.generation)) } }
           })
           const last = state.trials.generation
-          const rows = cost.rows()
+          const rows = yield* costOfRun(tenant, run)
           return {
             policy, seed, run, generation,
             principles: shown(generation),

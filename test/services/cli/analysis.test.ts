@@ -2,6 +2,7 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { blameReport, curveReport, historyReport, principleCosts } from "#services/cli/analysis"
 import { effectReport } from "#services/cli/effect"
+import { evolve } from "#services/reflector/evolve"
 import type { RunResult } from "#services/cli/runs"
 import { address, parameters, type Simulated, simulate } from "../reflector/simulation.ts"
 
@@ -22,15 +23,28 @@ test("blame leads from a principle to its operations, questions and attempts, an
   assert.is(report.generation, last.number)
   assert.equal([report.operations.map(({ id }) => id), report.unknown], [[...first.parents], []])
   const [operation] = report.operations
-  assert.ok(operation !== undefined && (operation.gate?.difference ?? 0) > 0)
+  assert.ok(operation !== undefined && (operation.gate.difference ?? 0) > 0)
   assert.ok(operation.questions.length > 0)
   for (const { attempts, id } of operation.questions) {
-    const letters = run.state.steps.find(({ step }) => step === operation.step)?.attempts.find(({ question }) => question === id)?.verdicts
+    const letters = run.state.steps.find(({ step }) => step === operation.proposed)?.attempts.find(({ question }) => question === id)?.verdicts
     assert.is(attempts.map(({ verdict }) => verdict[0]).join(""), letters)
-    assert.ok(attempts.every(({ calls, key }) => calls.includes(`${operation.step}/${key}`)))
+    assert.ok(attempts.every(({ calls, key }) => calls.includes(`${operation.proposed}/${key}`)))
   }
   const attempts = operation.questions.length * 4
   assert.equal(report.counts, { operations: 1, questions: operation.questions.length, rollouts: attempts, judgements: attempts, reflections: attempts })
+})
+
+test("what the gate took several steps to decide is blamed on the attempts it was proposed from", () => {
+  const soon = blameReport(run.state, results(run), first.id)
+  const late = simulate(parameters({ steps: 8, dropShare: 0.5, samples: 4 })).state
+  const decided = late.generations.flatMap(({ decisions }) => decisions).find(({ after }) => after?.id === first.id)
+  assert.ok(decided !== undefined)
+  late.operations.length = 0
+  evolve(late, { ...decided, step: decided.step + 2 }, { sequence: 1 })
+  const report = blameReport(late, results(run), first.id)
+  assert.equal(report?.operations.map(({ proposed, step }) => [step, proposed]), [[decided.step + 2, decided.step]])
+  assert.equal(report?.operations.map(({ questions }) => questions), soon?.operations.map(({ questions }) => questions))
+  assert.equal(report?.counts, soon?.counts)
 })
 
 test("a principle that spread to further classes has its lineage in each", () => {

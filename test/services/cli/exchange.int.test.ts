@@ -28,7 +28,9 @@ const ok = (outcome: { readonly error: string; readonly json: any }): any => {
 
 onStage("a run is analysed, its judge calibrated, exported both ways, and imported where no model is", ({ folder, run }) =>
   Effect.gen(function*() {
-    const { generations } = ok(yield* run("generations", "--run", "a"))
+    const { generations, recommended, rejected } = ok(yield* run("generations", "--run", "a"))
+    assert.ok(generations.some(({ n }: any) => n === recommended))
+    assert.ok(rejected.every(({ principle, step, text }: any) => principle !== null && step >= 1 && text !== ""))
     const last = generations.at(-1)
     assert.ok(last.n >= 1)
     const [principle] = last.principles
@@ -46,9 +48,12 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     const plot = join(folder, "curve.svg")
     assert.is(ok(yield* run("curve", "--run", "a", "--plot", plot)).steps.length, 3)
     assert.match(readFileSync(plot, "utf8"), /<svg[^]*step</)
-    assert.match((yield* run("blame", "--run", "a", "P0")).error, /holds a principle P0/)
+    assert.match((yield* run("blame", "--run", "a", "P0")).error, new RegExp(`a knows of no principle P0; in force were .*${principle.id}`))
+    assert.match((yield* run("blame", "--run", "a", principle.id, "--generation", "0")).error, /generation 0 of a does not hold .*; it is in [1-9]/)
+    assert.match((yield* run("blame", "--run", "a", principle.id, "--generation", "99")).error, /generations 0 to \d, and no 99/)
     assert.match((yield* run("diff", "--run", "a", "0", "99")).error, /no 99/)
-    assert.match((yield* run("effect", "--run", "nobody")).error, /there is no run nobody/)
+    assert.match((yield* run("effect", "--run", "nobody")).error, /there is no run nobody of tenant t; there is a$/)
+    assert.match((yield* run("adopt", "--run", "nobody", "--generation", "1")).error, /there is no run nobody of tenant t; there is a$/)
 
     const out = join(folder, "reference")
     const exported = ok(yield* run("export", "--run", "a", "--out", out, "--format", "reference"))

@@ -8,7 +8,7 @@ import * as assert from "uvu/assert"
 import { accuracyPlot, writePlot } from "#services/cli/plot"
 
 const test = suite("plots")
-const svg = accuracyPlot([{ n: 0, accuracy: 0.5, interval: [0.4, 0.6] }, { n: 1, accuracy: 0.7, interval: [0.6, 0.8] }], "Accuracy <by> generation")
+const svg = accuracyPlot([{ n: 0, accuracy: 0.5, interval: [0.4, 0.6] }, { n: 1, accuracy: 0.7, interval: [0.6, 0.8] }], "Accuracy <by> generation", { axis: "generation", undersized: false })
 
 const inFolder = async (use: (folder: string) => Promise<void>) => {
   const folder = mkdtempSync(join(tmpdir(), "metamem-plot-"))
@@ -33,6 +33,11 @@ test("a .png file holds an image of twice the plot's size, with letters in it", 
     const mute = await sizeOf("mute.PNG", svg.replace(/<text.*?<\/text>/g, ""))
     assert.ok(whole > mute * 1.5, `${whole} bytes with letters, ${mute} without`)
   }))
+
+test("a plot of too small a sample says so", () => {
+  assert.not.match(svg, /too small/)
+  assert.match(accuracyPlot([{ n: 1, accuracy: 0.7, interval: [0.6, 0.8] }], "t", { axis: "step", undersized: true }), /too small a sample to mean much/)
+})
 
 test("an .svg file holds the plot itself, with the title's characters escaped", () =>
   inFolder(async (folder) => {

@@ -47,7 +47,7 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
         [["--exact"], /say which/],
         [[principle.id, "--samples", "2"], /matter of --exact/],
         [[principle.id, "--exact", "--samples", "0"], /from 1 to/],
-        [["P99-9-zzz", "--exact"], /holds a principle P99/]
+        [["P99-9-zzz", "--exact"], /knows of no principle P99/]
       ] as const
     ) assert.match((yield* run("effect", ...args, "--run", "a")).error, message)
 

@@ -122,6 +122,16 @@ test("a generation whose sealed principles were changed does not replay to its h
   assert.ok(verifier.generations.some(({ replayed, sealed }) => replayed !== sealed))
 })
 
+test("of votes that were partly taken from the log, only the paid part of the tokens is counted", () => {
+  const voted = (reused: number): Commit => ({
+    id: "", subject: resultSubject({ ...address, step: 1, kind: "judgement", key: `r_1_a_${reused}` }), sequence: 0, time: "", cause: "settled", correlation: "", inputThrough: 0, checksum: "", previousChecksum: "",
+    events: [jobCodec.encode({ _tag: "JobSettled", status: "done", data: { verdict: "correct", judge: "model", calls: ["a", "b", "c"], promptTokens: 300, completionTokens: 60, reused }, error: "", attempts: 1, worker: "w" })], binary: new Uint8Array(0)
+  })
+  const cost = makeCost()
+  for (const reused of [0, 2, 3]) cost.add(voted(reused))
+  assert.equal(cost.rows().map(({ calls, completionTokens, jobs, promptTokens, reused }) => ({ calls, completionTokens, jobs, promptTokens, reused })), [{ calls: 4, completionTokens: 80, jobs: 3, promptTokens: 400, reused: 5 }])
+})
+
 test("curve, effects, cost and status come from the log alone", () => {
   const run = simulate(parameters({ steps: 3, dropShare: 0.5 }))
   const curve = curveOf(run.state)

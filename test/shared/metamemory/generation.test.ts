@@ -42,12 +42,12 @@ test("a diff names what was added, removed and changed", () => {
 })
 
 const operation = (id: string, step: number, decision: string, change: Partial<DecidedOperation>): DecidedOperation => ({
-  id, index: 0, step, decision, operation: "update", scope: "time", sources: [`q${step}`], ...change
+  id, index: 0, step, proposed: step, decision, reason: "", difference: null, asked: 0, operation: "update", scope: "time", sources: [`q${step}`], ...change
 })
 const operations = [
   operation("O3", 3, "accepted", { before: p1, after: p1changed }),
   operation("O1", 1, "accepted", { operation: "add", after: p1 }),
-  operation("O2", 2, "rejected", { before: p1, after: principle("P1", "Worse.", ["O1", "O2"]) })
+  operation("O2", 2, "rejected", { before: p1, after: principle("P1", "Worse.", ["O1", "O2"]), proposed: 1, reason: "not better", difference: -0.03, asked: 20 })
 ]
 const generations: ReadonlyArray<SealedGeneration> = [
   { number: 0, step: -1, principles: [], hash: "" },
@@ -66,6 +66,7 @@ test("blame gives the operations that made a principle, oldest first, and names 
 test("a history holds refused attempts too, in order of step", () => {
   const { entries, generations: numbers } = history(generations, operations, "P1")
   assert.equal(entries.map(({ what, text }) => [what, text]), [["added", "Compare dates."], ["refused by the gate", "Worse."], ["updated", "Compare calendar dates."]])
+  assert.equal([entries[1]?.kind, entries[1]?.proposed, entries[1]?.reason, entries[1]?.difference, entries[1]?.asked], ["update", 1, "not better", -0.03, 20])
   assert.equal(numbers, [1, 2])
 })
 
