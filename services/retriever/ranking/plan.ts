@@ -3,7 +3,9 @@
  * ranges of time, the person it is about, whether it asks for what the assistant said, for an order of events, or for several pieces.
  */
 import { isRole } from "#shared/memoryindex/indexed-text"
+import { termOf, terms, words } from "#shared/memoryindex/words"
 import { dateWindows, type TimeWindow } from "./date-windows.ts"
+import { namedIn, withoutMonthNames, withPronouns } from "./names.ts"
 import { asksOwnPast } from "./own-past.ts"
 
 export interface QuestionPlan {
@@ -21,6 +23,8 @@ export interface QuestionPlan {
   readonly asksOwnPast: boolean
   /** Asks in which order things came up: answered from the user's own turns over time. */
   readonly asksOrder: boolean
+  /** Names a time and nothing else that could be looked for, as in "what happened last Tuesday?": all that was said then comes first. */
+  readonly asksTimeAlone: boolean
   /** Asks for a summary: long turns are not held against themselves. */
   readonly asksOverview: boolean
 }
@@ -63,21 +67,25 @@ const topicOf = (question: string): string => {
 
 const when = /^\W*(?:when\b|what (?:date|day|month|year|time)\b|(?:in|on) (?:which|what) (?:date|day|month|year)\b|how long\b)/i
 
-const escaped = (name: string): string => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
-
-/** Participants a question names, by full name or first name. */
-const namedIn = (question: string, participants: ReadonlyArray<string>): ReadonlyArray<string> =>
-  participants.filter((name) => [name, name.split(/\s+/)[0] ?? name].some((form) => new RegExp(`(?<![\\p{L}\\p{N}])${escaped(form)}(?![\\p{L}\\p{N}])`, "iu").test(question)))
-
-/** The question with participants' names as pronouns, because a name pulls its vector towards every turn that holds it. */
-const withPronouns = (question: string, names: ReadonlyArray<string>): string =>
-  names.reduce(
-    (text, name) => {
-      const form = `(?<![\\p{L}\\p{N}])${escaped(name)}`
-      return text.replace(new RegExp(`${form}['’]s?(?![\\p{L}\\p{N}])`, "giu"), "their").replace(new RegExp(`${form}(?![\\p{L}\\p{N}])`, "giu"), "they")
-    },
-    question
+/** Words that say when, and words that ask what happened or was said without saying what. */
+const timeWords = new Set(
+  terms(
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug sep sept oct nov dec " +
+      "monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays fridays saturdays sundays " +
+      "spring summer autumn fall winter day days week weeks weekend weekends month months year years hour hours minute minutes ago back last past previous next early mid late " +
+      "start beginning begin end middle half first second yesterday today tonight morning afternoon evening night time date between since until till around following " +
+      "one two three four five six seven eight nine ten eleven twelve couple few several " +
+      "happen happened happening go going gone went talk talked talking discuss discussed tell told say said mention mentioned chat chatted conversation conversations speak spoke spoken " +
+      "thing things anything everything something event events take took taken place up new remember recall bring brought come came please let know"
   )
+)
+const written = /^\d+(?:st|nd|rd|th|s)?$/
+
+const isTimeAlone = (question: string): boolean =>
+  words(question).every((word) => {
+    const term = termOf(word)
+    return term === undefined || timeWords.has(term) || written.test(word)
+  })
 
 /**
  * @param speakers who speaks in the memories that may be found
@@ -91,15 +99,17 @@ export const planQuestion = (question: string, speakers: ReadonlySet<string>, as
   const asksOrder = order.test(question)
   const asksOverview = overview.test(question)
   const topic = asksOrder || asksOverview ? topicOf(question) : question
+  const windows = dateWindows(withoutMonthNames(question, participants), askedAt)
   return {
     topic,
     vectorQueries: [withPronouns(topic, named)],
-    windows: dateWindows(question, askedAt),
+    windows,
     isBetweenPeople,
     speaker: isBetweenPeople ? (named.length === 1 ? named[0] : undefined) : role,
     asksWhen: when.test(question),
     asksOwnPast: asksOwnPast(question),
     asksOrder,
+    asksTimeAlone: windows.length > 0 && !asksOrder && isTimeAlone(withPronouns(question, named)),
     asksOverview
   }
 }

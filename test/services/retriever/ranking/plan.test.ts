@@ -32,6 +32,43 @@ test("a name inside another word is no name, and signs in names do no harm", () 
   assert.is(planQuestion("What does A.(b like?", new Set(["A.(b", "Ben"])).speaker, "A.(b")
 })
 
+test("names that are everyday words are told from the words", () => {
+  const team = new Set(["Will", "May", "Rose", "Grant Lee"])
+  const speaker = (question: string) => planQuestion(question, team, "2026-04-05T10:00:00.000Z").speaker
+  for (const question of ["When will they land?", "May I deploy?", "Will the keys still work?", "How did the price of a rose change?", "Which grant did we get?", "Will Ana come?"]) assert.is(speaker(question), undefined, question)
+  assert.is(speaker("What did Will say about the backoff?"), "Will")
+  assert.is(speaker("Will said what about it?"), "Will")
+  assert.is(speaker("Will May come?"), "May")
+  assert.is(speaker("What does Grant do?"), "Grant Lee")
+  assert.is(speaker("what does grant lee do?"), "Grant Lee")
+  assert.equal(planQuestion("When will Rose come, and will it rain?", team).vectorQueries, ["When will they come, and will it rain?"])
+})
+
+test("a participant called like a month is no month", () => {
+  const windows = (question: string, name: string) => planQuestion(question, new Set([name, "Tom"]), "2026-08-05T10:00:00.000Z").windows.length
+  assert.equal(["April", "Ana"].map((name) => windows("What did Tom get from April?", name)), [0, 1])
+  assert.is(windows("What did May do in May?", "May"), 1)
+  assert.is(windows("What did Tom do on May 3?", "May"), 1)
+})
+
+test("names are found in scripts without blanks", () => {
+  const friends = new Set(["小明", "佳慧", "李", "Ana", "민수"])
+  const speaker = (question: string) => planQuestion(question, friends).speaker
+  assert.is(speaker("小明的自行车怎么了？"), "小明")
+  assert.is(speaker("昨天佳慧去了哪里"), "佳慧")
+  assert.is(speaker("Ana是谁？"), "Ana")
+  assert.is(speaker("민수는 어디에 살아요?"), "민수")
+  assert.is(speaker("行李在哪里？"), undefined)
+  assert.is(speaker("小明和佳慧"), undefined)
+  assert.equal(planQuestion("小明的自行车怎么了？", friends).vectorQueries, ["小明的自行车怎么了？"])
+})
+
+test("a question about nothing but a time is told from one about something then", () => {
+  const alone = (question: string) => planQuestion(question, new Set(["Ana", "Tom"]), "2026-04-05T10:00:00.000Z").asksTimeAlone
+  for (const question of ["What happened last Tuesday?", "What did Ana do on the 3rd of May 2025?", "What did we talk about two weeks ago?", "Anything new since January?"]) assert.ok(alone(question), question)
+  for (const question of ["What did I plant last Tuesday?", "What happened?", "What did Ana do at the lake in May?", "In what order did things happen last week?"]) assert.not(alone(question), question)
+})
+
 test("questions about an order or a summary are looked up by their topic", () => {
   const order = planQuestion("Can you list the order in which I brought up different aspects of my garden plan throughout our conversations, in order? Mention ONLY five items.", roles)
   assert.is(order.asksOrder, true)

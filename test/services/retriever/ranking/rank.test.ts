@@ -82,6 +82,16 @@ test("what was said in the time asked about is lifted", () => {
   assert.is(order(view, "Where was my walk?", axis(1), "2023-05-15T10:00:00.000Z")[0], "a")
 })
 
+test("where nothing but a time is asked about, all that was said then comes before the rest", () => {
+  const view = viewOf(
+    memory("a", "what happened to the happening of things that happened", { vector: axis(0) }),
+    memory("b", "paid the gas bill", { time: "2023-06-06T10:00:00.000Z" }),
+    memory("c", "the heron came", { time: "2023-06-06T11:00:00.000Z" })
+  )
+  assert.equal(order(view, "What happened last Tuesday?", axis(0), "2023-06-12T10:00:00.000Z").slice(-1), ["a"])
+  assert.is(order(view, "Which happening was it last Tuesday, heron aside?", axis(0), "2023-06-12T10:00:00.000Z")[0], "a")
+})
+
 test("a question about an order is answered from the user's turns first", () => {
   const view = viewOf(memory("a", "orchard orchard orchard", { speaker: "assistant", vector: axis(0) }), memory("b", "nothing much"))
   assert.is(order(view, "List the order in which I brought up the orchard", axis(0))[0], "b")
