@@ -44,8 +44,12 @@ export interface OnlineState {
   /** As a person switched it; undefined = as the settings have it. */
   readonly on: boolean | undefined
   readonly phase: OnlinePhase
-  /** Sequence of the memory log up to which feedback is used up. */
+  /** Sequence of the newest feedback that any run took, in the memory log. */
   readonly through: number
+  /** The last runs, oldest first, whose questions tell which feedback is used up. */
+  readonly runs: ReadonlyArray<{ readonly run: string; readonly through: number }>
+  /** Sequence of the memory log up to which feedback is offered to no run any more, taken or not. */
+  readonly closed: number
   readonly watch: Watch | undefined
   /** The adoption that follows from the last decision, due while the last adoption is the one of this sequence. */
   readonly due: { readonly to: GenerationRef; readonly after: number } | undefined
@@ -111,6 +115,12 @@ export const watchLooks = [20, 40, 80, 160, 320] as const
 
 export const nextShadowLook = (looked: number): number => shadowLooks.find((at) => at > looked) ?? shadowLooks[shadowLooks.length - 1] ?? 0
 export const nextWatchLook = (looked: number): number | undefined => watchLooks.find((at) => at > looked)
+
+/**
+ * Runs whose questions are looked through for feedback that is used up. What so many runs in a row have left out is left out for good; older
+ * feedback no longer says much of what guides answers now, and the questions of all runs there ever were are not to be kept.
+ */
+export const runsLookedThrough = 8
 
 export const onlineRun = (number: number): string => `online-${number}`
 const numberOf = (run: string): number => Number(/^online-(\d+)$/.exec(run)?.[1] ?? 0)
@@ -243,7 +253,7 @@ const decide = (state: OnlineState, command: OnlineCommand): Result.Result<Reado
       return Result.succeed(state.on === command.on ? [] : [{ _tag: "OnlineSwitched", on: command.on }])
     case "TakeRun": {
       const { _tag, ...taken } = command
-      return Result.succeed(isOpenForRun(state) && command.through > state.through ? [{ _tag: "OnlineRunOpened", ...taken }] : [])
+      return Result.succeed(isOpenForRun(state) && numberOf(command.run) > state.number ? [{ _tag: "OnlineRunOpened", ...taken }] : [])
     }
     case "EndRun":
       return Result.succeed(endRun(state, command))
@@ -259,8 +269,19 @@ const evolve = (state: OnlineState, event: OnlineEvent): OnlineState => {
   switch (event._tag) {
     case "OnlineSwitched":
       return { ...state, on: event.on }
-    case "OnlineRunOpened":
-      return { ...state, phase: { _tag: "Running", run: event.run, from: event.from }, through: event.through, number: numberOf(event.run) }
+    case "OnlineRunOpened": {
+      const { from, run, through } = event
+      const runs = [...state.runs, { run, through }]
+      return {
+        ...state,
+        phase: { _tag: "Running", run, from },
+        through,
+        runs: runs.slice(-runsLookedThrough),
+        // Nothing that the run falling out took is younger than this.
+        closed: Math.max(state.closed, ...runs.slice(0, -runsLookedThrough).map((one) => one.through)),
+        number: numberOf(run)
+      }
+    }
     case "OnlineRunEnded":
       return { ...state, phase: { _tag: "Collecting" }, lastOutcome: `${event.run}: ${event.reason}` }
     case "ShadowStarted":
@@ -285,7 +306,7 @@ const evolve = (state: OnlineState, event: OnlineEvent): OnlineState => {
 
 export const onlineBehaviour: Behaviour<OnlineState, OnlineCommand, OnlineEvent, never> = {
   codec: onlineCodec,
-  initial: () => ({ on: undefined, phase: { _tag: "Collecting" }, through: 0, watch: undefined, due: undefined, number: 0, rollbacks: [], lastOutcome: undefined }),
+  initial: () => ({ on: undefined, phase: { _tag: "Collecting" }, through: 0, runs: [], closed: 0, watch: undefined, due: undefined, number: 0, rollbacks: [], lastOutcome: undefined }),
   decide,
   evolve
 }

@@ -135,6 +135,15 @@ export const usersIn = (items: ReadonlyArray<Pick<Feedback, "user">>): number =>
 type Usable = Feedback & { readonly question: Question }
 export const isUsable = (feedback: Feedback): feedback is Usable => feedback.question !== undefined
 
+/**
+ * What a batch may be made of: what no run took, also where a run could have and left it out.
+ *
+ * @param closed sequence up to which nothing is offered any more
+ * @param taken  ids of the questions that runs took since
+ */
+export const offered = (feedback: ReadonlyArray<Feedback>, closed: number, taken: ReadonlyArray<ReadonlySet<string>>): ReadonlyArray<Usable> =>
+  feedback.filter(isUsable).filter(({ question, sequence }) => sequence > closed && !taken.some((ids) => ids.has(question.id)))
+
 /** Most questions of a batch, the newest first: what a run of the published size can ask. */
 const batchMax = 600
 

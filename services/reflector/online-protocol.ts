@@ -15,7 +15,7 @@ export const OnlineRunOpened = defineEvent("OnlineRunOpened", {
     run: Schema.NonEmptyString,
     /** What it is to be better than; `run` "" and 0 = no principles. */
     from: GenerationRef,
-    /** Sequence of the memory log up to which feedback is used up. */
+    /** Sequence, in the memory log, of the newest feedback that this run or any before took; older feedback it left out is offered to the next. */
     through: Schema.Int,
     questions: Schema.Int,
     conversations: Schema.Int,
@@ -140,7 +140,7 @@ export const OnlineStatus = Schema.Struct({
   feedback: Schema.Struct({
     /** Answers with feedback that stands. */
     standing: Schema.Int,
-    /** With a right answer, and not used up by an earlier run. */
+    /** With a right answer, and offered to the next run: not used up by an earlier one. */
     fresh: Schema.Int,
     conversations: Schema.Int,
     users: Schema.Int

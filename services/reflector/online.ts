@@ -23,10 +23,10 @@ import type { AdoptionCommand, AdoptionState } from "./adoption.ts"
 import { readResult, type Runs } from "./driver.ts"
 import type { Material } from "./material.ts"
 import { isOpenForRun, nextShadowLook, nextWatchLook, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState } from "./online-behaviour.ts"
-import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, isUsable, receivedFrom } from "./online-feedback.ts"
+import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, offered, receivedFrom } from "./online-feedback.ts"
 import type { OnlineStatus } from "./online-protocol.ts"
 import { shadowAddress, shadowed, shadowJobs, shadowPairs } from "./online-shadow.ts"
-import { algorithmVersion, presets, type RunRequest, startOf } from "./parameters.ts"
+import { algorithmVersion, presets, type RunParameters, type RunQuestion, type RunRequest, startOf } from "./parameters.ts"
 import type { JobResult, OpenRequest } from "./protocol.ts"
 import { resultKey, type RunJob, workerOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
@@ -51,6 +51,9 @@ const nonEmpty = ([first, ...more]: ReadonlyArray<Question>): RunRequest["train"
   const ref = ({ id, user }: Question) => ({ id, user })
   return first === undefined ? undefined : [ref(first), ...more.map(ref)]
 }
+
+const questionsOf = (parameters: RunParameters | undefined): ReadonlyArray<RunQuestion> =>
+  parameters === undefined ? [] : [...parameters.train, ...parameters.validation, ...parameters.guard]
 
 /** A run over a batch, of a size that fits it. @param branch what it goes on from; undefined = no principles */
 export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { readonly seed: number; readonly isRemote: boolean; readonly branch: RunRequest["branch"] }): RunRequest | undefined => {
@@ -135,7 +138,6 @@ export const runOnline = (parts: OnlineParts) =>
     }))
 
     const feedbackOf = (tenant: string): ReadonlyArray<Feedback> => [...(feedback.get(tenant)?.values() ?? [])].flat()
-    const freshOf = (tenant: string, { through }: OnlineState): ReadonlyArray<Feedback> => feedbackOf(tenant).filter((one) => isUsable(one) && one.sequence > through)
     const isOn = ({ on }: OnlineState): boolean => on ?? parts.isOnByDefault
 
     const inForce = Effect.fnUntraced(function*(tenant: string) {
@@ -144,6 +146,16 @@ export const runOnline = (parts: OnlineParts) =>
       return { ref, sequence, principles: adopted?.principles ?? [] }
     })
     const runState = (tenant: string, run: string) => Effect.map(runs.load(runSubject({ tenant, run })), ({ state }) => state)
+
+    /** Ids of the questions of the last runs of each tenant; a run's never change. */
+    const taken = new Map<string, ReadonlyMap<string, ReadonlySet<string>>>()
+    const freshOf = Effect.fnUntraced(function*(tenant: string, state: OnlineState) {
+      const known = taken.get(tenant)
+      const ofRuns = new Map<string, ReadonlySet<string>>()
+      for (const { run } of state.runs) ofRuns.set(run, known?.get(run) ?? new Set(questionsOf((yield* runState(tenant, run)).parameters).map(({ id }) => id)))
+      taken.set(tenant, ofRuns)
+      return offered(feedbackOf(tenant), state.closed, [...ofRuns.values()])
+    })
 
     const decide = (tenant: string, { sequence }: Folded<OnlineState>, command: OnlineCommand) =>
       Effect.map(entities.execute(onlineSubject(tenant), command, { cause: `${command._tag} after ${sequence}` }), ({ folded }) => folded)
@@ -180,7 +192,7 @@ export const runOnline = (parts: OnlineParts) =>
       const seed = wholeNumber(2 ** 31, "online", tenant, number)
       const seen = cursor
       if (!isOpened) {
-        const batch = batchOf(freshOf(tenant, folded.state), String(seed))
+        const batch = batchOf(yield* freshOf(tenant, folded.state), String(seed))
         if (batch._tag === "Short") return folded
         const { principles, ref } = yield* inForce(tenant)
         const from = ref.run === "" ? undefined : yield* runState(tenant, ref.run)
@@ -194,18 +206,17 @@ export const runOnline = (parts: OnlineParts) =>
       // Recorded as the run says it was opened, so that it is the same whoever gets this far.
       const { parameters } = yield* runState(tenant, run)
       if (parameters === undefined) return folded
-      const questions = [...parameters.train, ...parameters.validation, ...parameters.guard]
+      const questions = questionsOf(parameters)
       const ids = new Set(questions.map(({ id }) => id))
-      const taken = feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))
+      const own = feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))
       const { branch } = parameters
       return yield* decide(tenant, folded, {
         _tag: "TakeRun",
         run,
         from: branch === undefined ? { run: "", generation: 0 } : { run: branch.run, generation: branch.generation },
-        // What came while the run was opened is not in it, and waits for the next.
-        through: taken.reduce((last, { sequence }) => Math.max(last, sequence), folded.state.through + 1),
+        through: own.reduce((last, { sequence }) => Math.max(last, sequence), folded.state.through),
         questions: questions.length,
-        conversations: conversationsOf(taken),
+        conversations: conversationsOf(own),
         users: new Set(questions.map(({ user }) => user)).size
       })
     })
@@ -316,7 +327,7 @@ export const runOnline = (parts: OnlineParts) =>
       const { state } = yield* entities.load(onlineSubject(tenant))
       const { phase, watch } = state
       const all = feedbackOf(tenant)
-      const fresh = freshOf(tenant, state)
+      const fresh = yield* freshOf(tenant, state)
       const batch = batchOf(fresh, String(wholeNumber(2 ** 31, "online", tenant, state.number + 1)))
       const { ref } = yield* inForce(tenant)
       const run = phase._tag === "Running" ? statusOf(yield* runState(tenant, phase.run), { tenant, run: phase.run }, undefined) : undefined

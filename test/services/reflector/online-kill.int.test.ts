@@ -13,15 +13,12 @@ import { effect } from "#test/support/effect"
 import { temporaryFolder, testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
 import { actorProcess } from "../../system/actor-processes.ts"
-import { adopted, adoptions, makeLive, none, onlineEvents, onlineModel, people, until } from "./online-stage.ts"
+import { adopted, adoptions, makeLive, none, onlineEvents, onlineModel, people, standing, until } from "./online-stage.ts"
 import { answering, configured, connection, stateOf, verification, workers } from "./stage.ts"
 
 const test = suite("evolution from live feedback under kills")
 
 const run = "online-1"
-
-/** Waits until so many commits stand under a filter. */
-const standing = (filter: string, count: number) => Effect.flatMap(EventLog, (log) => log.follow([filter]).pipe(Stream.take(count), Stream.runDrain))
 
 /** What is the same in both: without places in the log and the time of day. */
 const told = (events: ReadonlyArray<{ readonly _tag: string }>) =>
@@ -44,6 +41,8 @@ const story = (isKilled: boolean) =>
       const start = actorProcess("reflector", url, home, {
         METAMEM_LLM_URL: model.url, METAMEM_LLM_MODEL: "scripted", METAMEM_JUDGE: "model", METAMEM_REFLECTOR: "model", METAMEM_REFLECTOR_SCAN_SECONDS: "1", METAMEM_ONLINE_SHADOW_SHARE: "1"
       })
+      // One after another, so that both stories have them in the same order; all before anybody looks, so that both begin with the same batch.
+      yield* Effect.forEach(people(90), (at) => live("a", at, none, at % 4 !== 0))
       let reflector = yield* start
       let kills = 0
       const kill = (moment: Effect.Effect<unknown, unknown, EventLog | Scope.Scope>) =>
@@ -57,8 +56,6 @@ const story = (isKilled: boolean) =>
           kills += 1
         })
 
-      // One after another, so that both stories have them in the same order.
-      yield* Effect.forEach(people(90), (at) => live("a", at, none, at % 4 !== 0))
       yield* kill(standing(runSubject({ tenant: "t", run }), 1))
       yield* kill(standing(resultFilter({ tenant: "t", run }), 60))
       yield* kill(Effect.flatMap(EventLog, (log) => log.follow([runSubject({ tenant: "t", run })]).pipe(Stream.takeUntil(({ events }) => events.some(({ type }) => type === "RunFinished")), Stream.runDrain)))
@@ -69,7 +66,8 @@ const story = (isKilled: boolean) =>
       yield* adopted(1)
       const [first] = yield* adoptions
       const now = { run: first?.run ?? "", generation: first?.generation ?? 0 }
-      yield* Effect.forEach(people(24), (at) => live("c", at, now, at % 6 === 0))
+      // As many as the first look needs: later ones might come before the next batch or after it.
+      yield* Effect.forEach(people(20), (at) => live("c", at, now, at % 6 === 0))
       yield* kill(until("RolledBack"))
       yield* adopted(2)
       // What was told since is the next batch: nothing of the first is in it.

@@ -44,6 +44,9 @@ export const until = (tag: OnlineEvent["_tag"]) =>
       Stream.runDrain
     ))
 
+/** Waits until so many commits stand under a filter. */
+export const standing = (filter: string, count: number) => Effect.flatMap(EventLog, (log) => log.follow([filter]).pipe(Stream.take(count), Stream.runDrain))
+
 export const adoptions = Effect.gen(function*() {
   const log = yield* EventLog
   return (yield* log.load(adoptedSubject("t"))).flatMap(({ events }) => events.map((event) => Result.getOrThrow(adoptionCodec.decode(event))))

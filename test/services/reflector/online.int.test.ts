@@ -6,12 +6,12 @@ import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
 import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
-import { onlineSubject, requestSubject } from "#shared/eventlog/subjects"
+import { onlineSubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import type { OnlineStatus } from "#services/reflector/online-protocol"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
-import { adopted, adoptions, good, makeLive, none, onlineEvents, onlineModel, people, until } from "./online-stage.ts"
+import { adopted, adoptions, good, makeLive, none, onlineEvents, onlineModel, people, standing, until } from "./online-stage.ts"
 import { answering, configured, connection, reflector, stateOf, verification, workers } from "./stage.ts"
 
 const test = suite("evolution from live feedback, whole")
@@ -77,6 +77,44 @@ effect(
       }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_ONLINE_SHADOW_SHARE: "1" })))
     }),
   180_000
+)
+
+effect(
+  test as never,
+  "what a run left out is offered to the next, also by a reflector that was started since, and nothing that was in a run",
+  () =>
+    Effect.gen(function*() {
+      const { url } = yield* testServer
+      const model = yield* scriptedModel({ ...onlineModel, scripts: { ...onlineModel.scripts, propose: () => ({ operations: [] }) } })
+      yield* Effect.gen(function*() {
+        yield* Layer.build(workers)
+        yield* answering("evaluator")
+        const live = yield* makeLive
+        const inRun = (run: string) => Effect.map(stateOf(run), ({ parameters }) => [...(parameters?.train ?? []), ...(parameters?.validation ?? []), ...(parameters?.guard ?? [])].map(({ id }) => id))
+
+        // Of a tenth of one part, one person's twelve are one.
+        yield* Effect.forEach(people(30), (at) => live("a", at, none, true), { concurrency: 8 })
+        yield* Effect.forEach(people(11), (at) => live(`more${at}-`, 0, none, true))
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* Layer.build(reflector)
+          yield* until("OnlineRunEnded")
+          assert.is((yield* status).feedback.fresh, 11)
+        }))
+        const first = yield* inRun("online-1")
+        assert.is(first.length, 30)
+
+        yield* Effect.forEach(people(60).slice(30), (at) => live("b", at, none, true), { concurrency: 8 })
+        yield* Layer.build(reflector)
+        yield* standing(runSubject({ tenant: "t", run: "online-2" }), 1)
+        const second = yield* inRun("online-2")
+        assert.is(second.length, 31)
+        assert.is(second.filter((id) => /^live-(more\d+-|a)0-/.test(id)).length, 1)
+        assert.equal(second.filter((id) => first.includes(id)), [])
+        while ((yield* status).stage !== "run") yield* Effect.sleep(50)
+        assert.is((yield* status).feedback.fresh, 10)
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "model" })))
+    }),
+  120_000
 )
 
 test.run()

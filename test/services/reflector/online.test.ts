@@ -8,7 +8,7 @@ import { retrieverCodec, type RetrieverEvent } from "#services/retriever/protoco
 import { behaviour as runBehaviour } from "#services/reflector/behaviour"
 import { onlineRequest } from "#services/reflector/online"
 import { compareShadow, onlineBehaviour, type OnlineCommand, type OnlineState, type Pair, shadowDays, shareRight } from "#services/reflector/online-behaviour"
-import { batchOf, capOf, type Feedback, receivedFrom, weightsOf } from "#services/reflector/online-feedback"
+import { batchOf, capOf, type Feedback, offered, receivedFrom, weightsOf } from "#services/reflector/online-feedback"
 import { onlineCodec, type OnlineEvent } from "#services/reflector/online-protocol"
 import { shadowAddress, shadowed, shadowJobs, shadowPairs } from "#services/reflector/online-shadow"
 import type { JobResult } from "#services/reflector/protocol"
@@ -91,6 +91,35 @@ test("a run over the smallest batch is one that may be opened, and goes on from 
   const branch = { run: "r", generation: 2, step: 5, change: "live feedback", principles: [], memoryPosition: 9 }
   const request = onlineRequest(batch, { seed: 1, isRemote: false, branch })
   assert.equal([request?.steps, request?.batch, request?.branch], [8, 10, branch])
+})
+
+test("what a batch leaves out is offered to the next, and nothing twice", () => {
+  const noisy = many(40, () => "noisy", (at) => ({ answer: `n${at}`, conversation: `n${at}`, sequence: at + 1, question: question(`noisy-${at}`, "noisy") }))
+  const others = (name: string, from: number) => many(30, (at) => `u${at}`, (at) => ({ conversation: `${name}${at}`, sequence: from + at, question: question(`${name}-${at}`, `u${at}`) }))
+  const ids = (batch: ReturnType<typeof batchOf>) => (batch._tag === "Ready" ? [...batch.train, ...batch.validation, ...batch.guard].map(({ id }) => id) : [])
+  const all = [...noisy, ...others("a", 100)]
+  const first = ids(batchOf(offered(all, 0, []), "s"))
+  assert.is(first.length, 33)
+  assert.is(first.filter((id) => id.startsWith("noisy")).length, 3)
+  const later = [...all, ...others("b", 200)]
+  const left = offered(later, 0, [new Set(first)])
+  assert.is(left.length, 37 + 30)
+  const second = ids(batchOf(left, "t"))
+  assert.equal([second.filter((id) => id.startsWith("noisy")).length, second.filter((id) => first.includes(id))], [3, []])
+  assert.is(offered(later, 0, [new Set(first), new Set(second)]).length, 34)
+  assert.equal(offered(later, 40, [new Set(first)]).map(({ sequence }) => sequence > 40), Array.from({ length: 30 }, () => true), "up to where nothing is offered any more")
+  assert.is(offered(many(3, () => "u").map(({ question: _, ...one }) => one), 0, []).length, 0)
+})
+
+test("the questions of eight runs are looked through; what was left out before them is closed", () => {
+  const state = (runs: number): OnlineState =>
+    fold(Array.from({ length: runs }, (_, at): ReadonlyArray<OnlineEvent> => [
+      { _tag: "OnlineRunOpened", run: `online-${at + 1}`, from: none, through: (at + 1) * 10, questions: 30, conversations: 30, users: 30 },
+      { _tag: "OnlineRunEnded", run: `online-${at + 1}`, recommended: 0, outcome: "nothing better", reason: "no" }
+    ]).flat())
+  assert.equal([state(8).runs.length, state(8).closed, state(8).through], [8, 0, 80])
+  assert.equal([state(9).runs.map(({ run }) => run).slice(0, 2), state(9).runs.length, state(9).closed], [["online-2", "online-3"], 8, 10])
+  assert.equal([state(30).runs.length, state(30).closed, state(30).number], [8, 220, 30])
 })
 
 // The log -------------------------------------------------------------------------------------------------------------------------------
@@ -261,8 +290,9 @@ test("feedback is used up by a run, and no other begins beside it", () => {
   assert.equal(decided([opened], take(2, 90)), [])
   assert.equal(decided(begun, take(2, 90)), [])
   const dropped = after(begun, look(pairs(20, 2, 2)))
-  assert.equal(decided(dropped, take(2, 50)), [], "the same feedback again")
+  assert.equal(decided(dropped, take(1, 90)), [], "the same run again")
   assert.is(decided(dropped, take(2, 90)).length, 1)
+  assert.is(decided(dropped, take(2, 50)).length, 1, "of what the first left out")
   assert.equal(decided(after(begun, look(pairs(20, 5, 0))), take(2, 90)), [], "what was adopted has not been looked at")
 })
 
