@@ -23,6 +23,7 @@ import { makeQuestions } from "#shared/metamemory/questions"
 import { principlesFor } from "#shared/metamemory/router"
 import { Embeddings } from "#shared/model/embeddings"
 import { isPassingFailure } from "#shared/model/errors"
+import { knownMin } from "#shared/model/known-words"
 import { Models } from "#shared/model/models"
 import { answer, evidenceHash, readAnswer, settings as answerSettings } from "./answering.ts"
 import { behaviour } from "./behaviour.ts"
@@ -117,7 +118,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const find = Effect.fnUntraced(function*(user: string, question: string, at: string | undefined, filter: Filter, tokens: number, embedMs: number | undefined) {
       const speakers = (yield* projection.view(user, filter)).speakers
       const plan = planQuestion(question, speakers, at)
-      const embedded = yield* Effect.result(embeddings.embed(plan.vectorQueries, { interactive: true }).pipe(embedMs === undefined ? (self) => self : Effect.timeout(embedMs)))
+      // A vector of words that the model has no tokens for is near to any; such a question is answered by its words.
+      const queries = (embeddings.known?.(question) ?? 1) >= knownMin ? plan.vectorQueries : []
+      const embedded = yield* Effect.result(embeddings.embed(queries, { interactive: true }).pipe(embedMs === undefined ? (self) => self : Effect.timeout(embedMs)))
       if (Result.isFailure(embedded) && embedMs === undefined) return yield* new RequestRefused({ tag: "EmbeddingError", message: embedded.failure.message })
       // Taken after the wait: a view is valid only until the next change.
       const view = yield* projection.view(user, filter)

@@ -1,6 +1,6 @@
 /**
  * The words of a text as the index counts them: lower case, without diacritics, English stems, no stop words; Chinese, Japanese
- * and Korean runs, which have no spaces, as pairs of neighbouring characters.
+ * and Korean runs, which have no spaces, as pairs of neighbouring characters, and Chinese characters by themselves too.
  */
 import { createRequire } from "node:module"
 
@@ -15,6 +15,7 @@ const stopWords = new Set(
   ).split(" ")
 )
 
+const han = /\p{Script=Han}/u
 const cjk = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/u
 // Bounded, because the engine's stack grows with the length of a run and a text may be one run of millions.
 const runs = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}ー]{1,10000}|[\p{L}\p{N}]{1,10000}/gu
@@ -41,7 +42,7 @@ const stemOf = (word: string): string => {
   return found
 }
 
-/** Every word of a text in order, unstemmed, stop words included; CJK runs as character pairs. */
+/** Every word of a text in order, unstemmed, stop words included; of CJK runs the Chinese characters, then the character pairs. */
 export const words = (text: string): Array<string> => {
   const plain = text.toLowerCase()
   const found: Array<string> = []
@@ -53,7 +54,7 @@ export const words = (text: string): Array<string> => {
   for (const run of folded.match(runs) ?? []) {
     if (!ascii.test(run) && cjk.test(run)) {
       const characters = [...run]
-      if (characters.length === 1) found.push(run)
+      for (const character of characters) if (characters.length === 1 || han.test(character)) found.push(character)
       for (let at = 0; at + 1 < characters.length; at++) found.push(`${characters[at] ?? ""}${characters[at + 1] ?? ""}`)
     } else found.push(run.slice(0, wordLengthMax))
   }

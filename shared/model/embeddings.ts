@@ -11,6 +11,7 @@ import { join } from "node:path"
 import { words } from "#shared/memoryindex/words"
 import { EmbeddingPool } from "./embeddings-pool.ts"
 import { roundedUnit } from "./embeddings-vector.ts"
+import { knownShare } from "./known-words.ts"
 
 /** Texts could not be embedded, or the model in a folder cannot be used. The message says which and how to mend it. */
 export class EmbeddingError extends Schema.TaggedError<EmbeddingError>()("EmbeddingError", {
@@ -32,6 +33,8 @@ export class Embeddings extends Context.Service<Embeddings, {
   /** Hash of everything the vectors depend on; vectors of different hashes are never compared. */
   readonly modelHash: string
   readonly dimensions: number
+  /** Share of a text's words that the model has tokens for, from 0 to 1; absent = all. A vector of what it does not know says nothing. */
+  readonly known?: (text: string) => number
 }>()("metamem/model/Embeddings") {}
 
 export interface EmbeddingSettings {
@@ -61,9 +64,10 @@ export const layer = (settings: EmbeddingSettings): Layer.Layer<Embeddings, Embe
   Layer.effect(
     Embeddings,
     Effect.gen(function*() {
+      const tokenizer = yield* readModelFile(settings.dir, "tokenizer.json")
       const modelHash = createHash("sha256")
         .update(yield* readModelFile(settings.dir, "model.onnx"))
-        .update(yield* readModelFile(settings.dir, "tokenizer.json"))
+        .update(tokenizer)
         .digest("hex")
         .slice(0, 32)
       const pool = yield* Effect.acquireRelease(
@@ -97,7 +101,7 @@ export const layer = (settings: EmbeddingSettings): Layer.Layer<Embeddings, Embe
         const parts = yield* Effect.forEach(slices, (slice) => room.withPermits(slice.length)(submit(slice, false)), { concurrency: 4 })
         return parts.flat()
       })
-      return Embeddings.of({ embed, modelHash, dimensions })
+      return Embeddings.of({ embed, modelHash, dimensions, known: knownShare(() => tokenizer.toString("utf8")) })
     })
   )
 

@@ -19,6 +19,7 @@ import { packEvidence } from "#services/retriever/ranking/evidence"
 import { planQuestion } from "#services/retriever/ranking/plan"
 import { plainRankers, rankPlainly } from "#services/retriever/ranking/plain"
 import { type RankedMemory, rankMemories } from "#services/retriever/ranking/rank"
+import { knownMin } from "#shared/model/known-words"
 import { tokensOf } from "#shared/model/tokens"
 import { bootstrapInterval, figureNames, questionFigures, type QuestionFigures } from "./retrieval-metrics.ts"
 import { openVectorCache } from "./vector-cache.ts"
@@ -129,7 +130,8 @@ export const benchRetrieval = Effect.fnUntraced(function*(bench: RetrievalBench)
       const started = performance.now()
       const view = index.view()
       const plan = planQuestion(question.text, view.speakers, question.date)
-      const asVectors = yield* embeddings.embed(bench.ranker === "metamem" ? plan.vectorQueries : [question.text], { interactive: true })
+      const isKnown = bench.ranker !== "metamem" || (embeddings.known?.(question.text) ?? 1) >= knownMin
+      const asVectors = isKnown ? yield* embeddings.embed(bench.ranker === "metamem" ? plan.vectorQueries : [question.text], { interactive: true }) : []
       const all = bench.ranker === "metamem" ? rankMemories(view, plan, asVectors) : rankPlainly(bench.ranker, view, question.text, asVectors[0] ?? new Float32Array())
       const shown = packEvidence(all, question.text, evidenceTokens)
       latencies.push(performance.now() - started)

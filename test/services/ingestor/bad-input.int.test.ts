@@ -133,6 +133,19 @@ it("texts in any script and of any length are found again", () =>
     assert.ok(performance.now() - started < 45_000, `${performance.now() - started} ms`)
   }))
 
+it("what was said in a script the embedding model does not know is found by its words among hundreds of turns", () =>
+  Effect.gen(function*() {
+    const [when, did, what] = [["今天", "早上", "周末", "最近"], ["在超市买了", "去看了", "整理了", "修好了", "打算卖掉"], ["新的台灯", "三本小说", "一双跑鞋", "公司的报告", "阳台上的花", "冬天的衣服"]]
+    const turns = Array.from({ length: 240 }, (_, n) => ({ speaker: "user", text: `${when[n % 4]}我${did[n % 5]}${what[n % 6]}，第${n}次。` }))
+    const told = [["从东京回来了，给妈妈买了一条丝巾。", "我给妈妈买了什么礼物？"], ["我养了一只叫豆豆的橘猫。", "猫叫什么名字？"], ["房间号是四零七。", "房间号？"]] as const
+    const { lastPosition } = yield* receive({ user: "mei", conversation: "c", turns: [...turns.slice(0, 120), ...told.map(([text]) => ({ speaker: "user", text })), ...turns.slice(120)], close: true })
+    yield* settled({ tenant: "local", user: "mei", conversation: "c" })
+    for (const [text, question] of told) {
+      const { evidence } = yield* retrieve({ user: "mei", question, after: lastPosition, kinds: ["turn"], evidenceTokens: 600 })
+      assert.is(evidence.toSorted((a, b) => b.score - a.score)[0]?.text, text, question)
+    }
+  }))
+
 it("control characters are taken out of texts and nothing else", () =>
   Effect.gen(function*() {
     const { lastPosition } = yield* receive({ user: "ned", conversation: "c", turns: [{ speaker: "user", text: "The \u0000bell\u0007 rings\tat\nnoon \ud800" }] })

@@ -15,9 +15,11 @@ test("digits stay, also within words", () => {
   assert.equal(words("room 12b at 7:30"), ["room", "12b", "at", "7", "30"])
 })
 
-test("CJK runs become character pairs, a lone character stays", () => {
-  assert.equal(words("京都に行く"), ["京都", "都に", "に行", "行く"])
-  assert.equal(words("猫 ok 東京"), ["猫", "ok", "東京"])
+test("CJK runs become character pairs, beside each Chinese character, which may be a word of its own", () => {
+  assert.equal(words("京都に行く"), ["京", "都", "行", "京都", "都に", "に行", "行く"])
+  assert.equal(words("猫 ok 東京"), ["猫", "ok", "東", "京", "東京"])
+  assert.ok(terms("我养了一只橘猫").some((term) => terms("猫叫什么").includes(term)))
+  assert.equal(words("김치 を"), ["김치", "を"])
 })
 
 test("right-to-left words are found", () => {

@@ -31,6 +31,13 @@ effect(test, "a text has the same vector alone, in any company and from any work
     alone.forEach(([vector], at) => assert.equal([...(vector ?? [])], [...(together[at] ?? [])]))
   }).pipe(Effect.provide(layer({ dir, threads: 2 }))), 60_000)
 
+effect(test, "the model knows English and European words, and few Chinese ones", () =>
+  Effect.gen(function*() {
+    const { known } = yield* Embeddings
+    for (const text of ["Where do I live?", "Wie heißt unser Hund?", "Où habite ma sœur ?", "Где я живу?", "איפה גרתי?", "أين ذهبت أمس", "東京タワーの高さは？"]) assert.ok((known?.(text) ?? 0) > 0.7, text)
+    for (const text of ["我给妈妈买了什么礼物？", "我在哪里工作？", "今晚吃什么菜好？"]) assert.ok((known?.(text) ?? 1) < 0.5, text)
+  }).pipe(Effect.provide(layer({ dir, threads: 1 }))), 60_000)
+
 effect(test, "empty, emoji, surrogate halves and very long texts are embedded; only the first 256 tokens count", () =>
   Effect.gen(function*() {
     const { embed } = yield* Embeddings
