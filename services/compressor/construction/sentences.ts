@@ -23,13 +23,13 @@ const plainLines = (text: string): ReadonlyArray<string> =>
 
 /**
  * Sentences in order, trimmed. A full stop ends one unless it follows an abbreviation, an initial or stands inside a number; line ends
- * always do. CJK full stops end a sentence without a space.
+ * always do. CJK, Arabic and Indic marks end a sentence without a space.
  */
 export const sentencesOf = (text: string): ReadonlyArray<string> => {
   const found: Array<string> = []
   for (const line of plainLines(text)) {
     let start = 0
-    for (const match of line.matchAll(/[.!?…]+["')\]]*(?=\s|$)|[。！？]/g)) {
+    for (const match of line.matchAll(/[.!?…]+["')\]]*(?=\s|$)|[。！？؟۔।]["')\]」』”]*/g)) {
       const end = match.index + match[0].length
       if (match[0] === ".") {
         const word = /[\p{L}.]+$/u.exec(line.slice(Math.max(0, match.index - 12), match.index))?.[0] ?? ""

@@ -22,7 +22,7 @@ const fitting = (piece: string, tokensMax: number): ReadonlyArray<string> => {
 /** Sentences and lines of a text in order, with the spaces that end them; parts of them where they are longer than the limit. */
 const pieces = (text: string, tokensMax: number): ReadonlyArray<string> => {
   const found: Array<string> = []
-  for (const [piece] of text.matchAll(/[^.!?。！？\n]+(?:[.!?。！？]+["')\]]*|\n|$)\s*|[.!?。！？\n]+\s*/gu)) {
+  for (const [piece] of text.matchAll(/[^.!?。！？؟۔।\n]+(?:[.!?。！？؟۔।]+["')\]」』”]*|\n|$)\s*|[.!?。！？؟۔।\n]+\s*/gu)) {
     for (let at = 0; at < piece.length && found.length < piecesMax; at += pieceCharacters) found.push(...fitting(piece.slice(at, at + pieceCharacters), tokensMax))
     if (found.length >= piecesMax) break
   }

@@ -34,8 +34,8 @@ const lengthOf = (words: number): number => (words <= longWords ? 0 : Math.log(w
 
 /** Share of its sentences that are questions. */
 const askingOf = remembered(({ text }) => {
-  const sentences = text.replace(image, "").match(/[^.!?。！？\n]*[\p{L}\p{N}][^.!?。！？\n]*[.!?。！？]*/gu) ?? []
-  return sentences.length === 0 ? 0 : sentences.filter((sentence) => /[?？]\s*$/.test(sentence)).length / sentences.length
+  const sentences = text.replace(image, "").match(/[^.!?。！？؟۔।\n]*[\p{L}\p{N}][^.!?。！？؟۔।\n]*[.!?。！？؟۔।]*/gu) ?? []
+  return sentences.length === 0 ? 0 : sentences.filter((sentence) => /[?？؟]\s*$/.test(sentence)).length / sentences.length
 })
 
 /** What is looked at of a text for what its speaker did: further on it is pasted material. */

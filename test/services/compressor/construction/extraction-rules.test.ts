@@ -127,6 +127,7 @@ test("sentences end at full stops but not inside abbreviations, initials and num
   assert.equal(sentencesOf("Dr. Berg paid 3.50 at 5 p.m. on Monday. J. Falk left! Why? ok"), ["Dr. Berg paid 3.50 at 5 p.m. on Monday.", "J. Falk left!", "Why?", "ok"])
   assert.equal(sentencesOf("We ate at 5 p.m. Then we left."), ["We ate at 5 p.m.", "Then we left."])
   assert.equal(sentencesOf("# Head\n- **one** [link](http://x.y)\n> two"), ["Head", "one link", "two"])
+  assert.equal(sentencesOf("昨日は雨でした。「行こう。」と言った？ نعم؟ لا۔"), ["昨日は雨でした。", "「行こう。」", "と言った？", "نعم؟", "لا۔"])
 })
 
 test("two thousand turns are read within a second", () => {

@@ -15,6 +15,20 @@ test("of a long text the sentences about the question are shown, with marks wher
   assert.ok(tokensOf(shown) <= 40)
 })
 
+test("sentences end at the marks of other scripts", () => {
+  for (const [filler, told, question] of [
+    ["كان الطقس معتدلا اليوم؟", " اشتريت دراجة خضراء؟", "دراجة"],
+    ["मौसम अच्छा था।", " मैंने साइकिल खरीदी।", "साइकिल"],
+    ["今天天气很好。", "我买了「绿色的自行车。」", "自行车"]
+  ] as const) {
+    const shown = excerpt(`${filler.repeat(60)}${told}${filler.repeat(60)}`, question, 60)
+    assert.ok(shown.includes(told.trim()), shown)
+    // Cut at sentences, not within.
+    for (const piece of shown.split("…")) assert.ok(piece.trim() === "" || (filler.repeat(200) + told + filler.repeat(200)).includes(piece.trim()), piece)
+    for (const piece of shown.split("…").map((piece) => piece.trim()).filter((piece) => piece !== "")) assert.match(piece, /[。؟।」]$/, piece)
+  }
+})
+
 for (const [name, part] of [
   ["Chinese without a full stop", "我喜欢在北京的公园散步"],
   ["Hebrew without a full stop", "אני אוהב קפה מאוד "],
