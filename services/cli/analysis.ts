@@ -14,7 +14,12 @@ import { costOfRun, foldRun, replayAll, replayRun, type RunResult, runResults, t
 export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
 export const principleArgument = Argument.String("principle").pipe(Argument.withDescription("Id of the principle, as `generations` shows it"))
 
-export const points = (share: number | null): string => (share === null ? "?" : `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`)
+/** With a sign; what rounds to nothing is `+0.0`. */
+export const points = (share: number | null): string => {
+  if (share === null) return "?"
+  const rounded = Number((share * 100).toFixed(1))
+  return `${rounded < 0 ? "" : "+"}${Math.abs(rounded) === 0 ? "0.0" : rounded.toFixed(1)}`
+}
 const percent = (share: number): string => (share * 100).toFixed(1)
 const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 export const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])

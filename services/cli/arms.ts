@@ -7,11 +7,13 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { callsFilter, requestSubject } from "#shared/eventlog/subjects"
 import { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
-import { JudgeReply, type JudgeKind } from "#services/evaluator/protocol"
+import { errorShareMax } from "#shared/metamemory/gate"
+import { JudgementData, JudgeReply, type JudgeKind } from "#services/evaluator/protocol"
 import type { RunParameters, RunQuestion } from "#services/reflector/parameters"
-import { RolloutData, type RolloutInput } from "#services/retriever/protocol"
+import { type RolloutInput, RolloutKey } from "#services/retriever/protocol"
 import { answerDeadlineMs, askedAtOnce } from "./asking.ts"
-import { progressLine } from "./root.ts"
+import { CommandFailed, progressLine, say } from "./root.ts"
+import { eachResult } from "./runs.ts"
 
 /** One answer to get: under which principles, and as which sample. */
 export interface Ask {
@@ -31,7 +33,7 @@ export interface Answered {
   readonly verdict: Verdict
 }
 
-const decodeRollout = Schema.decodeUnknownEffect(Schema.Struct({ callKey: RolloutData.fields.callKey }))
+const decodeRollout = Schema.decodeUnknownEffect(RolloutKey)
 const decodeJudge = Schema.decodeUnknownEffect(JudgeReply)
 const decodeCall = Schema.decodeUnknownOption(Schema.fromJsonString(StoredCall))
 
@@ -51,48 +53,95 @@ const keptCalls = (tenant: string, users: ReadonlyArray<string>, after: number) 
     return { calls, through }
   })
 
-/** Gets and judges answers; what the log holds is read from it. */
+/** What the answers that are not in the log will take, in words. @param missing how many of them @param kept calls in the log that tell how long such prompts are */
+const priceText = (missing: number, all: number, reader: string, kept: ReadonlyArray<StoredCall>): string => {
+  if (missing === 0) return `all ${all} answers stand in the log; only verdicts that do not are asked for`
+  const answers = kept.filter(({ role }) => role === "answer")
+  const tokens = answers.reduce((sum, { usage }) => sum + usage.promptTokens + usage.completionTokens, 0) / Math.max(1, answers.length)
+  const about = answers.length === 0 ? "" : `, about ${Math.round(missing * tokens).toLocaleString("en")} tokens`
+  return `${all - missing} of ${all} answers stand in the log; ${missing} are asked of ${reader} now${about}, and judged; what was answered is kept, so that the same command goes on where it was`
+}
+
+const decodeAnswer = Schema.decodeUnknownOption(RolloutKey)
+const decodeVerdict = Schema.decodeUnknownOption(Schema.Struct({ verdict: JudgementData.fields.verdict }))
+
+/** Verdicts a run came to, by the key of the answer. */
+const verdictsOfRun = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const keys = new Map<string, string>()
+    const verdicts = new Map<string, Verdict>()
+    yield* eachResult(tenant, run, ({ address: { key, kind, step }, settled: { data, status } }) => {
+      if (status !== "done") return
+      const place = `${step}/${key}`
+      if (kind === "rollout") Option.map(decodeAnswer(data), ({ callKey }) => keys.set(place, callKey))
+      if (kind !== "judgement") return
+      // An answer is settled before its judgement is asked for, so that its key is known by now.
+      const callKey = keys.get(place)
+      const judged = Option.getOrUndefined(decodeVerdict(data))
+      if (callKey !== undefined && judged !== undefined && judged.verdict !== "error") verdicts.set(callKey, judged.verdict)
+    })
+    return verdicts
+  })
+
+/** Gets and judges answers; what the log holds is read from it, and what is to be paid for is told first. Fails when so many cannot be had or judged that a gate would be void. */
 export const answerAll = (tenant: string, run: string, parameters: RunParameters, asks: ReadonlyArray<Ask>) =>
   Effect.gen(function*() {
     const store = yield* CallStore
     const users = [...new Set(asks.map(({ question }) => question.user))]
     const before = yield* keptCalls(tenant, users, 0)
     const texts = new Map(before.calls.map(({ key, text }) => [key, text]))
+    const atOnce = yield* askedAtOnce
+    const rollout = (ask: Ask, only?: "key") => {
+      const { draw, principles, purpose, question: { id, user }, sample } = ask
+      const input: RolloutInput = {
+        question: { id, user }, purpose, draw, sample,
+        principles: principles.map(({ id, scope, text }) => ({ id, text, scope })),
+        temperature: purpose === "gate" ? parameters.gateTemperature : 0, maxTokens: parameters.maxTokens, evidenceTokens: parameters.evidenceTokens,
+        memoryPosition: parameters.memoryPosition, runSeed: parameters.seed
+      }
+      return request(requestSubject("retriever", "rollout"), { tenant, run, step: -1, input, ...(only === undefined ? {} : { only }) }, answerDeadlineMs).pipe(Effect.flatMap(decodeRollout))
+    }
+    const keys = yield* Effect.forEach(asks, (ask) => Effect.map(rollout(ask, "key"), ({ callKey }) => callKey), { concurrency: atOnce })
+    const isKept = keys.map((key) => texts.has(key))
+    yield* say(priceText(new Set(keys.filter((_, at) => isKept[at] === false)).size, asks.length, parameters.models["answer"] ?? "the reader", before.calls))
+
     const progress = progressLine()
     let done = 0
-    let reused = 0
-    /** Verdicts asked for, by judge and answer: the same answer is judged once. */
-    const verdicts = new Map<string, Verdict>()
-    const answers = yield* Effect.forEach(asks, (ask) =>
+    let errors = 0
+    const errorsMax = Math.floor(errorShareMax * asks.length)
+    const failed = (ask: Ask, message: string) =>
+      Effect.suspend(() => {
+        errors += 1
+        return errors > errorsMax
+          ? Effect.fail(new CommandFailed({ message: `more than ${100 * errorShareMax} % of ${asks.length} answers cannot be had or judged, so nothing is compared; what was answered is kept. The last one: ${message}` }))
+          // Could not be answered or judged: an error, never wrong.
+          : Effect.succeed<Answered>({ ask, verdict: "error" })
+      })
+    /** By judge and answer, those of the run first: the same answer is judged once. */
+    const verdicts = new Map([...yield* verdictsOfRun(tenant, run)].map(([key, verdict]) => [`${parameters.judge}/${key}`, verdict]))
+    const answers = yield* Effect.forEach(asks, (ask, at) =>
       Effect.gen(function*() {
-        const { draw, judge, principles, purpose, question: { id, user }, sample } = ask
-        const input: RolloutInput = {
-          question: { id, user }, purpose, draw, sample,
-          principles: principles.map(({ id, scope, text }) => ({ id, text, scope })),
-          temperature: purpose === "gate" ? parameters.gateTemperature : 0, maxTokens: parameters.maxTokens, evidenceTokens: parameters.evidenceTokens,
-          memoryPosition: parameters.memoryPosition, runSeed: parameters.seed
-        }
-        const { callKey } = yield* request(requestSubject("retriever", "rollout"), { tenant, run, step: -1, input }, answerDeadlineMs).pipe(Effect.flatMap(decodeRollout))
-        if (texts.has(callKey)) reused += 1
+        const { judge, question: { id, user } } = ask
+        const callKey = isKept[at] === true ? keys[at]! : (yield* rollout(ask)).callKey
         const text = texts.get(callKey) ?? Option.getOrUndefined(Option.map(yield* store.get(tenant, user, callKey), ({ text }) => text))
-        if (text === undefined) return { ask, verdict: "error" } satisfies Answered as Answered
+        if (text === undefined) return yield* failed(ask, "the reply is not in the call store: it was erased meanwhile")
         const known = verdicts.get(`${judge}/${callKey}`)
         if (known !== undefined) return { ask, verdict: known } satisfies Answered as Answered
         const reply = yield* request(requestSubject("evaluator", "judge"), { tenant, judge, answers: [{ question: { id, user }, response: text }] }, answerDeadlineMs).pipe(Effect.flatMap(decodeJudge))
-        const verdict = reply.verdicts[0]?.verdict ?? "error"
-        verdicts.set(`${judge}/${callKey}`, verdict)
-        return { ask, verdict } satisfies Answered as Answered
+        const [judged] = reply.verdicts
+        if (judged === undefined || judged.verdict === "error") return yield* failed(ask, judged?.reason ?? "the judge gave no verdict")
+        verdicts.set(`${judge}/${callKey}`, judged.verdict)
+        return { ask, verdict: judged.verdict } satisfies Answered as Answered
       }).pipe(
-        // Could not be answered or judged: an error, never wrong.
-        Effect.catchTag(["RequestRefused", "DeadlinePassed", "SchemaError"], () => Effect.succeed<Answered>({ ask, verdict: "error" })),
+        Effect.catchTag(["RequestRefused", "DeadlinePassed", "SchemaError"], ({ message }) => failed(ask, message)),
         Effect.tap(() => Effect.sync(() => progress.update(`${++done} of ${asks.length} answered`)))
-      ), { concurrency: yield* askedAtOnce })
+      ), { concurrency: atOnce })
     progress.end()
     const paid = (yield* keptCalls(tenant, users, before.through)).calls
     const sum = (pick: (call: StoredCall) => number) => paid.reduce((total, call) => total + pick(call), 0)
     return {
       answers,
-      reused: { answers: reused, ofAnswers: asks.length },
+      reused: { answers: isKept.filter((kept) => kept).length, ofAnswers: asks.length },
       paid: {
         calls: paid.length,
         answers: paid.filter(({ role }) => role === "answer").length,

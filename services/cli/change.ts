@@ -77,7 +77,10 @@ export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "
   if (change.kind === "pin") {
     const principle = known.get(change.principle)
     if (principles.some(({ id }) => id === change.principle)) return Result.fail(`${change.principle} is in this generation already; --drop tells what it does there`)
-    return principle === undefined ? Result.fail(`the run knows of no principle ${change.principle}`) : Result.succeed([...principles, principle])
+    return principle === undefined ? Result.fail(`the run knows of no principle ${change.principle}; \`metamem generations\` shows those of its generations and those the gate refused`) : Result.succeed([...principles, principle])
+  }
+  if (!principles.some(({ id }) => id === change.principle)) {
+    return Result.fail(`this generation holds no principle ${change.principle}, ${principles.length === 0 ? "nor any other" : `but ${principles.map(({ id }) => id).join(", ")}`}${known.has(change.principle) ? `; --pin ${change.principle} tells what it would add` : ""}`)
   }
   const operation = change.kind === "drop"
     ? { operation: "delete" as const, id: change.principle }

@@ -11,20 +11,21 @@ import { inScope } from "#shared/metamemory/router"
 import { type Difference, meanDifference } from "#shared/metamemory/statistics"
 import { CallStore } from "#shared/model/call-store"
 import { gateQuestions, type RunParameters } from "#services/reflector/parameters"
+import { points } from "./analysis.ts"
 import { answerAll, type Answered, type Ask } from "./arms.ts"
 import { rerun } from "./branches.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
 
-/** Samples of the placebo are numbered from here, above those that any gate asks. */
-const placeboFrom = 100
+/** Most samples a question and arm. */
+const samplesMax = 100
 
 const same = (a: ReadonlyArray<Principle>, b: ReadonlyArray<Principle>): boolean => a.length === b.length && a.every(({ id, text }, at) => b[at]?.id === id && b[at].text === text)
 
 type Arm = "before" | "after" | "placebo"
 
-/** Answers that tell what a change does. Questions that are shown the same before and after would be answered alike and are not asked. */
+/** Answers that tell what a change does; the placebo's are the samples after those of the arms, which the gate may have asked for. Questions that are shown the same before and after would be answered alike and are not asked. */
 export const asksOf = ({ draws, parameters, principles }: StartingPoint, after: ReadonlyArray<Principle>, change: Change, samples: number): ReadonlyArray<Ask> =>
   parameters.validation.flatMap((question) => {
     const shown = (list: ReadonlyArray<Principle>) => list.filter((principle) => inScope(principle, question.questionClass))
@@ -32,7 +33,7 @@ export const asksOf = ({ draws, parameters, principles }: StartingPoint, after: 
     if (change.kind !== "judge" && same(old, now)) return []
     const ask = (arm: Arm, list: ReadonlyArray<Principle>, from: number, judge = parameters.judge) =>
       Array.from({ length: samples }, (_, sample): Ask => ({ question, arm, purpose: "gate", sample: from + sample, draw: draws[question.questionClass] ?? 0, principles: list, judge }))
-    return [...ask("before", old, 0), ...ask("after", now, 0, change.kind === "judge" ? change.judge : parameters.judge), ...ask("placebo", old, placeboFrom)]
+    return [...ask("before", old, 0), ...ask("after", now, 0, change.kind === "judge" ? change.judge : parameters.judge), ...ask("placebo", old, samples)]
   })
 
 export interface Estimated {
@@ -106,7 +107,6 @@ const readChange = (input: { readonly drop: Option.Option<string>; readonly pin:
   return Effect.succeed(change)
 }
 
-const points = (share: number | null): string => (share === null ? "?" : `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`)
 const interval = ({ high, low, mean }: Estimated): ReadonlyArray<string> => [points(mean), low === null ? "too few clusters" : `${points(low)} to ${points(high)}`]
 const percent = (share: number | null): string => (share === null ? "?" : `${(share * 100).toFixed(1)} %`)
 
@@ -117,7 +117,7 @@ const direct = (run: string, from: number, change: Change, wantedSamples: Option
     const result = yield* Effect.gen(function*() {
       const start = yield* startingPoint(tenant, run, from)
       const samples = Option.getOrElse(wantedSamples, () => start.parameters.validationSamples)
-      if (samples < 1 || samples > placeboFrom) return yield* new WrongUsage({ message: `--samples is a number from 1 to ${placeboFrom}` })
+      if (samples < 1 || samples > samplesMax) return yield* new WrongUsage({ message: `--samples is a number from 1 to ${samplesMax}` })
       const after = changed(start, change)
       if (Result.isFailure(after)) return yield* new WrongUsage({ message: after.failure })
       const asks = asksOf(start, after.success, change, samples)

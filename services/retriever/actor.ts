@@ -22,10 +22,10 @@ import { isAbstention } from "#shared/metamemory/lexical"
 import { makeQuestions } from "#shared/metamemory/questions"
 import { principlesFor } from "#shared/metamemory/router"
 import { Embeddings } from "#shared/model/embeddings"
-import { isPassingFailure } from "#shared/model/errors"
+import { isPassingFailure, type ModelError } from "#shared/model/errors"
 import { knownMin } from "#shared/model/known-words"
 import { Models } from "#shared/model/models"
-import { answer, evidenceHash, readAnswer, settings as answerSettings } from "./answering.ts"
+import { answer, answerKey, type AnswerRequest, evidenceHash, readAnswer, settings as answerSettings } from "./answering.ts"
 import { behaviour } from "./behaviour.ts"
 import { candidatesOf } from "./candidates.ts"
 import { verifyUser } from "./index-care.ts"
@@ -49,6 +49,7 @@ import {
   RetrieveRequest,
   type RolloutData,
   RolloutInput,
+  type RolloutKey,
   RolloutRequest
 } from "./protocol.ts"
 import { selectEvidence } from "./ranking/evidence.ts"
@@ -259,7 +260,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     })
 
     const decodeRollout = Schema.decodeUnknownEffect(RolloutInput)
-    const rollout = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown }) =>
+    const rollout = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown; readonly only?: "key" }) =>
       Effect.gen(function*() {
         const started = yield* Clock.currentTimeMillis
         const input = yield* decodeRollout(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: `not a rollout: ${error.message}`, final: true })))
@@ -274,7 +275,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "EvidenceErased" }))
         )
         if (through < input.memoryPosition) return yield* new JobFailed({ message: "the index was damaged meanwhile and is being filled again", final: false })
-        const reply = yield* answer({
+        const asked: AnswerRequest = {
           tenant: job.tenant,
           user: question.user,
           question: question.text,
@@ -286,10 +287,11 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
           tags: { run: job.run, step: job.step },
           small
-        }).pipe(
-          Effect.provideService(Models, models),
-          Effect.mapError((error) => new JobFailed({ message: error.message, final: !isPassingFailure(error) }))
-        )
+        }
+        const withReader = <A>(call: Effect.Effect<A, ModelError, Models>) =>
+          call.pipe(Effect.provideService(Models, models), Effect.mapError((error) => new JobFailed({ message: error.message, final: !isPassingFailure(error) })))
+        if (job.only === "key") return { callKey: yield* withReader(answerKey(asked)) } satisfies typeof RolloutKey.Type
+        const reply = yield* withReader(answer(asked))
         const times = evidence.map(({ time }) => Date.parse(time)).sort((a, b) => a - b)
         return {
           user: question.user,

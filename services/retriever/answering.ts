@@ -51,6 +51,9 @@ const callOf = (request: AnswerRequest): CallRequest<"answer"> => {
   }
 }
 
+/** Key of the call that would answer; nothing is asked. */
+export const answerKey = (request: AnswerRequest) => Effect.flatMap(Models, (models) => models.keyOf(callOf(request)))
+
 /** Asks the reader. The reply is kept under the user, whose text is in the prompt. @param tell shown the reply while it is written; it is kept under the same key as one that was not */
 export const answer = (request: AnswerRequest, tell?: (part: AskPart) => void) =>
   Effect.flatMap(Models, (models) =>

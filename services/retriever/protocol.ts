@@ -246,4 +246,12 @@ export const IndexRebuildReply = Schema.Struct({ commits: Schema.Int, through: S
 export type IndexRebuildReply = typeof IndexRebuildReply.Type
 
 /** A rollout asked for directly, by evaluation and inference; its reply is kept like a job's, so asking again costs nothing. */
-export const RolloutRequest = Schema.Struct({ tenant: Schema.NonEmptyString, run: Schema.String, step: Schema.Int, input: RolloutInput })
+export const RolloutRequest = Schema.Struct({
+  tenant: Schema.NonEmptyString,
+  run: Schema.String,
+  step: Schema.Int,
+  input: RolloutInput,
+  /** Only say under which key the answer stands, or would stand: nothing is asked. The reply is a `RolloutKey`. */
+  only: Schema.optionalKey(Schema.Literal("key"))
+})
+export const RolloutKey = Schema.Struct({ callKey: RolloutData.fields.callKey })

@@ -79,6 +79,8 @@ const usualPatience: Patience = { backoffMs: 500, closedMs: 30_000 }
 
 export class Models extends Context.Service<Models, {
   readonly call: <R extends Role>(request: CallRequest<R>) => Effect.Effect<ModelReply<ReplyOf<R>>, ModelError>
+  /** Key of a call, under which its reply stands once it was made; nothing is asked but, where no setting says it, which model there is. */
+  readonly keyOf: (request: CallRequest) => Effect.Effect<string, ModelError>
   /** The same call as `call`, its text shown as it comes; the last part is `Done`. */
   readonly stream: (request: CallRequest<"answer">) => Stream.Stream<ReplyPart, ModelError>
   /** Asks every replica of a role what it can do, at the price of one or a few tiny requests each, and remembers it. */
@@ -201,19 +203,23 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     }
   })
 
-  const run = Effect.fnUntraced(function*<R extends Role>(request: CallRequest<R>, listener?: Listener): Effect.fn.Return<ModelReply<ReplyOf<R>>, ModelError> {
+  const keyed = Effect.fnUntraced(function*<R extends Role>(request: CallRequest<R>): Effect.fn.Return<Keyed<ReplyOf<R>>, ModelError> {
     const player = yield* playing(request.role)
     const model = yield* identity(request.role)
     const schema: ReplySchema<ReplyOf<R>> = request.schema ?? replySchemas[request.role]
-    const key = callKey(request, model, schema, player.settings.maxTokens)
+    return { player, model, schema, key: callKey(request, model, schema, player.settings.maxTokens) }
+  })
+
+  const run = Effect.fnUntraced(function*<R extends Role>(request: CallRequest<R>, listener?: Listener): Effect.fn.Return<ModelReply<ReplyOf<R>>, ModelError> {
+    const of = yield* keyed(request)
     // Who asks the same at once waits for the first, and finds its reply, or fails with it.
-    return yield* alone(`${request.tenant}\n${request.scope}\n${key}`, runKeyed(request, { player, model, schema, key }, listener), () =>
+    return yield* alone(`${request.tenant}\n${request.scope}\n${of.key}`, runKeyed(request, of, listener), () =>
       ledger.add(request.role, request.tags, { failed: 1 }))
   })
 
   const runKeyed = Effect.fnUntraced(function*<R extends Role>(
     request: CallRequest<R>,
-    { key, model, player, schema }: { readonly player: Player; readonly model: string; readonly schema: ReplySchema<ReplyOf<R>>; readonly key: string },
+    { key, model, player, schema }: Keyed<ReplyOf<R>>,
     listener: Listener | undefined
   ): Effect.fn.Return<ModelReply<ReplyOf<R>>, ModelError> {
     const started = clock.currentTimeMillisUnsafe()
@@ -330,6 +336,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
 
   return Models.of({
     call: (request) => run(request),
+    keyOf: (request) => Effect.map(keyed(request), ({ key }) => key),
     stream,
     probe,
     identity,
@@ -340,6 +347,14 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     usage: Effect.sync(() => ledger.rows())
   })
 })
+
+/** A call with what determines it. */
+interface Keyed<A> {
+  readonly player: Player
+  readonly model: string
+  readonly schema: ReplySchema<A>
+  readonly key: string
+}
 
 interface Spent {
   promptTokens: number

@@ -7,7 +7,7 @@ import { evolutionCommands } from "#services/cli/evolution"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
-import { scriptedModel } from "#test/support/scripted-model"
+import { type ScriptedModel, scriptedModel } from "#test/support/scripted-model"
 import { answering, answersOnRequest, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, workers } from "../reflector/stage.ts"
 
 export interface RunStage {
@@ -15,6 +15,7 @@ export interface RunStage {
   readonly run: ReturnType<typeof commandRunner>
   /** Requests the model has had. */
   readonly asked: () => number
+  readonly setFault: ScriptedModel["setFault"]
   readonly home: string
 }
 
@@ -35,7 +36,7 @@ export const onRunStage = (
         yield* answering("reflector")
         yield* register(questions(known))
         const run = commandRunner(evolutionCommands, home, url)
-        yield* body({ home, asked: () => model.requests.length, run: (...args) => run(...args, "--tenant", "t") })
+        yield* body({ home, setFault: model.setFault, asked: () => model.requests.length, run: (...args) => run(...args, "--tenant", "t") })
       }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
     }), 180_000)
 

@@ -6,9 +6,10 @@ import { onFinishedRun, type RunStage } from "./run-stage.ts"
 
 const test = suite("what if, on a run")
 
-const onStage = (name: string, body: (run: RunStage["run"], asked: RunStage["asked"]) => ReturnType<Parameters<typeof onFinishedRun>[2]>) => onFinishedRun(test, name, ({ asked, run }) => body(run, asked))
+const onStage = (name: string, body: (run: RunStage["run"], asked: RunStage["asked"], setFault: RunStage["setFault"]) => ReturnType<Parameters<typeof onFinishedRun>[2]>) =>
+  onFinishedRun(test, name, ({ asked, run, setFault }) => body(run, asked, setFault))
 
-onStage("what a change does is told beside a placebo; what the log holds is not paid for, and the same again costs nothing", (run, asked) =>
+onStage("what a change does is told beside a placebo; what the log holds is not paid for, and the same again costs nothing", (run, asked, setFault) =>
   Effect.gen(function*() {
     const { generations, parameters } = yield* stateOf("a")
     const from = generations.length - 1
@@ -40,7 +41,7 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
     assert.ok(exact.json.exact.low > -json.difference.high && exact.json.exact.high < -json.difference.low, "90 % lie within 95 %")
     assert.equal(exact.json.effects.every(({ id }: any) => id === principle.id), true)
     const more = yield* run("effect", principle.id, "--run", "a", "--exact", "--samples", "4")
-    assert.equal([more.json.exact.paid.answers > 0, more.json.modelCalls, more.json.exact.reused.answers], [true, more.json.exact.paid.calls, json.inScope * 2 * 3])
+    assert.equal([more.json.exact.paid.answers > 0, more.json.modelCalls, more.json.exact.reused.answers], [true, more.json.exact.paid.calls, json.inScope * 7])
     assert.equal((yield* run("effect", "--run", "a")).json.exact, null)
     for (
       const [args, message] of [
@@ -51,18 +52,24 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
       ] as const
     ) assert.match((yield* run("effect", ...args, "--run", "a")).error, message)
 
+    const rewording = ["whatif", "--run", "a", "--from", String(from), "--reword", principle.id, "Sing it."]
+    setFault(({ role }) => (role === "answer" ? { _tag: "Status", status: 401 } : undefined))
+    assert.match((yield* run(...rewording)).error, /more than 2 % of \d+ answers cannot be had or judged, so nothing is compared.*401/s)
+    assert.equal((yield* run(...drop)).json.difference, json.difference, "what the log holds needs no endpoint")
+    setFault(undefined)
+    const reworded = yield* run(...rewording)
+    assert.equal([reworded.error, reworded.json.errors, reworded.json.reused.answers], ["", 0, json.inScope * 2 * 3])
+
     const judged = yield* run("whatif", "--run", "a", "--from", String(from), "--role", "judge=lexical")
     assert.equal([judged.error, judged.json.inScope, judged.json.judge], ["", parameters?.validation.length, "model"])
     // The judged mark and the reference stand in the same answers, so both judges agree.
     assert.is(judged.json.difference.mean, 0)
     assert.ok(judged.json.reused.answers > 0)
 
-    const rewording = yield* run("whatif", "--run", "a", "--from", String(from), "--reword", principle.id, "Sing it.")
-    assert.is(rewording.error, "")
     for (
       const [args, message] of [
         [["--from", "99", "--drop", "P1"], /no 99/],
-        [["--from", "0", "--drop", principle.id], /no principle with the id/],
+        [["--from", "0", "--drop", principle.id], /holds no principle .*, nor any other; --pin/],
         [["--from", "1"], /say what is changed/],
         [["--from", "1", "--drop", "a", "--pin", "b"], /one thing at a time/],
         [["--from", "1", "--reword", principle.id], /new text/],

@@ -28,7 +28,8 @@ test("one thing is changed and the rest stays as it is", () => {
 })
 
 test("a change that cannot be made, or changes nothing, says why", () => {
-  assert.match(refusal({ kind: "drop", principle: "P3" }), /no principle with the id P3/)
+  assert.match(refusal({ kind: "drop", principle: "P3" }), /holds no principle P3, but P1, P2; --pin P3/)
+  assert.match(refusal({ kind: "drop", principle: "P9" }), /holds no principle P9, but P1, P2$/)
   assert.match(refusal({ kind: "pin", principle: "P1" }), /already/)
   assert.match(refusal({ kind: "pin", principle: "P9" }), /knows of no principle P9/)
   assert.match(refusal({ kind: "reword", principle: "P1", text: "word ".repeat(31) }), /31 words/)
@@ -46,13 +47,13 @@ test("only questions that are shown something else are asked, as the samples the
   const of = (arm: Ask["arm"]) => asks.filter((ask) => ask.arm === arm && ask.question.id === "v0")
   assert.equal(of("before").map(({ principles, sample }) => [principles.length, sample]), [[1, 0], [1, 1], [1, 2]])
   assert.equal(of("after").map(({ principles, sample }) => [principles.length, sample]), [[0, 0], [0, 1], [0, 2]])
-  assert.equal(of("placebo").map(({ principles, sample }) => [principles.length, sample]), [[1, 100], [1, 101], [1, 102]])
+  assert.equal(of("placebo").map(({ principles, sample }) => [principles.length, sample]), [[1, 3], [1, 4], [1, 5]])
 })
 
 test("another judge judges the same answers to all questions", () => {
   const asks = asksOf(start, start.principles, { kind: "judge", judge: "model" }, 1)
   assert.is(asks.length, 24 * 3)
-  assert.equal(asks.slice(0, 3).map(({ arm, judge, sample }) => [arm, judge, sample]), [["before", "lexical", 0], ["after", "model", 0], ["placebo", "lexical", 100]])
+  assert.equal(asks.slice(0, 3).map(({ arm, judge, sample }) => [arm, judge, sample]), [["before", "lexical", 0], ["after", "model", 0], ["placebo", "lexical", 1]])
 })
 
 const answered = (id: string, arm: Ask["arm"], ...letters: ReadonlyArray<string>): ReadonlyArray<Answered> =>

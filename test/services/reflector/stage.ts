@@ -12,6 +12,7 @@ import { requestSubject, runFilter, runSubject } from "#shared/eventlog/subjects
 import { isAbstention } from "#shared/metamemory/lexical"
 import { answerPrompt } from "#shared/metamemory/prompts"
 import { makeQuestions } from "#shared/metamemory/questions"
+import type { CallRequest } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
 import * as Evaluator from "#services/evaluator/actor"
@@ -58,17 +59,19 @@ const makeReader = Effect.gen(function*() {
   const models = yield* Models
   const known = yield* makeQuestions
   /** Answers as the retriever would, from no evidence. */
-  const read = (of: { readonly tenant: string; readonly run: string; readonly step: number }, input: RolloutInput) =>
+  const read = (of: { readonly tenant: string; readonly run: string; readonly step: number; readonly only?: "key" }, input: RolloutInput) =>
     Effect.gen(function*() {
       const question = yield* known.load(of.tenant, input.question)
-      const reply = yield* models.call({
+      const asked: CallRequest<"answer"> = {
         role: "answer",
         messages: answerPrompt({ question: question.text, evidence: [], principles: input.principles }),
         parameters: { temperature: input.temperature, maxTokens: input.maxTokens },
         tenant: of.tenant, scope: question.user, templateVersion: "t",
         sample: { runSeed: input.runSeed, purpose: input.purpose, draw: input.draw, question: question.id, sample: input.sample },
         tags: { run: of.run, step: of.step }
-      })
+      }
+      if (of.only === "key") return { callKey: yield* models.keyOf(asked) }
+      const reply = yield* models.call(asked)
       return {
         user: question.user, callKey: reply.key, evidenceHash: "", evidenceIds: [], usage: reply.usage, reused: reply.reused, abstained: isAbstention(reply.text), latencyMs: 0,
         features: { evidenceCount: 0, conversations: 0, spanDays: 0, answerWords: 1 }

@@ -54,14 +54,15 @@ const begin = (modelUrl: string) =>
     yield* known
   })
 
+const inputAt = (memoryPosition: number): RolloutInput => ({
+  question: { id: question.id, user: question.user }, purpose: "rollout", draw: 1, sample: 0, principles: [], temperature: 0.7, maxTokens: 64, evidenceTokens: 600, memoryPosition, runSeed: 1
+})
+
 /** Publishes the attempt under a key of its own; waits for how it is settled. */
 const outcome = (key: string, memoryPosition: number) =>
   Effect.gen(function*() {
     const log = yield* EventLog
-    const input: RolloutInput = {
-      question: { id: question.id, user: question.user }, purpose: "rollout", draw: 1, sample: 0, principles: [], temperature: 0.7, maxTokens: 64, evidenceTokens: 600, memoryPosition, runSeed: 1
-    }
-    const job = { tenant: "local", run: "r", step: 1, kind: "rollout", key, input }
+    const job = { tenant: "local", run: "r", step: 1, kind: "rollout", key, input: inputAt(memoryPosition) }
     yield* publishJobs("retriever", [job], 0)
     const [commit] = yield* log.follow([resultSubject(job)]).pipe(Stream.take(1), Stream.runCollect)
     const event = commit?.events[0] === undefined ? undefined : Result.getOrThrow(jobCodec.decode(commit.events[0]))
@@ -92,8 +93,10 @@ effect(test, "what is said, forgotten and replaced after a run was opened change
       const told = yield* say(["Ivy keeps the spare key under the flower pot", "The spare key opens the back door", "Tea is best at four"], 9)
       yield* settled(of)
       const opened = yield* head
+      const foretold = yield* request(requestSubject("retriever", "rollout"), { tenant: "local", run: "r", step: 1, input: inputAt(opened), only: "key" }, 10_000)
+      assert.is(model.requests.length, 0, "the key alone is told without asking")
       const before = yield* attempted("before", opened)
-      assert.is(before.reused, false)
+      assert.equal([before.reused, foretold], [false, { callKey: before.callKey }])
 
       const [first, second] = told.turns.map(({ id }) => id)
       assert.ok(first !== undefined && second !== undefined && before.evidenceIds.includes(first) && before.evidenceIds.includes(second))
