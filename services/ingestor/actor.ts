@@ -90,9 +90,11 @@ export class Ingestor extends Context.Service<Ingestor, {
           ...(request.zone === undefined ? {} : { zone: request.zone })
         })
         const bySubject = new Map<string, Array<Turn>>()
+        const arrived = new Set<string>()
         for (const { conversation, speaker, text, time, user, ...sent } of turns) {
           const subject = memorySubject({ tenant: request.tenant, user, conversation }, "ingestor")
           const turn = { id: memoryId(conversation, sent), speaker, text, time: time ?? new Date(now).toISOString() }
+          if (time === undefined) arrived.add(turn.id)
           const standing = bySubject.get(subject)
           if (standing === undefined) bySubject.set(subject, [turn])
           else standing.push(turn)
@@ -107,7 +109,7 @@ export class Ingestor extends Context.Service<Ingestor, {
             Effect.gen(function*() {
               for (const chunk of chunksOf(all)) {
                 const cause = createHash("sha256").update(chunk.map((turn) => turn.id).join("\n")).digest("base64url")
-                const { events, folded } = yield* conversations.execute(subject, { _tag: "ReceiveTurns", turns: chunk }, { cause })
+                const { events, folded } = yield* conversations.execute(subject, { _tag: "ReceiveTurns", turns: chunk, arrived }, { cause })
                 for (const event of events) if (event._tag === "TurnsReceived") for (const turn of event.turns) fresh.add(`${subject} ${turn.id}`)
                 last = Math.max(last, folded.sequence)
                 const { ended, lastTurn, turns: standing } = folded.state

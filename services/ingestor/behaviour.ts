@@ -2,6 +2,7 @@
 import { hash } from "node:crypto"
 import { Result } from "effect"
 import type { Behaviour } from "#shared/actor/behaviour"
+import { noteTime, type SessionTimes, spaceTime } from "#shared/domain/time"
 import type { Turn } from "#shared/domain/turn"
 import { type IngestorCommand, type IngestorEvent, ingestorCodec } from "./protocol.ts"
 
@@ -11,6 +12,7 @@ export const printOf = ({ speaker, text }: Pick<Turn, "speaker" | "text">): stri
 export interface IngestorState {
   /** Prints by turn id. */
   readonly turns: Map<string, string>
+  readonly times: SessionTimes
   lastTurn: string | undefined
   /** What came last: turns still open, or an end that holds until the next turn. */
   ended: "open" | "idle" | "closed"
@@ -18,13 +20,15 @@ export interface IngestorState {
 
 export const behaviour: Behaviour<IngestorState, IngestorCommand, IngestorEvent, never> = {
   codec: ingestorCodec,
-  initial: () => ({ turns: new Map(), lastTurn: undefined, ended: "open" }),
+  initial: () => ({ turns: new Map(), times: new Map(), lastTurn: undefined, ended: "open" }),
   decide: (state, command) => {
     switch (command._tag) {
       case "ReceiveTurns": {
         const seen = new Set<string>()
         const fresh = command.turns.filter((turn) => !state.turns.has(turn.id) && !seen.has(turn.id) && seen.add(turn.id))
-        const [first, ...rest] = fresh
+        const times: SessionTimes = new Map(state.times)
+        // Times of arrival are as they are: turns of one request came at once.
+        const [first, ...rest] = fresh.map((turn) => (command.arrived?.has(turn.id) === true ? turn : { ...turn, time: spaceTime(times, turn.time) }))
         return Result.succeed(first === undefined ? [] : [{ _tag: "TurnsReceived", turns: [first, ...rest] as readonly [Turn, ...Array<Turn>] }])
       }
       case "CloseConversation":
@@ -38,7 +42,10 @@ export const behaviour: Behaviour<IngestorState, IngestorCommand, IngestorEvent,
   evolve: (state, event): IngestorState => {
     switch (event._tag) {
       case "TurnsReceived":
-        for (const turn of event.turns) state.turns.set(turn.id, printOf(turn))
+        for (const turn of event.turns) {
+          state.turns.set(turn.id, printOf(turn))
+          noteTime(state.times, turn.time)
+        }
         state.lastTurn = event.turns.at(-1)?.id
         state.ended = "open"
         return state

@@ -19,7 +19,8 @@ export const ingestorCodec = eventCodec([TurnsReceived, ConversationClosed, Conv
 export type IngestorEvent = EventOf<typeof TurnsReceived> | EventOf<typeof ConversationClosed> | EventOf<typeof ConversationIdle>
 
 export type IngestorCommand =
-  | { readonly _tag: "ReceiveTurns"; readonly turns: ReadonlyArray<Turn> }
+  /** `arrived`: ids of turns that were sent without a time and bear that of their arrival. */
+  | { readonly _tag: "ReceiveTurns"; readonly turns: ReadonlyArray<Turn>; readonly arrived?: ReadonlySet<string> }
   | { readonly _tag: "CloseConversation" }
   | { readonly _tag: "NoteIdle"; readonly throughTurn: string }
 

@@ -107,15 +107,35 @@ const weekdays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"] as const
 export const weekdayOf = (time: string): (typeof weekdays)[number] =>
   weekdays[(((Math.floor(Date.parse(time) / daySpanMs) + 4) % 7) + 7) % 7] as (typeof weekdays)[number]
 
-/** How many turns of one conversation were given each time so far, by the time as normalised; kept across requests. */
-export type SessionTimes = Map<string, number>
+/** How many turns of one conversation stand at a sent time and behind it, by that time in milliseconds; the latest of them. */
+export type SessionTimes = Map<number, number>
+
+/** Sent times remembered of a conversation; a late turn of an older one keeps the time it was sent with. */
+const sessionTimesMax = 64
+
+const count = (seen: SessionTimes, at: number, turns: number): void => {
+  seen.delete(at)
+  seen.set(at, turns)
+  const [oldest] = seen.keys()
+  if (seen.size > sessionTimesMax && oldest !== undefined) seen.delete(oldest)
+}
+
+/** Counts a turn by the time it stands at in the log. */
+export const noteTime = (seen: SessionTimes, time: string): void => {
+  const at = Date.parse(time)
+  for (const [base, turns] of seen) {
+    if (base + turns * sessionStepMs === at) return count(seen, base, turns + 1)
+  }
+  count(seen, at, (seen.get(at) ?? 0) + 1)
+}
 
 /**
  * The time a turn gets in the log: the time it was sent with, plus 500 ms for every earlier turn of the conversation sent with the same
- * time, so that a session's single time still yields an order. Counts the turn in `seen`; call it once per turn that is new.
+ * time, so that a session's single time still yields an order. Counts the turn; call it once per turn that is new.
  */
 export const spaceTime = (seen: SessionTimes, time: string): string => {
-  const before = seen.get(time) ?? 0
-  seen.set(time, before + 1)
-  return before === 0 ? time : new Date(Date.parse(time) + before * sessionStepMs).toISOString()
+  const at = Date.parse(time)
+  const before = seen.get(at) ?? 0
+  count(seen, at, before + 1)
+  return before === 0 ? time : new Date(at + before * sessionStepMs).toISOString()
 }

@@ -7,7 +7,8 @@ import { spec } from "#test/support/behaviour"
 import { goldenEvents } from "#test/support/golden-events"
 
 const { given, survivesRestart } = spec(behaviour)
-const turn = (id: string): Turn => ({ id, speaker: "user", text: `text of ${id}`, time: "2026-03-02T18:04:00.000Z" })
+/** Each at a second of its own. */
+const turn = (id: string): Turn => ({ id, speaker: "user", text: `text of ${id}`, time: `2026-03-02T18:04:${String(id.charCodeAt(0) - 97).padStart(2, "0")}.000Z` })
 const received = (first: string, ...rest: ReadonlyArray<string>): IngestorEvent => ({ _tag: "TurnsReceived", turns: [turn(first), ...rest.map(turn)] })
 const receive = (...ids: ReadonlyArray<string>) => ({ _tag: "ReceiveTurns" as const, turns: ids.map(turn) })
 const closed: IngestorEvent = { _tag: "ConversationClosed" }
@@ -17,6 +18,19 @@ test("turns are recorded in the order sent", () => given().when(receive("b", "a"
 test("turns sent before are left out, new ones among them are taken", () => given(received("a", "b")).when(receive("b", "c", "a")).then(received("c")))
 test("a turn twice in one request is one", () => given().when(receive("a", "a")).then(received("a")))
 test("no turns are nothing", () => given().when(receive()).then())
+
+const at = (id: string, time: string): Turn => ({ id, speaker: "user", text: id, time: `2023-05-20T02:${time}Z` })
+test("turns sent with one time stand half a second apart, over requests too; times of arrival stay as they are", () => {
+  given()
+    .when({ _tag: "ReceiveTurns", turns: [at("a", "21:00.000"), at("b", "21:00.000"), at("c", "25:00.000")] })
+    .then({ _tag: "TurnsReceived", turns: [at("a", "21:00.000"), at("b", "21:00.500"), at("c", "25:00.000")] })
+  given({ _tag: "TurnsReceived", turns: [at("a", "21:00.000"), at("b", "21:00.500"), at("c", "25:00.000")] })
+    .when({ _tag: "ReceiveTurns", turns: [at("a", "21:00.000"), at("late", "21:00.000"), at("d", "25:00.000"), at("e", "25:00.500")] })
+    .then({ _tag: "TurnsReceived", turns: [at("late", "21:01.000"), at("d", "25:00.500"), at("e", "25:00.500")] })
+  given()
+    .when({ _tag: "ReceiveTurns", turns: [at("a", "21:00.000"), at("b", "21:00.000")], arrived: new Set(["a", "b"]) })
+    .then({ _tag: "TurnsReceived", turns: [at("a", "21:00.000"), at("b", "21:00.000")] })
+})
 
 test("an open conversation is closed once", () => given(received("a")).when(close).then(closed))
 test("a conversation without turns cannot be closed", () => given().when(close).then())

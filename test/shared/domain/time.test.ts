@@ -1,7 +1,7 @@
 import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { isZone, normaliseTime, type SessionTimes, spaceTime, weekdayOf } from "#shared/domain/time"
+import { isZone, normaliseTime, noteTime, type SessionTimes, spaceTime, weekdayOf } from "#shared/domain/time"
 
 const test = suite("times of turns")
 const read = (input: string | number, zone?: string): string => Result.getOrThrow(normaliseTime(input, zone))
@@ -24,10 +24,20 @@ test("spacing goes on across calls and never repeats a time", () => {
   const seen: SessionTimes = new Map()
   const base = read("2023-05-20T02:21:00Z")
   const first = [spaceTime(seen, base), spaceTime(seen, base)]
-  const restored: SessionTimes = new Map(JSON.parse(JSON.stringify([...seen])) as Array<[string, number]>)
+  const restored: SessionTimes = new Map(JSON.parse(JSON.stringify([...seen])) as Array<[number, number]>)
   const all = [...first, spaceTime(restored, base), spaceTime(restored, base)]
   assert.is(new Set(all).size, 4)
   assert.equal([...all].sort(), all)
+})
+
+test("times read from the log count on where they were spaced, and old ones are let go", () => {
+  const seen: SessionTimes = new Map()
+  for (const time of ["2023-05-20T02:21:00.000Z", "2023-05-20T02:21:00.500Z", "2023-05-20T02:25:00.000Z", "2023-05-20T02:21:01.000Z"]) noteTime(seen, time)
+  assert.is(spaceTime(seen, "2023-05-20T02:21:00.000Z"), "2023-05-20T02:21:01.500Z")
+  assert.is(spaceTime(seen, "2023-05-20T02:25:00.000Z"), "2023-05-20T02:25:00.500Z")
+  for (let n = 0; n < 1_000; n++) noteTime(seen, new Date(1e12 + n * 60_000).toISOString())
+  assert.ok(seen.size <= 64)
+  assert.is(spaceTime(seen, "2023-05-20T02:21:00.000Z"), "2023-05-20T02:21:00.000Z")
 })
 
 test("a turn with a time of its own keeps it", () => {
