@@ -1,5 +1,5 @@
 /** The root command with the flags that every command shares, and how results are printed: data on stdout, talk on stderr. */
-import { Console, Effect, Option, Schema } from "effect"
+import { Console, Effect, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 
 export const root = Command.make("metamem").pipe(
@@ -52,8 +52,6 @@ export const progressLine = () => {
     }
   }
 }
-
-export const orUndefined = <A>(option: Option.Option<A>): A | undefined => Option.getOrUndefined(option)
 
 /** Plain table: columns padded to their widest cell, two spaces between. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {

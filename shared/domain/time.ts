@@ -53,9 +53,6 @@ const inZone = (wall: number, zone: string): number | undefined => {
   )
 }
 
-/** True for an IANA name (`Europe/Berlin`) or an offset (`+02:00`). */
-export const isZone = (zone: string): boolean => inZone(0, zone) !== undefined
-
 const fromEpoch = (input: number): Result.Result<string, InvalidTime> => {
   // Up to the year 5138 seconds stay below this bound, and milliseconds are above it from 1973 on.
   const ms = Math.abs(input) < 1e11 ? input * 1000 : input

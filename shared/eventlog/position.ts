@@ -1,5 +1,4 @@
 /** Positions: one opaque string for a place in a log, `{log}:{epoch}:{shard}:{sequence}`, built, parsed and compared only here. */
-import { Schema } from "effect"
 
 export interface Position {
   readonly log: "memory" | "metamem"
@@ -7,9 +6,6 @@ export interface Position {
   readonly shard: number
   readonly sequence: number
 }
-
-/** The text is not a position of this project's logs. */
-export class NotAPosition extends Schema.TaggedError<NotAPosition>()("NotAPosition", { text: Schema.String, message: Schema.String }) {}
 
 export const formatPosition = (position: Pick<Position, "log" | "sequence"> & Partial<Position>): string =>
   `${position.log}:${position.epoch ?? 0}:${position.shard ?? 0}:${position.sequence}`
