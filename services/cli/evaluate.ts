@@ -1,5 +1,5 @@
 /** `metamem eval` and `metamem infer`: answers under generations of a run, judged, with the same prompt skeleton with and without principles. */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
@@ -15,12 +15,13 @@ import { clusterBootstrap, meanDifference } from "#shared/metamemory/statistics"
 import { CallStore } from "#shared/model/call-store"
 import { JudgeReply } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
+import { type AnswerLine, standingAnswers } from "./answers-file.ts"
 import { answerDeadlineMs, askedAtOnce } from "./asking.ts"
 import { dataFlag, limited } from "./build.ts"
 import { correctedAccuracy } from "./calibrate.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { withActors } from "./home.ts"
-import { CommandFailed, emit, progressLine, root, table, WrongUsage } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, say, table, WrongUsage } from "./root.ts"
 import { foldRun, replayAll, type Replayed, type RunState } from "./runs.ts"
 import { generationTested, lookText, openLook, outcomesOf, pooledTest, reportLook } from "./test-split.ts"
 import { ensureBuilt } from "./train.ts"
@@ -180,6 +181,12 @@ const wanted = (given: string, all: ReadonlyArray<Replayed>): Effect.Effect<Read
   return Effect.succeed(found.filter((generation) => generation !== undefined))
 }
 
+/** Fails when no answer at all was judged: there is no accuracy then, and most likely nobody to ask. */
+const someJudged = (answers: ReadonlyArray<Pick<JudgedAnswer, "verdict" | "reason">>, then: string): Effect.Effect<void, CommandFailed> =>
+  answers.length === 0 || answers.some(({ verdict }) => verdict !== "error")
+    ? Effect.void
+    : Effect.fail(new CommandFailed({ message: `none of ${answers.length} answers could be had and judged; ${then}. The first: ${answers[0]?.reason}` }))
+
 const actorsNeeded = ["ingestor", "compressor", "embedder", "retriever", "evaluator"] as const
 
 export const evaluate = Command.make(
@@ -216,6 +223,7 @@ export const evaluate = Command.make(
         const started = performance.now()
         const answers = yield* answerGenerations(run, state, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))
         const seconds = secondsSince(started)
+        yield* someJudged(answers.flat(), "nothing is reported, and the same command asks again")
         const [empty] = answers
         const tested = answers[list.findIndex(({ generation }) => generation === look?.generation)] ?? []
         const reports = list.map(({ generation }, at): GenerationReport => {
@@ -227,6 +235,8 @@ export const evaluate = Command.make(
         const shown = reports.filter(({ n }) => chosen.some(({ generation }) => generation === n))
         const best = shown.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
         const test = look === undefined ? null : yield* reportLook(run, state, look, outcomesOf(look.questions, empty ?? [], tested))
+        const errors = answers.flat().filter(({ verdict }) => verdict === "error")
+        if (errors.length > 0) yield* say(`${errors.length} answers could not be had or judged; the same command asks for them again. The first: ${errors[0]?.reason}`)
         return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`, { axis: "generation", undersized: result.undersized }))
@@ -255,27 +265,6 @@ export const evaluate = Command.make(
     })
 ).pipe(Command.withDescription("Answer a data set under generations of a run, and compare them with the empty one; on announced questions, the run's test"))
 
-/** A line of the output file, in the reference's fields. */
-interface InferLine {
-  readonly question_id: string
-  readonly reward: 0 | 1 | null
-  readonly verdict: Verdict
-}
-
-const readLines = (path: string): Map<string, InferLine> => {
-  const lines = new Map<string, InferLine>()
-  if (!existsSync(path)) return lines
-  for (const line of readFileSync(path, "utf8").split("\n")) {
-    try {
-      const row = JSON.parse(line) as InferLine
-      if (typeof row.question_id === "string" && row.verdict !== "error") lines.set(row.question_id, row)
-    } catch {
-      // A torn last line of an interrupted run is answered again.
-    }
-  }
-  return lines
-}
-
 export const infer = Command.make(
   "infer",
   {
@@ -288,17 +277,19 @@ export const infer = Command.make(
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
-      const dataset = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
+      const whole = yield* readDataset(input.data)
+      const dataset = limited(whole, Option.getOrUndefined(input.limit))
       const writing = (write: () => void) => Effect.try({ try: write, catch: (error) => new CommandFailed({ message: `${input.out} cannot be written: ${(error as Error).message}` }) })
       yield* writing(() => mkdirSync(dirname(input.out), { recursive: true }))
       const result = yield* Effect.gen(function*() {
         const state = yield* foldRun(tenant, input.run)
         const generation = (yield* replayAll(tenant, input.run)).find((candidate) => candidate.generation === input.generation)
-        if (generation === undefined) return yield* new CommandFailed({ message: `the run ${input.run} has no generation ${input.generation}` })
+        if (generation === undefined) return yield* new CommandFailed({ message: `the run ${input.run} has generations 0 to ${state.generations.length - 1}, and no ${input.generation}` })
+        const of = { run: input.run, generation: generation.generation }
+        const standing = yield* standingAnswers(input.out, of, whole.questions)
         yield* ensureBuilt(dataset)
-        const standing = readLines(input.out)
         const ids = new Set(dataset.questions.map(({ id }) => id))
-        yield* writing(() => writeFileSync(input.out, [...standing.values()].filter(({ question_id }) => ids.has(question_id)).map((line) => `${JSON.stringify(line)}\n`).join("")))
+        yield* writing(() => writeFileSync(input.out, [...standing.values()].map((line) => `${JSON.stringify(line)}\n`).join("")))
         const due = dataset.questions.filter(({ id }) => !standing.has(id))
         // Whoever reads these answers has seen the test split: it counts as a look, the same that `eval` would take, but for the paired test.
         const look = yield* openLook(input.run, state, dataset.questions, generation.generation)
@@ -312,7 +303,7 @@ export const infer = Command.make(
           (question) =>
             Effect.gen(function*() {
               const answer = yield* answerAndJudge(input.run, state, question, generation.principles, memoryPosition)
-              const line = {
+              const line: AnswerLine = {
                 question_id: question.id,
                 problem: question.text,
                 memories: answer.evidenceIds,
@@ -322,20 +313,22 @@ export const infer = Command.make(
                 response: answer.response,
                 reward: answer.verdict === "error" ? null : answer.verdict === "correct" ? 1 : 0,
                 verdict: answer.verdict,
-                reason: answer.reason
+                reason: answer.reason,
+                ...of
               }
               yield* writing(() => appendFileSync(input.out, `${JSON.stringify(line)}\n`))
               progress.update(`${++done} of ${due.length} answered`)
-              return answer.verdict
+              return { verdict: answer.verdict, reason: answer.reason }
             }),
           { concurrency: yield* askedAtOnce }
         )
         const seconds = secondsSince(started)
         progress.end()
-        const verdicts = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)).map(({ verdict }) => verdict), ...answers]
-        const count = (verdict: Verdict) => verdicts.filter((one) => one === verdict).length
+        const all = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)), ...answers]
+        const count = (verdict: Verdict) => all.filter((one) => one.verdict === verdict).length
+        yield* someJudged(all, `${input.out} holds a line with the reason for each, and the same command asks again`)
         const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
-        return { total: verdicts.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, seconds }
+        return { total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
       yield* emit(result, ({ accuracy, correct, error, judge, look, total }) =>
         [

@@ -11,7 +11,7 @@ import { onRunStage } from "./run-stage.ts"
 
 const test = suite("evaluation on the test split")
 
-onRunStage(test, "every look at the test split is numbered before it is taken, the same again is none, and folds are pooled", 137, ({ asked, home, run: command }) =>
+onRunStage(test, "every look at the test split is numbered before it is taken, the same again is none, and folds are pooled", 137, ({ asked, home, run: command, setFault }) =>
   Effect.gen(function*() {
     const all = questions(137)
     const part = (from: number, to: number) => all.slice(from, to).map(({ id, user }) => ({ id, user }))
@@ -53,8 +53,16 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     assert.equal((yield* verification("a")).differing, [])
 
     // Answers written to a file have been seen too: a look, the same as an evaluation of that generation at these questions.
-    const infer = (generation: number, data: string) => command("infer", "--data", data, "--run", "c", "--generation", String(generation), "--out", join(home, `${generation}.jsonl`))
-    assert.is((yield* infer(0, trained)).json.look, null)
+    const infer = (generation: number, data: string, name?: string) => command("infer", "--data", data, "--run", "c", "--generation", String(generation), "--out", join(home, `${name ?? generation}.jsonl`))
+    assert.is((yield* infer(0, trained, "trained")).json.look, null)
+    assert.match((yield* infer(0, testA, "trained")).error, /trained.jsonl holds an answer to .*left as it is/)
+    assert.match((yield* infer(7, testA)).error, /generations 0 to \d, and no 7/)
+    setFault(() => ({ _tag: "Status", status: 401 }))
+    assert.match((yield* infer(0, testB, "none")).error, /none of 10 answers could be had and judged.*the same command asks again.*401/s)
+    // A look that came to nothing is taken again, and stays the first.
+    assert.match((yield* run("--data", testB, "--run", "b")).error, /none of \d+ answers could be had and judged.*401/s)
+    assert.equal(yield* recorded("b"), ["TestOpened"])
+    setFault(undefined)
     const written = yield* infer(0, testA)
     assert.equal([written.error, written.json.look, written.json.total, yield* recorded("c")], ["", 1, 10, ["TestOpened"]])
     assert.equal([(yield* infer(0, testA)).json.look, yield* recorded("c")], [1, ["TestOpened"]])
