@@ -111,6 +111,8 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       const session = new Session(BigInt(caches.index), BigInt(caches.files))
       let opened = yield* attempt(() => openTable(own.slot, session, settings))
       if (opened.why !== undefined) yield* Effect.logWarning(`the memory index in ${own.slot} is filled again from the log: ${opened.why}`)
+      // Also where somebody took the folder away: nothing there tells that from a first start.
+      else if (opened.checkpoint === 0 && settings.log.head > 0) yield* Effect.logInfo(`the memory index in ${own.slot} is empty and is filled from the log, up to ${settings.log.head}`)
 
       let through = opened.checkpoint
       let place = opened.place
