@@ -30,14 +30,14 @@ export const bestRows = (scores: Float32Array, standing: Uint8Array, count: numb
   while (left - (sizes[lowest] ?? 0) >= count) left -= sizes[lowest++] ?? 0
   const rows: Array<number> = []
   for (let row = 0; row < size; row++) if (((((scores[row] ?? 0) - least) * perBin) | 0) >= lowest && standing[row] === 1) rows.push(row)
-  return bestOf(rows, scores, count)
+  const floor = leastOfBest(rows, scores, count)
+  return rows.filter((row) => (scores[row] ?? 0) >= floor)
 }
 
-/** The same among some rows. */
-export const bestOf = (rows: ReadonlyArray<number>, scores: Float32Array, count: number): ReadonlyArray<number> => {
-  if (rows.length <= count) return rows
+/** Score of the `count`-th best of some rows; −∞ where there are not so many. */
+export const leastOfBest = (rows: ReadonlyArray<number>, scores: Float32Array, count: number): number => {
+  if (rows.length <= count) return -Infinity
   const sorted = new Float32Array(rows.length)
   for (let at = 0; at < rows.length; at++) sorted[at] = scores[rows[at] ?? 0] ?? 0
-  const floor = sorted.sort()[sorted.length - count] ?? -Infinity
-  return rows.filter((row) => (scores[row] ?? 0) >= floor)
+  return sorted.sort()[sorted.length - count] ?? -Infinity
 }

@@ -4,7 +4,7 @@
  * neighbour, the conversation's best turns, the time asked about and what the turn's form says.
  */
 import type { IndexedMemory, ShelfView, UserView } from "#shared/memoryindex/user-index"
-import { bestOf, bestRows } from "./best-rows.ts"
+import { bestRows, leastOfBest } from "./best-rows.ts"
 import type { QuestionPlan } from "./plan.ts"
 import { itemTokens, memoryTokens } from "./tokens.ts"
 import { formOf, instructs, mostForm } from "./traits.ts"
@@ -78,22 +78,31 @@ const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, { o
   const scores = total()
   const rows = bestRows(scores, shelf.standing, candidatesMax)
   const most = mostForm(plan, weights)
-  const ranked = (rows: ReadonlyArray<number>): Array<RankedMemory> => {
-    const found: Array<RankedMemory> = []
-    for (const row of rows) {
-      const memory = shelf.memories[row]
-      if (memory !== undefined) found.push({ memory, score: (scores[row] ?? 0) + formOf(memory, shelf.wordCounts[row] ?? 0, plan, weights) })
+  /** Scores, with form, of the rows that are looked at; −∞ of the others. */
+  const formed = new Float64Array(rows.length)
+  const lookAt = (at: number): void => {
+    const row = rows[at] ?? 0
+    const memory = shelf.memories[row]
+    formed[at] = (scores[row] ?? 0) + (memory === undefined ? 0 : formOf(memory, shelf.wordCounts[row] ?? 0, plan, weights))
+  }
+  const leastOfFirst = leastOfBest(rows, scores, rankedMax * 1.5)
+  const later: Array<number> = []
+  for (let at = 0; at < rows.length; at++) {
+    if ((scores[rows[at] ?? 0] ?? 0) >= leastOfFirst) lookAt(at)
+    else {
+      formed[at] = -Infinity
+      later.push(at)
     }
-    return found
   }
-  const first = bestOf(rows, scores, rankedMax * 1.5)
-  const turns = ranked(first).sort(byScore)
-  const floor = turns[rankedMax - 1]?.score ?? -Infinity
-  if (first.length < rows.length) {
-    const known = new Set(first)
-    turns.push(...ranked(rows.filter((row) => (scores[row] ?? 0) + most >= floor && !known.has(row))))
-    turns.sort(byScore)
+  const floor = formed.toSorted()[rows.length - rankedMax] ?? -Infinity
+  for (const at of later) if ((scores[rows[at] ?? 0] ?? 0) + most >= floor) lookAt(at)
+  const turns: Array<RankedMemory> = []
+  for (let at = 0; at < rows.length; at++) {
+    const memory = shelf.memories[rows[at] ?? 0]
+    const score = formed[at] ?? 0
+    if (memory !== undefined && score >= floor) turns.push({ memory, score })
   }
+  turns.sort(byScore)
   return withOutstanding(withInstructions(turns.slice(0, rankedMax), plan, weights), shelf, plan, outstanding())
 }
 
