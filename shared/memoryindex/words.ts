@@ -61,8 +61,15 @@ export const words = (text: string): Array<string> => {
   return found
 }
 
+/** Short names of months; "mar" is left out, a word of other languages. */
+const months = new Map(Object.entries({ jan: "january", feb: "february", apr: "april", jun: "june", jul: "july", aug: "august", sep: "september", sept: "september", oct: "october", nov: "november", dec: "december" }))
+const ordinal = /^\d{1,2}(?=(?:st|nd|rd|th)$)/
+
+/** One way of writing a date's parts: "Jan 13th" is found by "13 January". */
+const plainWord = (word: string): string => months.get(word) ?? ordinal.exec(word)?.[0] ?? word
+
 /** The term a word is indexed and searched by; nothing for stop words. */
-export const termOf = (word: string): string | undefined => (stopWords.has(word) ? undefined : ascii.test(word) ? stemOf(word) : word)
+export const termOf = (word: string): string | undefined => (stopWords.has(word) ? undefined : ascii.test(word) ? stemOf(plainWord(word)) : word)
 
 /** The terms a text is indexed and searched by, in order, repeated as often as they occur. */
 export const terms = (text: string): Array<string> => {

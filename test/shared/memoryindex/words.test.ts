@@ -15,6 +15,13 @@ test("digits stay, also within words", () => {
   assert.equal(words("room 12b at 7:30"), ["room", "12b", "at", "7", "30"])
 })
 
+test("a date's parts are one word each, however they are written", () => {
+  assert.equal(terms("Jan 13th"), terms("January 13"))
+  assert.equal(terms("the 3rd of Sept"), terms("3 September"))
+  assert.not.equal(terms("marathon"), terms("mar"))
+  assert.equal(terms("constructor __proto__ toString 100th"), ["constructor", "proto", "tostr", "100th"])
+})
+
 test("CJK runs become character pairs, beside each Chinese character, which may be a word of its own", () => {
   assert.equal(words("京都に行く"), ["京", "都", "行", "京都", "都に", "に行", "行く"])
   assert.equal(words("猫 ok 東京"), ["猫", "ok", "東", "京", "東京"])
