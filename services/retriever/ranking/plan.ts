@@ -34,7 +34,8 @@ const assistantSaid = new RegExp(
     "\\byou (?:\\w+ )?(?:said|told|mentioned|recommended|suggested|gave|provided|listed|explained|described|advised|wrote|shared)\\b",
     "\\bdid you\\b",
     "\\byour (?:\\w+ )?(?:suggestion|recommendation|advice|answer|explanation|list)s?\\b",
-    "\\bremind me\\b",
+    // Of what is theirs they told themselves.
+    "\\bremind me\\b(?![^.?!]*\\b(?:my|mine)\\b)",
     "\\bour (?:previous|last|earlier|past|recent) (?:conversation|chat|discussion)s?\\b",
     "\\bwe (?:\\w+ )?(?:discussed|talked|spoke)\\b"
   ].join("|"),

@@ -15,6 +15,8 @@ test("the user's turns are preferred unless the assistant is asked about its own
   assert.is(planQuestion("What is my cat called?", roles).speaker, "user")
   assert.is(planQuestion("Which book did you recommend?", roles).speaker, "assistant")
   assert.is(planQuestion("Remind me what the recipe was", roles).speaker, "assistant")
+  assert.is(planQuestion("Remind me when my dentist appointment is", roles).speaker, "user")
+  assert.is(planQuestion("Remind me what you said about my dentist", roles).speaker, "assistant")
   assert.is(planQuestion("Can you list the order in which I mentioned trips in our conversations?", roles).speaker, "user")
 })
 
