@@ -7,8 +7,8 @@ import type { MemoryIndex, MemoryIndexError } from "#shared/memoryindex/memory-i
 import { Embeddings } from "#shared/model/embeddings"
 
 export const settings = Config.all({
-  /** Megabytes that users held in memory may take together, about: a hundred thousand memories are some 270. Users beyond it are loaded again when asked for. */
-  heldMb: Config.Int("METAMEM_INDEX_MEMORY_MB").pipe(Config.withDefault(320))
+  /** Megabytes that users held in memory may take together, about: a hundred thousand memories are some 200. Users beyond it are loaded again when asked for. */
+  heldMb: Config.Int("METAMEM_INDEX_MEMORY_MB").pipe(Config.withDefault(256))
 })
 
 export const homeIndex = (home: string): Layer.Layer<MemoryIndex, Config.ConfigError | MemoryIndexError | LogUnavailable, Embeddings | Nats> =>

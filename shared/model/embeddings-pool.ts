@@ -31,6 +31,8 @@ interface Submission {
 }
 interface Batch {
   readonly items: ReadonlyArray<Item>
+  /** For questions somebody waits for. */
+  readonly isInteractive: boolean
   /** Workers that died on it so far. */
   deaths: number
 }
@@ -155,7 +157,7 @@ export class EmbeddingPool {
       // Longest first, so a text's own estimate is the width of the batch it opens.
       const width = estimatedTokens(kept[from]?.text ?? "")
       const items = kept.slice(from, from + Math.max(1, Math.min(batchTexts, Math.floor(batchTokens / width))))
-      this.#cut.push({ items, deaths: 0 })
+      this.#cut.push({ items, isInteractive: false, deaths: 0 })
       from += items.length
     }
   }
@@ -167,7 +169,7 @@ export class EmbeddingPool {
       if (batch === undefined) return undefined
       const wanted = batch.items.filter((item) => item.wanted.size > 0)
       for (const item of batch.items) if (item.wanted.size === 0) this.#items.delete(item.key)
-      if (wanted.length > 0) return { items: wanted, deaths: batch.deaths }
+      if (wanted.length > 0) return { items: wanted, isInteractive: batch.isInteractive, deaths: batch.deaths }
     }
   }
 
@@ -177,8 +179,11 @@ export class EmbeddingPool {
       const items = this.#interactive.splice(0, batchTexts)
       const idle = [...this.#slots].find((slot) => slot.batches.length === 0)
       const leastBusy = [...this.#slots].sort((a, b) => a.batches.length - b.batches.length)[0]
-      const slot = idle ?? (this.#slots.size <= this.#threads || leastBusy === undefined ? this.#open() : leastBusy)
-      this.#send(slot, { items, deaths: 0 })
+      // Behind questions a question waits a few milliseconds; behind other texts it does not wait at all, at the price of another worker.
+      const isBehindBulk = [...this.#slots].every(({ batches }) => batches.some(({ isInteractive }) => !isInteractive))
+      const mayOpen = this.#slots.size < this.#threads || (this.#slots.size === this.#threads && isBehindBulk)
+      const slot = idle ?? (mayOpen || leastBusy === undefined ? this.#open() : leastBusy)
+      this.#send(slot, { items, isInteractive: true, deaths: 0 })
     }
     while (this.#waiting.length + this.#cut.length > 0) {
       const free = [...this.#slots].filter((slot) => slot.batches.length === 0)

@@ -40,7 +40,7 @@ export class Embeddings extends Context.Service<Embeddings, {
 export interface EmbeddingSettings {
   /** Folder with `model.onnx` and `tokenizer.json`. */
   readonly dir: string
-  /** Worker threads for bulk work, one core each. One more starts when a question comes while all are busy. */
+  /** Worker threads for bulk work, one core each. One more starts when a question comes while all are busy with that. */
   readonly threads: number
 }
 

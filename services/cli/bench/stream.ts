@@ -68,7 +68,7 @@ export interface StreamResult {
   readonly memory: {
     /** Every process by itself; nats-server and the bench among them. */
     readonly processes: ReadonlyArray<Growth>
-    /** All actors together at the end, and without what their embedding models take; with shared pages counted once beside it. */
+    /** All actors together at the end, each by itself; with pages that they share counted once; and of that without their embedding models. */
     readonly actorsMb: number
     readonly actorsProportionalMb: number
     /** What the model takes of an embedder with one thread for it; a retriever's takes as much or more. */
@@ -291,6 +291,7 @@ export const benchStream = (options: StreamOptions) =>
         const processes = watch.growth()
         const burst = options.burstSeconds > 0 ? yield* streamed("above the embedders' rate", options.burstRate, options.burstSeconds) : null
         const actorsMb = places.reduce((sum, { process }) => sum + processUsage(process.pid).rssMb, 0)
+        const actorsProportionalMb = places.reduce((sum, { process }) => sum + proportionalMb(process.pid), 0)
         const withModel = places.filter(({ actor }) => actor === "embedder" || actor === "retriever").length
         // What is still open of each conversation is settled too, so that all of its facts are there.
         const addresses = [...new Map(acknowledged.map(({ conversation, user }) => [conversation, { tenant, user, conversation }])).values()]
@@ -305,9 +306,9 @@ export const benchStream = (options: StreamOptions) =>
           memory: {
             processes,
             actorsMb: rounded(actorsMb),
-            actorsProportionalMb: rounded(places.reduce((sum, { process }) => sum + proportionalMb(process.pid), 0)),
+            actorsProportionalMb: rounded(actorsProportionalMb),
             modelShareMb: rounded(modelMb),
-            actorsWithoutModelsMb: rounded(actorsMb - withModel * modelMb),
+            actorsWithoutModelsMb: rounded(actorsProportionalMb - withModel * modelMb),
             memoriesPreloaded: options.memories
           },
           questions: questions.length === 0 ? null : { asked: questions.length, p50Ms: rounded(percentile(questions, 0.5)), p95Ms: rounded(percentile(questions, 0.95)) },
@@ -330,7 +331,7 @@ export const streamTable = ({ burst, check, kills, memory, questions, seconds, s
   [
     table([...partRows("steady", steady), ...(burst === null ? [] : partRows("burst", burst)), ...(questions === null ? [] : [["questions", `p50 ${questions.p50Ms} ms, p95 ${questions.p95Ms} ms with ${memory.memoriesPreloaded} memories`]])]),
     table([["resident MB", "start", "end", "most", "MB/h, second half", "bytes a turn", "cores"], ...memory.processes.map(({ bytesPerTurn, cores, endMb, maxMb, name, slopeMbPerHour, startMb }) => [name, String(startMb), String(endMb), String(maxMb), String(slopeMbPerHour), String(bytesPerTurn), String(cores)])]),
-    `actors together ${memory.actorsMb} MB, ${memory.actorsProportionalMb} MB with shared pages counted once; without the models of embedders and retrievers, ${memory.modelShareMb} MB each, ${memory.actorsWithoutModelsMb} MB`,
+    `actors together ${memory.actorsMb} MB, ${memory.actorsProportionalMb} MB with shared pages counted once, of which without the models of embedders and retrievers, ${memory.modelShareMb} MB each, ${memory.actorsWithoutModelsMb} MB`,
     ...(kills.length > 0 ? [`killed: ${kills.join(", ")}`] : []),
     table(Object.entries(check).flatMap(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? [[name, Object.entries(value).map(([key, count]) => `${key} ${count}`).join(", ")]] : []))),
     ...check.examples.map((example) => `  ${example}`),
