@@ -53,8 +53,19 @@ export const progressLine = () => {
   }
 }
 
+/** Signs that turn the direction of what follows: in a table they would show other people's columns in another order. */
+const directions = /[\u202a-\u202e\u2066-\u2069]/g
+/** Signs as wide as two on a terminal. */
+const wide = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff01-\uff60\p{Emoji_Presentation}]/gu
+/** Signs that take no room. */
+const none = /[\p{M}\u200b-\u200f\ufeff]/gu
+const countOf = (text: string, signs: RegExp): number => text.match(signs)?.length ?? 0
+const widthOf = (text: string): number => [...text].length + countOf(text, wide) - countOf(text, none)
+
 /** Plain table: columns padded to their widest cell, two spaces between. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = rows.reduce<Array<number>>((all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, cell.length)), [])
-  return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join("  ").trimEnd()).join("\n")
+  const shown = rows.map((row) => row.map((cell) => cell.replace(directions, "")))
+  const widths: Array<number> = []
+  for (const row of shown) row.forEach((cell, i) => widths[i] = Math.max(widths[i] ?? 0, widthOf(cell)))
+  return shown.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell + " ".repeat(Math.max(0, (widths[i] ?? 0) - widthOf(cell))))).join("  ").trimEnd()).join("\n")
 }
