@@ -1,6 +1,6 @@
 /** Runs commands of the command line in this process, with what they print captured. */
 import { NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Exit } from "effect"
+import { Cause, Console, Effect, Exit, Layer, Logger } from "effect"
 import { Command } from "effect/cli"
 import { root } from "#services/cli/root"
 
@@ -24,7 +24,8 @@ export const commandRunner = (commands: ReadonlyArray<Command.Command<any, any, 
       const quiet = Object.assign(Object.create(console) as Console.Console, { log: (line: unknown) => void printed.push(String(line)), error: () => undefined })
       const exit = yield* (run([...args, "--json", "--home", home, "--nats", url]) as unknown as Effect.Effect<void, unknown>).pipe(
         Effect.scoped,
-        Effect.provide(NodeServices.layer),
+        // As the program has it: what is logged is no part of the data.
+        Effect.provide(Layer.merge(NodeServices.layer, Logger.layer([Logger.withConsoleError(Logger.formatSimple)]))),
         Effect.provideService(Console.Console, quiet),
         Effect.exit
       )
