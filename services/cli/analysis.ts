@@ -22,6 +22,9 @@ export const points = (share: number | null): string => {
 }
 const percent = (share: number): string => (share * 100).toFixed(1)
 const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+/** What an imported record cannot tell. */
+export const importedNote = (state: RunState): ReadonlyArray<string> =>
+  state.imported === undefined ? [] : ["an imported record: it holds generations, and neither attempts nor what they cost"]
 export const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])
 
 // diff ----------------------------------------------------------------------------------------------------------------------------------
@@ -243,7 +246,8 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
         ]),
         principles.length === 0
           ? "no principle adds anything to an answer"
-          : table([["principle", "tokens", "questions", "per answer", "text"], ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])])
+          : table([["principle", "tokens", "questions", "per answer", "text"], ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])]),
+        ...importedNote(state)
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What a run cost by role and step, and what its principles add to each answer; no model is asked"))
 
@@ -287,6 +291,7 @@ const curve = Command.make("curve", { run: runFlag, plot: plotFlag("training acc
     const steps = curveReport(state)
     const generations = (yield* replayAll(tenant, run)).map(({ generation, hash, principles, step }) => ({ n: generation, step, hash, principles: principles.length }))
     if (Option.isSome(plot)) {
+      if (steps.length === 0) return yield* new CommandFailed({ message: `${run} has no step with judged attempts yet: there is nothing to draw` })
       const shown = steps.flatMap(({ accuracy, interval, step }): ReadonlyArray<PlotPoint> => (accuracy === null ? [] : [{ n: step, accuracy, interval }]))
       yield* writePlot(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, { axis: "step", undersized: state.undersized }))
     }
@@ -300,6 +305,7 @@ const curve = Command.make("curve", { run: runFlag, plot: plotFlag("training acc
           ])
         ]),
         "training accuracy: batches differ and hard questions are repeated, so this is something to watch and no evidence",
+        ...importedNote(state),
         ...smallSample(state)
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Training accuracy step by step; no model is asked"))

@@ -9,7 +9,7 @@ import { effectsByClass, type PrincipleEffect, principleEffects, retirements } f
 import { CallStore } from "#shared/model/call-store"
 import { droppedRollouts } from "#services/reflector/analysis"
 import type { RunParameters } from "#services/reflector/parameters"
-import { historyReport, noPrinciple, points, principleArgument, runFlag, smallSample } from "./analysis.ts"
+import { historyReport, importedNote, noPrinciple, points, principleArgument, runFlag, smallSample } from "./analysis.ts"
 import { answerAll, type Answered } from "./arms.ts"
 import { changed, startingPoint } from "./change.ts"
 import { logLayer, withActors } from "./home.ts"
@@ -171,6 +171,7 @@ export const effectCommand = Command.make(
             ]),
             `${leftOut.reused.answers} of ${leftOut.reused.ofAnswers} answers were in the log; paid: ${leftOut.paid.answers} answers and ${leftOut.paid.judgements} judgements, ${leftOut.paid.promptTokens} + ${leftOut.paid.completionTokens} tokens; ${leftOut.errors} errors`
           ]),
+          ...importedNote(state),
           ...retirements.map((id) => `to be retired, if the gate agrees: ${id}`),
           ...smallSample(state)
         ].join("\n"))

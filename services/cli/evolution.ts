@@ -39,7 +39,8 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ after, before, decision, difference, id, operation, scope, step }) => ({
         step, scope, reason: decision, operation: id, kind: operation, principle: (after ?? before)?.id ?? null, text: (after ?? before)?.text ?? "", difference
       })),
-      recommended: state.recommended ?? null,
+      // Nothing of an imported record was tested here.
+      recommended: state.imported === undefined ? (state.recommended ?? null) : null,
       undersized: state.undersized
     }
     yield* emit(result, ({ generations, recommended, rejected }) =>
@@ -47,7 +48,7 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
         ...(rejected.length === 0 ? [] : [table(rejected.map(({ difference, kind, principle, reason, scope, step, text }) => [`  step ${step}`, reason, points(difference), kind, principle ?? "", `[${scope}] ${text}`]))]),
-        recommended === null ? "the run is not finished: nothing is recommended yet" : "",
+        recommended !== null ? "" : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
         ...smallSample(state)
       ].filter((line) => line !== "").join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("The generations of a run and what was not accepted"))

@@ -133,6 +133,23 @@ export const runResults = (tenant: string, run: string) =>
     return results
   })
 
+export interface Failures {
+  readonly kind: string
+  readonly count: number
+  /** Of the last one. */
+  readonly error: string
+}
+
+/** Settled jobs that failed, by kind. */
+export const failuresOf = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const failures = new Map<string, Failures>()
+    yield* eachResult(tenant, run, ({ address: { kind }, settled: { error, status } }) => {
+      if (status === "failed") failures.set(kind, { kind, count: (failures.get(kind)?.count ?? 0) + 1, error })
+    })
+    return [...failures.values()]
+  })
+
 /** What a run cost by role and step, from its results; the one count that every command shows. */
 export const costOfRun = (tenant: string, run: string) =>
   Effect.gen(function*() {

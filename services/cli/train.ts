@@ -1,6 +1,7 @@
 /** `metamem train`: opens a run and shows it through to its end. Kill it at any moment; the same command goes on where it was. */
 import { Effect, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
+import { emptyFold, foldCommits } from "#shared/actor/entity"
 import { request } from "#shared/actor/requests"
 import type { Dataset } from "#shared/datasets/dataset"
 import { readDataset } from "#shared/datasets/read-dataset"
@@ -10,12 +11,13 @@ import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subj
 import { chosen } from "#shared/metamemory/random"
 import { drawByType, mixOf, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
-import type { CostRow } from "#services/reflector/analysis"
-import { presets, type RunRequest } from "#services/reflector/parameters"
+import { type CostRow, curveOf } from "#services/reflector/analysis"
+import { behaviour } from "#services/reflector/behaviour"
+import { differencesText, differingRequest, presets, type RunRequest, twoPartsText } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
 import { withActors } from "./home.ts"
-import { costOfRun, foldRun } from "./runs.ts"
+import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { defaultSplit } from "./split.ts"
 import { chosenParameters, parameterLines, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
@@ -85,7 +87,7 @@ const percent = (share: number | null | undefined): string => (share === null ||
 export const runLine = (event: RunEvent): string | undefined => {
   switch (event._tag) {
     case "RunOpened":
-      return [`run opened: ${event.parameters.train.length} training, ${event.parameters.validation.length} validation, ${event.parameters.guard.length} guard questions; judge: ${event.parameters.judge}; reflector: ${event.parameters.reflector}${event.parameters.reflector === "rules" ? " (rule-based: no model proposes)" : ""}`, ...[...parameterLines(event.parameters), ...event.budget].map((line) => `  ${line}`), ...(event.undersized ? ["  too small to mean much: every figure below shows the machinery, not the method"] : [])].join("\n")
+      return [`run opened: ${event.parameters.train.length} training, ${event.parameters.validation.length} validation, ${event.parameters.guard.length} guard, ${event.parameters.test.length} test questions; judge: ${event.parameters.judge}; reflector: ${event.parameters.reflector}${event.parameters.reflector === "rules" ? " (rule-based: no model proposes)" : ""}`, ...[...parameterLines(event.parameters), ...event.budget].map((line) => `  ${line}`), ...(event.undersized ? ["  too small to mean much: every figure below shows the machinery, not the method"] : [])].join("\n")
     case "StepStarted":
       return `step ${event.step}: ${event.questions.length} questions, ${event.repeated} of them partly right before`
     case "RolloutsFolded": {
@@ -129,8 +131,28 @@ export interface TrainResult {
   readonly calls: number
   readonly cost: { readonly promptTokens: number; readonly completionTokens: number; readonly reusedCalls: number }
   readonly errors: number
+  /** What the errors were, by kind of work, with the last one's message. */
+  readonly failures: ReadonlyArray<Failures>
+  readonly alarms: ReadonlyArray<string>
+  /** Training attempts that were judged. */
+  readonly judged: number
   readonly undersized: boolean
 }
+
+/** Refuses what the reflector would refuse, before conversations are remembered for it. */
+const refuseEarly = (run: string, open: RunRequest) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const log = yield* EventLog
+    const { state: { parameters } } = yield* foldCommits(behaviour, emptyFold(behaviour.initial()), yield* log.load(runSubject({ tenant, run })))
+    const differs = parameters === undefined ? [] : differingRequest(parameters, open)
+    if (parameters !== undefined && differs.length > 0) return yield* new CommandFailed({ message: differencesText(differs, parameters, open) })
+    const seen = new Set<string>()
+    for (const { id } of [...open.train, ...open.validation, ...open.guard, ...open.test]) {
+      if (seen.has(id)) return yield* new CommandFailed({ message: twoPartsText(id) })
+      seen.add(id)
+    }
+  })
 
 /** Opens a run, or goes on with it, and follows it until it is finished; each event is told as it is recorded. */
 export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => Effect.Effect<void>) =>
@@ -169,6 +191,7 @@ export const resultOf = (run: string) =>
     const state = yield* foldRun(tenant, run)
     const rows = yield* costOfRun(tenant, run)
     const sum = (pick: (row: CostRow) => number): number => rows.reduce((total, row) => total + pick(row), 0)
+    const errors = sum(({ failed }) => failed)
     return {
       run,
       steps: state.stopped?.step ?? state.parameters?.steps ?? 0,
@@ -177,7 +200,10 @@ export const resultOf = (run: string) =>
       recommended: state.recommended ?? 0,
       calls: sum(({ calls }) => calls),
       cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused) },
-      errors: sum(({ failed }) => failed),
+      errors,
+      failures: errors === 0 ? [] : yield* failuresOf(tenant, run),
+      alarms: state.alarms,
+      judged: curveOf(state).reduce((total, { correct, incorrect }) => total + correct + incorrect, 0),
       undersized: state.undersized
     } satisfies TrainResult
   })
@@ -200,6 +226,7 @@ export const train = Command.make(
       const cast = yield* roleSettings
       const preset = presets[Option.getOrElse(input.preset, () => (cast.answer.urls.length === 0 ? "laptop" : "metamem"))]
       const wrong = (message: string) => new WrongUsage({ message })
+      if (input.run.trim() === "") return yield* wrong("--run needs a name")
       // Before any file is read: what makes no sense makes none whatever the data is.
       yield* Effect.fromResult(Result.mapError(chosenParameters(input, preset, preset.batch), wrong))
       if (Option.isSome(input.validation) && input.validation.value < 1) return yield* wrong(`--validation is a whole number from 1 on, not ${input.validation.value}`)
@@ -225,14 +252,17 @@ export const train = Command.make(
         test: refs(parts.test)
       }
       const result = yield* Effect.gen(function*() {
+        yield* refuseEarly(input.run, open)
         for (const dataset of [data, val, guard, test]) if (dataset !== undefined) yield* ensureBuilt(dataset)
         return yield* runToEnd(input.run, open, say)
       }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"]))
       yield* emit(result, (result) =>
         [
           `run ${result.run}: ${result.steps} steps, ${result.generations} generations, incumbent ${result.incumbent}, recommended ${result.recommended}${result.undersized ? " (too small a sample to mean much)" : ""}`,
-          `${result.calls} calls, ${result.cost.promptTokens} + ${result.cost.completionTokens} tokens, ${result.cost.reusedCalls} replies taken from the log, ${result.errors} errors`
+          `${result.calls} calls, ${result.cost.promptTokens} + ${result.cost.completionTokens} tokens, ${result.cost.reusedCalls} replies taken from the log, ${result.errors} errors`,
+          ...result.failures.map(({ count, error, kind }) => `  ${count} of kind ${kind}, the last: ${error}`)
         ].join("\n"))
+      if (result.judged === 0) return yield* new CommandFailed({ message: `no attempt of ${result.run} could be answered and judged, so that nothing was learnt; see the errors above, mend their cause, and start a run under another name` })
     })
 ).pipe(
   Command.withShortDescription("Evolve principles on how to use memories, over a data set's questions"),

@@ -15,7 +15,7 @@ import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal,
 import type { QuestionClass } from "#shared/domain/scope"
 import { importedEvents } from "./imported.ts"
 import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
-import { differingParameters, gateQuestions, startOf, type RunParameters, type RunQuestion } from "./parameters.ts"
+import { differencesText, differingParameters, gateQuestions, startOf, twoPartsText, type RunParameters, type RunQuestion } from "./parameters.ts"
 import {
   type GateDecided, ParametersDiffer, type QuestionAttempts, QuestionInTwoParts, reflectorCodec, type Results, type RunCommand, type RunEvent, type RunRefusal, RunTooSmall, type SourcedOperation
 } from "./protocol.ts"
@@ -78,13 +78,13 @@ const open = (state: RunState, parameters: RunParameters): Result.Result<Readonl
     return Result.fail(
       new ParametersDiffer({
         parameters: differs,
-        message: `the run was opened with another ${differs.join(", ")}. Give them as they were to go on with it, or choose another name for a new run.`
+        message: differencesText(differs, state.parameters, parameters)
       })
     )
   }
   const seen = new Set<string>()
   for (const { id } of [...parameters.train, ...parameters.validation, ...parameters.guard, ...parameters.test]) {
-    if (seen.has(id)) return Result.fail(new QuestionInTwoParts({ question: id, message: `question ${id} stands in two parts of the split; what is learnt from may not be what is judged by` }))
+    if (seen.has(id)) return Result.fail(new QuestionInTwoParts({ question: id, message: twoPartsText(id) }))
     seen.add(id)
   }
   const start = startOf(parameters)

@@ -165,6 +165,16 @@ export const gateQuestions = (questions: ReadonlyArray<RunQuestion>, mix: RunPar
 /** What runs opened with earlier versions of their opening could not say: asked for with it, they go on as they were. */
 const saidLater: ReadonlySet<string> = new Set(["mix", "patience", "guardPolicy"])
 
+/** In what a request differs from the run that stands under its name, as far as that shows before the questions are looked up. */
+export const differingRequest = (stands: RunParameters, wanted: RunRequest): ReadonlyArray<keyof RunRequest> =>
+  (Object.keys(wanted) as Array<keyof RunRequest>).filter((name) => {
+    const [old, now] = [stands[name], wanted[name]]
+    if (now === undefined || (old === undefined && saidLater.has(name))) return false
+    // Of a question the request knows its id and user; what else there is of it follows from them.
+    const comparable = (value: unknown): unknown => (Array.isArray(value) ? value.map((one) => (isPlain(one) ? [one["id"], one["user"]] : one)) : sorted(value))
+    return JSON.stringify(comparable(old)) !== JSON.stringify(comparable(now))
+  })
+
 /** Members in which two parameter sets differ. The memory position is not one of them: a reopened run keeps its own. @param a what stands */
 export const differingParameters = (a: RunParameters, b: RunParameters): ReadonlyArray<keyof RunParameters> =>
   (Object.keys({ ...a, ...b }) as Array<keyof RunParameters>).filter((name) =>
@@ -172,3 +182,27 @@ export const differingParameters = (a: RunParameters, b: RunParameters): Readonl
 
 const sorted = (value: unknown): unknown =>
   value !== null && typeof value === "object" && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1))) : value
+
+const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> => value !== null && typeof value === "object" && !Array.isArray(value)
+
+/** Most members of one parameter told apart in a message. */
+const membersMax = 3
+/** Longest value told in a message, in characters. */
+const toldMax = 60
+const told = (value: unknown): string => (value === undefined ? "nothing" : typeof value === "string" && value.length <= toldMax ? value : JSON.stringify(value).length <= toldMax ? JSON.stringify(value) : "others")
+
+/** Why a run of that name cannot go on so. */
+export const differencesText = (names: ReadonlyArray<string>, stands: RunParameters, wanted: RunParameters | RunRequest): string =>
+  `the run was opened with ${names.map((name) => differenceText(name, stands[name as keyof RunParameters], (wanted as RunParameters)[name as keyof RunParameters])).join("; ")}. Give all as it was to go on with it, or choose another name for a new run.`
+
+/** How one parameter stands in the run, and how it was asked for now, in words. */
+const differenceText = (name: string, stands: unknown, wanted: unknown): string => {
+  if (isPlain(stands) && isPlain(wanted)) {
+    const keys = Object.keys({ ...stands, ...wanted }).filter((key) => JSON.stringify(sorted(stands[key])) !== JSON.stringify(sorted(wanted[key])))
+    return keys.length > membersMax ? `another ${name}` : keys.map((key) => differenceText(`${name}.${key}`, stands[key], wanted[key])).join(", ")
+  }
+  if (name !== "canaries" && Array.isArray(stands) && Array.isArray(wanted)) return `${name} of ${stands.length} questions, not ${wanted.length === stands.length ? "these" : `of ${wanted.length}`}`
+  return `${name} ${told(stands)}, not ${told(wanted)}`
+}
+
+export const twoPartsText = (question: string): string => `question ${question} stands in two parts of the split; what is learnt from may not be what is judged by`

@@ -1,7 +1,7 @@
 /** BEAM rows: one long chat with an assistant in dated batches, with probing questions of ten kinds. Every row is a user. */
 import { Result, Schema } from "effect"
 import type { Question } from "#shared/domain/question"
-import { checkedTime, conversationName, type DatasetConversation, type DatasetRow, type DatasetTurn, type GoldEvidence, monthNumber, RowRefusal, turnTime } from "./dataset.ts"
+import { checkedTime, conversationName, type DatasetConversation, type DatasetRow, type DatasetTurn, type GoldEvidence, monthNumber, oneLine, RowRefusal, turnTime } from "./dataset.ts"
 
 const RawTurn = Schema.Struct({
   role: Schema.NonEmptyString,
@@ -45,7 +45,7 @@ const messageIds = (value: unknown): ReadonlyArray<number> => {
 
 export const readChat = (raw: unknown, hash: string): Result.Result<DatasetRow, RowRefusal> => {
   const decoded = decodeRow(raw)
-  if (Result.isFailure(decoded)) return invalid(String(decoded.failure))
+  if (Result.isFailure(decoded)) return invalid(oneLine(decoded.failure.message))
   const row = decoded.success
   const chat = String(row.chat_id)
   const user = `${hash}-${chat}`

@@ -71,6 +71,9 @@ export class RowRefusal extends Schema.TaggedError<RowRefusal>()("RowRefusal", {
   message: Schema.String
 }) {}
 
+/** A schema's complaint as part of a sentence. */
+export const oneLine = (message: string): string => message.replace(/\s*\n\s*/g, " ")
+
 /** A turn's time: its conversation's start and one second for each turn before it. */
 export const turnTime = (startMs: number, place: number): string => new Date(startMs + place * 1_000).toISOString()
 

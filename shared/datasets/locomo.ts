@@ -1,7 +1,7 @@
 /** LoCoMo rows: one long chat between two people in dated sessions, with questions of five categories. Every row is a user. */
 import { Result, Schema } from "effect"
 import type { Question } from "#shared/domain/question"
-import { checkedTime, conversationName, type DatasetConversation, type DatasetRow, type GoldEvidence, monthNumber, RowRefusal, turnTime } from "./dataset.ts"
+import { checkedTime, conversationName, type DatasetConversation, type DatasetRow, type GoldEvidence, monthNumber, oneLine, RowRefusal, turnTime } from "./dataset.ts"
 
 const RawTurn = Schema.Struct({
   speaker: Schema.NonEmptyString,
@@ -33,7 +33,7 @@ export const labelErrorKey = (question: string, answer: string): string => `${qu
 const RawLabelErrors = Schema.Array(Schema.Struct({ question: Schema.String, golden_answer: Schema.Unknown }))
 export const decodeLabelErrors = (raw: unknown): Result.Result<LabelErrors, string> =>
   Result.match(Schema.decodeUnknownResult(RawLabelErrors)(raw), {
-    onFailure: (failure) => Result.fail(String(failure)),
+    onFailure: (failure) => Result.fail(oneLine(failure.message)),
     onSuccess: (rows) => Result.succeed(new Set(rows.map((row) => labelErrorKey(row.question, String(row.golden_answer)))))
   })
 
@@ -57,7 +57,7 @@ const references = (citations: ReadonlyArray<string>): ReadonlyArray<string> =>
 
 export const readConversation = (raw: unknown, hash: string, labelErrors: LabelErrors): Result.Result<DatasetRow, RowRefusal> => {
   const decoded = decodeRow(raw)
-  if (Result.isFailure(decoded)) return invalid(String(decoded.failure))
+  if (Result.isFailure(decoded)) return invalid(oneLine(decoded.failure.message))
   const row = decoded.success
   const user = `${hash}-${row.sample_id}`
   const dated: Array<{ readonly number: number; readonly time: number; readonly turns: ReadonlyArray<typeof RawTurn.Type> }> = []
@@ -65,7 +65,7 @@ export const readConversation = (raw: unknown, hash: string, labelErrors: LabelE
     const number = /^session_(\d+)$/.exec(name)?.[1]
     if (number === undefined) continue
     const session = decodeSession(value)
-    if (Result.isFailure(session)) return invalid(`${row.sample_id} ${name}: ${String(session.failure)}`)
+    if (Result.isFailure(session)) return invalid(`${row.sample_id} ${name}: ${oneLine(session.failure.message)}`)
     if (session.success.length === 0) continue
     const when = row.conversation[`${name}_date_time`]
     const time = typeof when === "string" ? parseTime(when) : undefined

@@ -1,7 +1,7 @@
 /** LongMemEval rows: one question with its own haystack of dated sessions. Every row is a user of its own. */
 import { createHash } from "node:crypto"
 import { Result, Schema } from "effect"
-import { checkedTime, conversationName, type DatasetConversation, type DatasetRow, RowRefusal, turnTime } from "./dataset.ts"
+import { checkedTime, conversationName, type DatasetConversation, type DatasetRow, oneLine, RowRefusal, turnTime } from "./dataset.ts"
 
 const RawTurn = Schema.Struct({
   role: Schema.NonEmptyString,
@@ -51,7 +51,7 @@ const parseDate = (text: string): number | undefined => {
 /** Adds a session row to `sessions`. */
 export const readSession = (raw: unknown, sessions: Sessions): Result.Result<void, RowRefusal> => {
   const row = decodeSession(raw)
-  if (Result.isFailure(row)) return invalid(String(row.failure))
+  if (Result.isFailure(row)) return invalid(oneLine(row.failure.message))
   sessions.set(row.success.ref, row.success.turns)
   return Result.succeed(undefined)
 }
@@ -64,7 +64,7 @@ interface Haystack {
 const haystack = (raw: unknown, sessions: Sessions): Result.Result<Haystack, RowRefusal> => {
   if (typeof raw === "object" && raw !== null && "haystack_session_refs" in raw) {
     const row = decodeReference(raw)
-    if (Result.isFailure(row)) return invalid(String(row.failure))
+    if (Result.isFailure(row)) return invalid(oneLine(row.failure.message))
     const found: Array<Session> = []
     for (const ref of row.success.haystack_session_refs) {
       const session = sessions.get(ref)
@@ -74,7 +74,7 @@ const haystack = (raw: unknown, sessions: Sessions): Result.Result<Haystack, Row
     return Result.succeed({ row: row.success, sessions: found })
   }
   const row = decodeQuestion(raw)
-  if (Result.isFailure(row)) return invalid(String(row.failure))
+  if (Result.isFailure(row)) return invalid(oneLine(row.failure.message))
   return Result.succeed({ row: row.success, sessions: row.success.haystack_sessions })
 }
 

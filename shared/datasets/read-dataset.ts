@@ -60,9 +60,10 @@ const readAll = Effect.fnUntraced(function*(file: string, labelErrors: LabelErro
   const bytes = yield* readBytes(file)
   const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 12)
   const raws = yield* parseRows(file, bytes)
+  if (raws.length === 0) return yield* unknownFormat(file, 0, `${file} is empty: it holds no row`)
   const set = setOf(raws[0])
   if (set === undefined) {
-    return yield* unknownFormat(file, raws.length === 0 ? 0 : 1, `${file} is neither LongMemEval (question_id, haystack_sessions), LoCoMo (conversation, qa) nor BEAM (chat_id, batches, probing_questions)`)
+    return yield* unknownFormat(file, 1, `${file} is neither LongMemEval (question_id, haystack_sessions), LoCoMo (conversation, qa) nor BEAM (chat_id, batches, probing_questions)`)
   }
   const sessions: Sessions = new Map()
   const users: Array<Dataset["users"][number]> = []

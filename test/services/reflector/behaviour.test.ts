@@ -2,7 +2,7 @@ import { Effect, Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { behaviour } from "#services/reflector/behaviour"
-import { differingParameters } from "#services/reflector/parameters"
+import { differencesText, differingParameters, differingRequest, type RunParameters, type RunRequest } from "#services/reflector/parameters"
 import type { RunCommand } from "#services/reflector/protocol"
 import { attemptKey, causeOf, expectedJobs, plannedJobs, resultKey, stageCommand } from "#services/reflector/stages"
 import { foldRun, generationsOf, replayGeneration } from "#services/reflector/analysis"
@@ -35,7 +35,22 @@ test("opening a run with other parameters is refused and says which differ", () 
   const { state } = opened()
   const refused = refusal(state, { _tag: "OpenRun", parameters: parameters({ seed: 8, gate: "proven" }) })
   assert.is(refused._tag, "ParametersDiffer")
-  assert.match(refused.message, /seed, gate|gate, seed/)
+  assert.match(refused.message, /seed 7, not 8; gate likely, not proven|gate likely, not proven; seed 7, not 8/)
+})
+
+test("what differs is seen from the request already, and a request as it was is let through", () => {
+  const stands = parameters()
+  const { algorithm, memoryPosition, models, templates, ...rest } = stands
+  const refs = (list: RunParameters["guard"]) => list.map(({ id, user }) => ({ id, user }))
+  const [first, ...more] = refs(stands.train)
+  const [validated, ...others] = refs(stands.validation)
+  assert.ok(first !== undefined && validated !== undefined)
+  const asked: RunRequest = { ...rest, train: [first, ...more], validation: [validated, ...others], guard: refs(stands.guard), test: refs(stands.test) }
+  assert.equal(differingRequest(stands, asked), [])
+  const other: RunRequest = { ...asked, datasetHash: "e", batch: 7, train: [first, ...more.slice(1)] }
+  assert.equal([...differingRequest(stands, other)].sort(), ["batch", "datasetHash", "train"])
+  assert.match(differencesText(["batch", "train"], stands, other), /opened with batch 6, not 7; train of 12 questions, not of 11\. Give all as it was/)
+  assert.equal(differingRequest({ ...stands, patience: undefined } as unknown as RunParameters, { ...asked, patience: 3 }), [], "what an older opening could not say")
 })
 
 test("a changed data set is refused: the hash of a question differs", () => {

@@ -176,4 +176,11 @@ effect(test, "BEAM chats lose the plan index and find evidence in any nest; abst
     assert.is(dataset.questions[1]?.abstention, true)
   }))
 
+effect(test, "an empty file says so, and a row's fault is told in one line without the schema's own words for it", () =>
+  Effect.gen(function*() {
+    for (const [name, content] of [["void.json", ""], ["none.json", "[]"]] as const) assert.match((yield* refusal(file(name, content))).message, /is empty: it holds no row/)
+    const { haystack_sessions, ...bare } = row
+    assert.match((yield* refusal(file("bare.json", JSON.stringify([row, bare])))).message, /bare.json row 2: Missing key at \["haystack_sessions"\]$/)
+  }))
+
 test.run()
