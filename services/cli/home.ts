@@ -46,12 +46,17 @@ export const logLayer = Layer.unwrap(
 
 export type HomeError = ServerUnavailable | LogUnavailable | Config.ConfigError
 
-/** True when some process does this actor's work on the server in force: it answers requests, or pulls from its consumer. */
-const isRunning = (actor: ActorName): Effect.Effect<boolean, never, Nats> =>
+/**
+ * True when some process does this actor's work on the server in force: it answers requests, or pulls from its consumer.
+ *
+ * @param isStarted it was started here: with much before it, it may pull for nothing for minutes, but has what it works on. Elsewhere
+ *   that may as well be what a process left behind that is no more
+ */
+const isRunning = (actor: ActorName, isStarted = false): Effect.Effect<boolean, never, Nats> =>
   Effect.gen(function*() {
     if (actor === "compressor" || actor === "embedder") {
       const { jsm } = yield* NatsConnection.Nats
-      return yield* Effect.promise(() => jsm.consumers.info("MEMORY", actor).then((info) => info.num_waiting > 0, () => false))
+      return yield* Effect.promise(() => jsm.consumers.info("MEMORY", actor).then((info) => info.num_waiting > 0 || (isStarted && info.num_ack_pending > 0), () => false))
     }
     return yield* request(requestSubject(actor, "ping"), {}, 2_000).pipe(
       Effect.as(true),
@@ -60,8 +65,8 @@ const isRunning = (actor: ActorName): Effect.Effect<boolean, never, Nats> =>
   })
 
 /** Waits until an actor started in this process answers, at most 60 s: a model may have to be loaded first. */
-const untilRunning = (actor: ActorName): Effect.Effect<void, CommandFailed, Nats> =>
-  isRunning(actor).pipe(
+export const untilRunning = (actor: ActorName): Effect.Effect<void, CommandFailed, Nats> =>
+  isRunning(actor, true).pipe(
     Effect.filterOrFail((running) => running, () => new CommandFailed({ message: `the ${actor} did not start within 60 s; \`metamem doctor\` may say why` })),
     Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo({ times: 1_200 }))),
     Effect.asVoid
@@ -72,7 +77,7 @@ export const withActors = (names: ReadonlyArray<ActorName>) => <A, E, R>(command
   Effect.scoped(
     Effect.gen(function*() {
       const home = yield* homeFolder
-      const running = yield* Effect.forEach(names, isRunning, { concurrency: "unbounded" })
+      const running = yield* Effect.forEach(names, (name) => isRunning(name), { concurrency: "unbounded" })
       const missing = names.filter((_, index) => running[index] !== true)
       if (missing.length > 0) {
         // Loaded only when needed: the models behind the actors take most of a second to import.
