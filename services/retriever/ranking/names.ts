@@ -14,6 +14,8 @@ const everyday = new Set(
 const opensQuestion = /^\W*(?:[Ww]ill|[Mm]ay) (?:(?:[Ii]|you|he|she|it|we|they|the|there|this|that|these|those|my|your|his|her|our|their|any|some)\b|\p{Lu})/u
 
 const isNamed = (form: string, question: string): boolean => {
+  // A chat may have hundreds of participants; a pattern for each would take longer than all else.
+  if (!question.toLowerCase().includes(form.toLowerCase())) return false
   if (!everyday.has(form.toLowerCase())) return matching(form, "i").test(question)
   const plain = /^(?:will|may)$/i.test(form) && opensQuestion.test(question) ? question.replace(/^\W*\p{L}+/u, "") : question
   return matching(`${form[0]?.toUpperCase() ?? ""}${form.slice(1)}`, "").test(plain)

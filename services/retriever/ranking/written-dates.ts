@@ -35,6 +35,9 @@ const endOf = /^end of\b/i
 const joined = /^\s*(?:and|to|until|till|through|-|–|—)\s*(?:the )?$/i
 const dayBefore = /\b(?:between|from)\s+(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?\s+(?:and|to|until|till|through)\s+(?:the\s+)?$/i
 
+/** What stands before a place, as far as it may belong to it: a question may be a page with hundreds of dates. */
+const leading = (text: string, index: number): string => text.slice(Math.max(0, index - 60), index)
+
 interface Named {
   readonly index: number
   readonly end: number
@@ -59,7 +62,7 @@ const monthsNamed = (question: string, askedAt: number | undefined): Array<Named
   const isNext = (one: Found, next: Found | undefined): next is Found => next !== undefined && joined.test(question.slice(one.index + one.text.length, next.index))
   for (const [at, result] of found.entries()) {
     const { index, start, text } = result
-    const before = question.slice(0, index)
+    const before = leading(question, index)
     const isShort = numericShort.test(text) && !numericFull.test(text)
     // "yesterday" and the like are read elsewhere, with the slack that was measured.
     if (!start.isCertain("month") || !(month.test(text) || numericFull.test(text) || isShort)) continue
@@ -136,7 +139,7 @@ const withRanges = (named: ReadonlyArray<Named>, question: string): ReadonlyArra
   const ranges: Array<Named> = []
   for (const one of sorted) {
     const before = ranges.at(-1)
-    const isRange = before !== undefined && one.to > before.from && /\b(?:between|from)\s+(?:the\s+)?$/i.test(question.slice(0, before.index)) && joined.test(question.slice(before.end, one.index))
+    const isRange = before !== undefined && one.to > before.from && /\b(?:between|from)\s+(?:the\s+)?$/i.test(leading(question, before.index)) && joined.test(question.slice(before.end, one.index))
     if (isRange) ranges[ranges.length - 1] = { ...before, end: one.end, to: one.to }
     else ranges.push(one)
   }
@@ -152,7 +155,7 @@ export const writtenDates = (asked: string, askedAt: number | undefined): Array<
   const question = asIs(asked)
   const dates = [...monthsNamed(question, askedAt), ...seasonsNamed(question, askedAt)]
   return withRanges([...dates, ...yearsNamed(question, dates)], question).map(({ end, from, index, to }): TimeWindow => {
-    const before = question.slice(0, index)
+    const before = leading(question, index)
     const near = nearby.exec(before)
     if (near !== null) return /before/i.test(near[1] ?? "") ? { from: from - 7 * day, to } : { from, to: to + 7 * day }
     if (until.test(before)) return { from: Number.NEGATIVE_INFINITY, to: earlier.test(before) ? from + 2 * day : to }
