@@ -22,7 +22,7 @@ import { correctedAccuracy } from "./calibrate.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, say, table, WrongUsage } from "./root.ts"
-import { foldRun, replayAll, type Replayed, type RunState } from "./runs.ts"
+import { foldRun, generationMeant, replayAll, type Replayed, type RunState } from "./runs.ts"
 import { generationTested, lookText, openLook, outcomesOf, pooledTest, reportLook } from "./test-split.ts"
 import { ensureBuilt } from "./train.ts"
 
@@ -270,7 +270,7 @@ export const infer = Command.make(
   {
     data: dataFlag,
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
-    generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation guides the answers")),
+    generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation guides the answers (default: the one the run recommends)"), Flag.optional),
     out: Flag.String("out").pipe(Flag.withDescription("JSONL file to write, a line a question; an unfinished one is gone on with")),
     limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional)
   },
@@ -283,8 +283,9 @@ export const infer = Command.make(
       yield* writing(() => mkdirSync(dirname(input.out), { recursive: true }))
       const result = yield* Effect.gen(function*() {
         const state = yield* foldRun(tenant, input.run)
-        const generation = (yield* replayAll(tenant, input.run)).find((candidate) => candidate.generation === input.generation)
-        if (generation === undefined) return yield* new CommandFailed({ message: `the run ${input.run} has generations 0 to ${state.generations.length - 1}, and no ${input.generation}` })
+        const meant = yield* generationMeant(state, input.run, input.generation)
+        const generation = (yield* replayAll(tenant, input.run)).find((candidate) => candidate.generation === meant)
+        if (generation === undefined) return yield* new CommandFailed({ message: `the run ${input.run} has generations 0 to ${state.generations.length - 1}, and no ${meant}` })
         const of = { run: input.run, generation: generation.generation }
         const standing = yield* standingAnswers(input.out, of, whole.questions)
         yield* ensureBuilt(dataset)
@@ -328,12 +329,12 @@ export const infer = Command.make(
         const count = (verdict: Verdict) => all.filter((one) => one.verdict === verdict).length
         yield* someJudged(all, `${input.out} holds a line with the reason for each, and the same command asks again`)
         const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
-        return { total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, seconds }
+        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
-      yield* emit(result, ({ accuracy, correct, error, judge, look, total }) =>
+      yield* emit(result, ({ accuracy, correct, error, generation, judge, look, total }) =>
         [
-          `${correct} of ${total} correct (${(accuracy * 100).toFixed(1)} % of those judged, ${judge} judge), ${error} errors; written to ${input.out}`,
-          ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${input.generation}\` makes its paired test`])
+          `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${(accuracy * 100).toFixed(1)} % of those judged, ${judge} judge), ${error} errors; written to ${input.out}`,
+          ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${generation}\` makes its paired test`])
         ].join("\n"))
     })
 ).pipe(Command.withDescription("Answer a data set under one generation and write the answers as JSONL; on announced questions, it counts as a look at the run's test"))

@@ -11,14 +11,14 @@ import { exchangeCommands } from "./exchange.ts"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { onlineCommand } from "./online.ts"
-import { foldRun, replayAll, replayRun, type Replayed } from "./runs.ts"
+import { foldRun, generationMeant, replayAll, replayRun, type Replayed } from "./runs.ts"
 import { split } from "./split.ts"
 import { train } from "./train.ts"
 import { verify } from "./verify.ts"
 import { whatif } from "./whatif.ts"
 
 export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
-const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number of the generation; 0 is the empty one"))
+const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number of the generation; 0 is the empty one (default: the one the run recommends)"), Flag.optional)
 
 const principleLines = (principles: Replayed["principles"]): string =>
   principles.length === 0 ? "  (no principles)" : table(principles.map(({ bornIn, id, scope, text }) => [`  ${id}`, `[${scope}]`, text, `since ${bornIn}`]))
@@ -63,9 +63,10 @@ const identicalRun = (tenant: string, run: string, generation: number) =>
     return replayed
   })
 
-const replay = Command.make("replay", { run: runFlag, generation: generationFlag }, ({ generation, run }) =>
+const replay = Command.make("replay", { run: runFlag, generation: generationFlag }, ({ generation: given, run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
+    const generation = yield* generationMeant(yield* foldRun(tenant, run), run, given)
     const replayed = yield* identicalRun(tenant, run, generation)
     yield* emit(
       {
@@ -80,9 +81,10 @@ const replay = Command.make("replay", { run: runFlag, generation: generationFlag
     )
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Rebuild a generation from the log and compare it with what was sealed; no model is asked"))
 
-const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }, ({ generation, run }) =>
+const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }, ({ generation: given, run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
+    const generation = yield* generationMeant(yield* foldRun(tenant, run), run, given)
     yield* identicalRun(tenant, run, generation)
     const reply = yield* request(requestSubject("reflector", "adopt"), { tenant, run, generation }, 10_000).pipe(
       Effect.flatMap(Schema.decodeUnknownEffect(Schema.Struct({ tenant: Schema.String, run: Schema.String, generation: Schema.Int })))

@@ -92,6 +92,14 @@ export const replayAll = (tenant: string, run: string) =>
     return replayed
   })
 
+/** Number of the generation meant: the one given, else what the run recommends. Fails where none is given and the run recommends nothing. */
+export const generationMeant = ({ generations, imported, recommended }: RunState, run: string, given: Option.Option<number>) => {
+  if (Option.isSome(given)) return Effect.succeed(given.value)
+  if (imported === undefined && recommended !== undefined) return Effect.succeed(recommended)
+  const why = imported === undefined ? `${run} is not finished` : `${run} is an imported record`
+  return Effect.fail(new CommandFailed({ message: `${why} and recommends nothing: say which generation with \`--generation N\`, 0 to ${generations.length - 1}` }))
+}
+
 /** One generation rebuilt. Fails when the run has none of that number. */
 export const replayRun = (tenant: string, run: string, generation: number) =>
   Effect.gen(function*() {

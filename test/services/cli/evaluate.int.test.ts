@@ -39,6 +39,7 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     assert.ok((recommended ?? 0) > 0, "run a recommends what it learnt")
     assert.equal([first.json.test.look, first.json.test.first, first.json.test.generation, first.json.test.asked, first.json.test.announced], [1, true, recommended, 10, 10])
     assert.equal(yield* recorded("a"), ["TestOpened", "TestReported"])
+    assert.is((yield* command("replay", "--run", "a")).json.generation, recommended)
     const shown = first.json.generations.find(({ n }: { readonly n: number }) => n === recommended)
     assert.is(first.json.test.counts.testedCorrect, shown.correct)
     assert.is(first.json.test.counts.errors, 0)

@@ -78,6 +78,7 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     const taken = ok(yield* run("import", "--reference", out, "--run", "copy"))
     assert.equal(taken.generations.at(-1).principles, last.principles.length)
     assert.is(ok(yield* run("import", "--reference", out, "--run", "copy")).fresh, false)
+    assert.match((yield* run("replay", "--run", "copy")).error, /imported record and recommends nothing.*--generation N/)
     assert.equal(ok(yield* run("replay", "--run", "copy", "--generation", String(taken.generations.length - 1))).principles.map(({ text }: any) => text), last.principles.map(({ text }: any) => text))
     assert.is(ok(yield* run("verify", "--run", "copy")).ok, true)
     assert.equal(ok(yield* run("adopt", "--run", "copy", "--generation", "1")), { tenant: "t", run: "copy", generation: 1 })
