@@ -21,7 +21,8 @@ export const points = (share: number | null): string => {
   return `${rounded < 0 ? "" : "+"}${Math.abs(rounded) === 0 ? "0.0" : rounded.toFixed(1)}`
 }
 const percent = (share: number): string => (share * 100).toFixed(1)
-const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+/** A number of things in words. */
+export const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 /** What an imported record cannot tell. */
 export const importedNote = (state: RunState): ReadonlyArray<string> =>
   state.imported === undefined ? [] : ["an imported record: it holds generations, and neither attempts nor what they cost"]

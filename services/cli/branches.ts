@@ -6,7 +6,9 @@ import { Effect, Result } from "effect"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
+import { runBudget } from "#services/reflector/behaviour"
 import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector/parameters"
+import { some } from "./analysis.ts"
 import { answerAll, type Ask } from "./arms.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
 import { CommandFailed, root, say, WrongUsage } from "./root.ts"
@@ -98,9 +100,9 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
       changed: plannedBranch({ run, from, start, principles: after.success, change, last, seed }),
       placebo: plannedBranch({ run, from, start, principles: start.principles, last, seed })
     }))
-    const perStep = start.expectedCalls / Math.max(1, parameters.steps - (parameters.branch?.step ?? 0))
-    yield* say(`${2 * reseeds} branches of ${last - start.step} steps, about ${Math.ceil(2 * reseeds * perStep * (last - start.step))} calls; kill it at any time, the same command goes on`)
     const planned = pairs.flatMap((pair) => [pair.changed, pair.placebo])
+    const expected = planned.reduce((sum, { request: { branch, gate, steps } }) => sum + runBudget({ ...parameters, steps, gate, ...(branch === undefined ? {} : { branch }) }).calls, 0)
+    yield* say(`${planned.length} branches of ${some(last - start.step, "step")}, about ${Math.round(expected).toLocaleString("en")} calls if nothing of them stands in the log; kill it at any time, the same command goes on`)
     const results = yield* Effect.forEach(planned, (one) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`)), { concurrency: atOnce })
     const states = new Map(yield* Effect.forEach(planned, (one) => Effect.map(foldRun(tenant, one.run), (state) => [one.run, state] as const)))
     const asks = planned.flatMap((one) => {

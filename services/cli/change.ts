@@ -40,8 +40,6 @@ export interface StartingPoint {
   readonly known: ReadonlyMap<string, Principle>
   /** Step that sealed it; 0 for generation 0. */
   readonly step: number
-  /** Of the whole run. */
-  readonly expectedCalls: number
   readonly undersized: boolean
 }
 
@@ -59,11 +57,11 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
         if (event.success._tag === "GenerationSealed" && event.success.generation === generation) found = { principles: state.trials.principles, draws: state.trials.draws, step: Math.max(event.success.step, state.parameters?.branch?.step ?? 0) }
       }
     }
-    const { expectedCalls, generations, operations, parameters, undersized } = state
+    const { generations, operations, parameters, undersized } = state
     if (found === undefined) return yield* new CommandFailed({ message: `the run ${run} has generations 0 to ${generations.length - 1}, and no ${generation}` })
     if (parameters === undefined) return yield* new CommandFailed({ message: `${run} is the record of an imported run: it has no validation questions to ask` })
     const known = new Map([...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)].map((principle) => [principle.id, principle]))
-    return { ...found, parameters, known, expectedCalls, undersized } satisfies StartingPoint as StartingPoint
+    return { ...found, parameters, known, undersized } satisfies StartingPoint as StartingPoint
   })
 
 /** The principles with the change made. A change that cannot be made, or changes nothing, is refused with what to do. */

@@ -11,7 +11,7 @@ import { inScope } from "#shared/metamemory/router"
 import { type Difference, meanDifference } from "#shared/metamemory/statistics"
 import { CallStore } from "#shared/model/call-store"
 import { gateQuestions, type RunParameters } from "#services/reflector/parameters"
-import { points } from "./analysis.ts"
+import { points, some } from "./analysis.ts"
 import { answerAll, type Answered, type Ask } from "./arms.ts"
 import { rerun } from "./branches.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
@@ -155,7 +155,7 @@ const again = (run: string, from: number, change: Change, steps: Option.Option<n
           ["seed", "changed", "unchanged", "difference", "principles", "run"],
           ...reseeds.map((one) => [String(one.seed), percent(one.changed.accuracy), percent(one.placebo.accuracy), points(one.difference), `${one.changed.principles} and ${one.placebo.principles}`, one.changed.run])
         ]),
-        `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${reseeds.length} seeds; the unchanged branches themselves lie between ${percent(placebo.low)} and ${percent(placebo.high)}`,
+        `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${some(reseeds.length, "seed")}; the unchanged branches themselves lie between ${percent(placebo.low)} and ${percent(placebo.high)}`,
         `${calls} calls, ${promptTokens} + ${completionTokens} tokens in all branches and their answers; ${errors} errors`,
         ...(undersized ? ["the run was too small for such differences to mean much"] : [])
       ].join("\n"))

@@ -51,7 +51,8 @@ const shareInScope = (questions: ReadonlyArray<RunQuestion>): number => {
 
 const thresholds = { likely: likelyThreshold, proven: 1.645, always: 0 } as const
 
-const budget = (parameters: RunParameters) => {
+/** What a run will take and can see. */
+export const runBudget = (parameters: RunParameters) => {
   const weights = gateQuestions(parameters.validation, parameters.mix).flatMap(({ weight }) => (weight === undefined ? [] : [weight]))
   return budgetOf({
     batch: parameters.batch,
@@ -88,7 +89,7 @@ const open = (state: RunState, parameters: RunParameters): Result.Result<Readonl
     seen.add(id)
   }
   const start = startOf(parameters)
-  const { calls, explanation, refusals } = budget(parameters)
+  const { calls, explanation, refusals } = runBudget(parameters)
   if (refusals.length > 0 && !parameters.anyway) {
     return Result.fail(new RunTooSmall({ message: `${explanation.join("\n")}\nOpen it with --anyway to run it all the same; its figures are then labelled as too small to mean much.` }))
   }
