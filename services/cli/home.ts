@@ -64,6 +64,11 @@ const isRunning = (actor: ActorName, isStarted = false): Effect.Effect<boolean, 
     )
   })
 
+/** A line that says which actors nobody runs, and what to do; undefined where all run, or did a moment ago. */
+export const idleActors = (names: ReadonlyArray<ActorName>): Effect.Effect<string | undefined, never, Nats> =>
+  Effect.map(Effect.filter(names, (name) => Effect.map(isRunning(name, true), (is) => !is), { concurrency: "unbounded" }), (idle) =>
+    idle.length === 0 ? undefined : `no ${idle.join(" and no ")} runs: \`metamem up\` does what waits, and what comes`)
+
 /** Waits until an actor started in this process answers, at most 60 s: a model may have to be loaded first. */
 export const untilRunning = (actor: ActorName): Effect.Effect<void, CommandFailed, Nats> =>
   isRunning(actor, true).pipe(

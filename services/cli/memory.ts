@@ -8,7 +8,7 @@ import { requestSubject } from "#shared/eventlog/subjects"
 import { normaliseTime } from "#shared/domain/time"
 import { AskPart, AskReply, deadlineMsMax, deadlineMsMin, MemoriesReply } from "#services/retriever/protocol"
 import { build } from "./build.ts"
-import { withActors } from "./home.ts"
+import { idleActors, withActors } from "./home.ts"
 import { findMemory, history, show } from "./history.ts"
 import { indexCommand } from "./index-commands.ts"
 import { ingest } from "./ingest.ts"
@@ -110,13 +110,15 @@ const ask = Command.make(
         input.deadline + 5_000,
         json ? undefined : answer.part
       ).pipe(Effect.flatMap(decodeAsk))
+      const hint = json || !reply.behind.includes("vectors") ? undefined : yield* idleActors(["embedder"])
       yield* emit(reply, (reply) =>
         [
           answer.rest(reply.marked),
           "",
           restsOn(reply),
           ...(reply.evidence.length === 0 ? [] : [evidenceText(reply)]),
-          `${reply.latencyMs} ms${reply.generation.run === "" ? ", no principles adopted" : `, guided by generation ${reply.generation.generation} of ${reply.generation.run}`}${reply.behind.length === 0 ? "" : `; behind: ${reply.behind.join(", ")}`}`
+          `${reply.latencyMs} ms${reply.generation.run === "" ? ", no principles adopted" : `, guided by generation ${reply.generation.generation} of ${reply.generation.run}`}${reply.behind.length === 0 ? "" : `; behind: ${reply.behind.join(", ")}`}`,
+          ...(hint === undefined ? [] : [hint])
         ].join("\n"))
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("Answer a question from a user's memories"))

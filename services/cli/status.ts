@@ -14,7 +14,7 @@ import { compressorCodec } from "#services/compressor/protocol"
 import { embedderCodec } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { PingReply } from "#services/retriever/protocol"
-import { homeFolder, logLayer } from "./home.ts"
+import { homeFolder, idleActors, logLayer } from "./home.ts"
 import { storedCheckpoint } from "./index-commands.ts"
 import { emit, root, table } from "./root.ts"
 
@@ -139,7 +139,7 @@ export const status = Command.make(
   },
   (input) =>
     Effect.gen(function*() {
-      const { tenant } = yield* root
+      const { json, tenant } = yield* root
       const log = yield* EventLog
       const { running, through } = yield* indexedThrough
       const fold = turnFold()
@@ -151,6 +151,8 @@ export const status = Command.make(
       yield* Stream.runForEach(log.read([filter]), (commit) => Effect.fromResult(fold.add(commit)))
       const all = fold.statuses(tenant, through)
       const turns = input.failed ? all.filter(({ failed }) => failed) : all
+      const isBehind = all.some(({ extracted, failed, vectors }) => !vectors || !(extracted || failed))
+      const hint = json || !isBehind ? undefined : yield* idleActors(["compressor", "embedder"])
       const result = { turns, totals: totalsOf(all), ...(Option.isSome(input.user) ? {} : { lags: yield* lags(through) }) }
       yield* emit(result, ({ lags, totals, turns }) =>
         [
@@ -163,6 +165,7 @@ export const status = Command.make(
           ]),
           `${totals.received} turns received, ${totals.words} searchable by words, ${totals.vectors} by vectors, ${totals.extracted} with facts extracted, ${totals.failed} failed`,
           ...(lags === undefined ? [] : [`waiting: ${Object.entries(lags).map(([name, count]) => `${name} ${count}`).join(", ")}`]),
+          ...(hint === undefined ? [] : [hint]),
           ...(running ? [] : ["no retriever runs: what the index on disk does not hold yet is searchable as soon as one starts"])
         ].join("\n"))
     }).pipe(Effect.provide(logLayer))

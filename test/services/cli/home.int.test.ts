@@ -4,7 +4,7 @@ import * as assert from "uvu/assert"
 import { durable } from "#shared/actor/consumer"
 import { makeEntity } from "#shared/actor/entity"
 import { memoryFilter, memorySubject } from "#shared/eventlog/subjects"
-import { untilRunning } from "#services/cli/home"
+import { idleActors, untilRunning } from "#services/cli/home"
 import { behaviour } from "#services/ingestor/behaviour"
 import { logOn } from "#test/support/actors"
 import { effect } from "#test/support/effect"
@@ -22,9 +22,11 @@ effect(test, "an embedder that is busy with a long backlog is running, one that 
       const consumer = yield* durable({ stream: "MEMORY", name: "embedder", filters: [memoryFilter({ actor: "ingestor" })], ackWaitSeconds: 60, maxDeliver: -1 })
       const isRunning = Effect.map(Effect.result(untilRunning("embedder").pipe(Effect.timeout("1 second"))), Result.isSuccess)
       assert.is(yield* isRunning, false)
+      assert.match((yield* idleActors(["compressor", "embedder"])) ?? "", /no compressor and no embedder runs: `metamem up`/)
       // Taken, not done yet, and nothing more is asked for.
       yield* Effect.promise(() => consumer.next({ expires: 5_000 }))
       assert.is(yield* isRunning, true)
+      assert.is(yield* idleActors(["embedder"]), undefined)
     }).pipe(Effect.provide(logOn(url)))
   }), 30_000)
 
