@@ -6,6 +6,7 @@ import { Option, Result, Schema } from "effect"
 import type { Behaviour } from "#shared/actor/behaviour"
 import { chooseBatch } from "#shared/metamemory/batch"
 import { budgetOf } from "#shared/metamemory/budget"
+import { judgementsNeeded } from "#shared/metamemory/judging"
 import { fewestStepsSeen, principleEffects, retirements } from "#shared/metamemory/effect"
 import { type GateDecision, guardTest, likelyThreshold } from "#shared/metamemory/gate"
 import { generationHash, type GateRecord } from "#shared/metamemory/generation"
@@ -65,6 +66,8 @@ export const runBudget = (parameters: RunParameters) => {
     shareInScope: shareInScope(parameters.validation),
     threshold: thresholds[parameters.gate],
     guard: { questions: parameters.guard.length, samples: parameters.guardSamples },
+    judgements: parameters.judge === "lexical" ? 0 : parameters.validation.reduce((sum, question) => sum + judgementsNeeded(question), 0) / parameters.validation.length,
+    modelLearns: parameters.reflector !== "rules",
     ...(weights.length === 0 ? {} : { validationWeights: weights })
   })
 }

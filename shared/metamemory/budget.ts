@@ -23,6 +23,10 @@ export interface BudgetInput {
   readonly threshold: number
   /** Questions and samples of the guard test at the end; absent = none. */
   readonly guard?: { readonly questions: number; readonly samples: number }
+  /** Calls of the judge an answer: 1 where absent, 0 by words, more where some questions are voted on. */
+  readonly judgements?: number
+  /** False where rules reflect and propose, at no call. */
+  readonly modelLearns?: boolean
   readonly answerVariance?: number
   readonly effectVariance?: number
 }
@@ -58,14 +62,18 @@ export const effectiveQuestions = (weights: ReadonlyArray<number>): number => {
   return squares === 0 ? 0 : weights.reduce((sum, weight) => sum + weight, 0) ** 2 / squares
 }
 
-/** Calls: answers and judgements 2Bk, reflections Bπk, proposals Bπ, one consolidation; gate 2nk once, then 2nk × share in scope a candidate; guard test 4nk. */
+/**
+ * Calls: answers and judgements 2Bk, reflections Bπk, proposals Bπ, one consolidation; gate 2nk once, then 2nk × share in scope a candidate; guard test 4nk.
+ * Where an answer takes other than one call of the judge, 2 is one more than those.
+ */
 export const budgetOf = (input: BudgetInput): Budget => {
   const { batch, samples, mixedShare = 0.3, steps, validationQuestions: n, validationSamples: k } = input
-  const callsPerStep = 2 * batch * samples + batch * mixedShare * (samples + 1) + 1
+  const each = 1 + (input.judgements ?? 1)
+  const callsPerStep = each * batch * samples + (input.modelLearns === false ? 0 : batch * mixedShare * (samples + 1) + 1)
   const gated = input.threshold > 0
-  const gateOnce = gated ? 2 * n * k : 0
-  const gatePerCandidate = gated ? 2 * n * k * input.shareInScope : 0
-  const guard = 4 * (input.guard?.questions ?? 0) * (input.guard?.samples ?? 0)
+  const gateOnce = gated ? each * n * k : 0
+  const gatePerCandidate = gated ? each * n * k * input.shareInScope : 0
+  const guard = 2 * each * (input.guard?.questions ?? 0) * (input.guard?.samples ?? 0)
   const calls = steps * (callsPerStep + input.candidatesPerStep * gatePerCandidate) + gateOnce + guard
   const variances = {
     ...(input.answerVariance !== undefined && { answerVariance: input.answerVariance }),
@@ -80,10 +88,11 @@ export const budgetOf = (input: BudgetInput): Budget => {
     ...(steps < fewestSteps ? ["fewer than three steps" as const] : []),
     ...(gated && detectable > largestDetectable ? ["the gate cannot see an effect of ten points" as const] : [])
   ]
+  const done = input.judgements === 0 ? "answered and judged by words" : each === 2 ? "answered and judged" : `answered and judged, ${each.toFixed(1)} calls each`
   const explanation = [
-    `a step: ${batch} questions x ${samples} samples, answered and judged, ${mixed.toFixed(1)} of them mixed and studied: about ${whole(callsPerStep)} calls`,
+    `a step: ${batch} questions x ${samples} samples, ${done}, ${mixed.toFixed(1)} of them mixed and studied: about ${whole(callsPerStep)} calls`,
     gated
-      ? `the gate: ${whole(gateOnce)} calls once (${n} questions x ${k} samples, answered and judged), then ${whole(gatePerCandidate)} a candidate`
+      ? `the gate: ${whole(gateOnce)} calls once (${n} questions x ${k} samples, ${done}), then ${whole(gatePerCandidate)} a candidate`
       : "the gate: none; every operation is accepted",
     ...(input.guard === undefined ? [] : [guard > 0
       ? `the guard test: at most ${whole(guard)} calls (${input.guard.questions} questions x ${input.guard.samples} samples, with and without what was learnt)`

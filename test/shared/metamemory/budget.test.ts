@@ -44,6 +44,15 @@ test("the guard test is part of the sum, and a run without one is told what foll
   assert.match(budgetOf({ ...base, guard: { questions: 0, samples: 9 } }).explanation.join("\n"), /nothing but the empty generation can be recommended/)
 })
 
+test("votes and judging by words are reckoned with, and so is learning by rule", () => {
+  const voted = budgetOf({ ...base, judgements: 4 / 3, guard: { questions: 30, samples: 9 } })
+  assert.equal([voted.callsPerStep, voted.gateOnce, voted.guard].map(Math.round), [Math.round((7 / 3) * 250) + 91, 840, 1_260])
+  assert.match(voted.explanation.join("\n"), /judged, 2\.3 calls each/)
+  const free = budgetOf({ ...base, judgements: 0, modelLearns: false })
+  assert.equal([free.callsPerStep, free.gateOnce], [250, 360])
+  assert.match(free.explanation.join("\n"), /judged by words/)
+})
+
 test("without a gate nothing is spent on it and its sight does not matter", () => {
   const budget = budgetOf({ ...base, threshold: 0, validationQuestions: 5 })
   assert.equal([budget.gateOnce, budget.gatePerCandidate, budget.refusals.length], [0, 0, 0])
