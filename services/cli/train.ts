@@ -20,6 +20,7 @@ import { withActors } from "./home.ts"
 import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { defaultSplit } from "./split.ts"
+import { absent, watchActors } from "./watch-actors.ts"
 import { chosenParameters, parameterLines, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
 
 const decodeOpen = Schema.decodeUnknownEffect(OpenReply)
@@ -179,7 +180,8 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
         })
       )
     )
-    yield* following.pipe(Effect.raceFirst(showing))
+    const watching = watchActors({ missing: absent(["reflector", "retriever", "evaluator"]), tell, everyMs: 10_000, limitMs: 120_000 })
+    yield* following.pipe(Effect.raceFirst(showing), Effect.raceFirst(watching))
     progress.end()
     return yield* resultOf(run)
   })
