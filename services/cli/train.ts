@@ -165,7 +165,7 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
     const progress = progressLine()
     const showing = Effect.gen(function*() {
       const status = yield* request(requestSubject("reflector", "status"), { tenant, run }, 10_000).pipe(Effect.flatMap(decodeStatus))
-      if (status.stage !== "finished") progress.update(`step ${status.step} of ${status.steps}, ${status.stage}: ${status.done} of ${status.expected} done${status.failed > 0 ? `, ${status.failed} failed` : ""}`)
+      if (status.stage !== "finished") progress.update(`step ${status.step} of ${status.steps}, ${status.stage}${status.expected > 0 ? `: ${status.done} of ${status.expected} done` : ""}${status.failed > 0 ? `, ${status.failed} failed` : ""}`)
     }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("500 millis")), Effect.forever)
     const following = log.follow([runSubject({ tenant, run })]).pipe(
       Stream.takeUntil((commit) => commit.events.some(({ type }) => type === "RunFinished")),
