@@ -13,6 +13,19 @@ import { CommandFailed, emit, progressLine, root } from "./root.ts"
 
 export const dataFlag = Flag.String("data").pipe(Flag.withDescription("Data set: LongMemEval, LoCoMo or BEAM, as .json or .jsonl, gzipped or not"))
 
+/** Refused where it leaves no question, before any work is done. */
+export const limitFlag = Flag.Int("limit").pipe(
+  Flag.withDescription("Only the first N questions"),
+  Flag.mapTryCatch(
+    (limit) => {
+      if (limit < 1) throw new Error("a whole number from 1 on")
+      return limit
+    },
+    (error) => (error as Error).message
+  ),
+  Flag.optional
+)
+
 export interface BuildResult {
   readonly questions: number
   readonly turns: number
@@ -136,7 +149,7 @@ export const build = Command.make(
   "build",
   {
     data: dataFlag,
-    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional)
+    limit: limitFlag
   },
   ({ data, limit }) =>
     Effect.gen(function*() {

@@ -17,7 +17,7 @@ import { JudgeReply } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { type AnswerLine, standingAnswers } from "./answers-file.ts"
 import { answerDeadlineMs, askedAtOnce } from "./asking.ts"
-import { dataFlag, limited } from "./build.ts"
+import { dataFlag, limited, limitFlag } from "./build.ts"
 import { correctedAccuracy } from "./calibrate.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { withActors } from "./home.ts"
@@ -196,7 +196,7 @@ export const evaluate = Command.make(
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run"), Flag.optional),
     runs: Flag.String("runs").pipe(Flag.withDescription("Instead of both: runs like fold-1,fold-2, whose reported tests are pooled; no model is asked"), Flag.optional),
     generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 0,2"), Flag.withDefault("all")),
-    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional),
+    limit: limitFlag,
     plot: plotFlag("accuracy by generation")
   },
   (input) =>
@@ -272,7 +272,7 @@ export const infer = Command.make(
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
     generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation guides the answers (default: the one the run recommends)"), Flag.optional),
     out: Flag.String("out").pipe(Flag.withDescription("JSONL file to write, a line a question; an unfinished one is gone on with")),
-    limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional)
+    limit: limitFlag
   },
   (input) =>
     Effect.gen(function*() {
