@@ -17,7 +17,7 @@ export interface RankedMemory {
 }
 
 /** Memories of a kind that may be ranked; past these a turn's form is not looked at. */
-const candidatesMax = 2_000
+const candidatesMax = { turns: 1_000, facts: 2_000 }
 /** Turns ranked; nothing relevant is left past these. */
 export const rankedMax = 400
 
@@ -76,7 +76,7 @@ const withOutstanding = (turns: ReadonlyArray<RankedMemory>, { memories }: Shelf
 /** The best turns with what their form adds. A turn's form is looked at only if it could still be among them. */
 const rankedTurns = (shelf: ShelfView, plan: QuestionPlan, weights: Weights, { outstanding, total }: TurnScores): ReadonlyArray<RankedMemory> => {
   const scores = total()
-  const rows = bestRows(scores, shelf.standing, candidatesMax)
+  const rows = bestRows(scores, shelf.standing, candidatesMax.turns)
   const most = mostForm(plan, weights)
   /** Scores, with form, of the rows that are looked at; −∞ of the others. */
   const formed = new Float64Array(rows.length)
@@ -156,7 +156,7 @@ export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: Readon
   if (view.facts.standingCount === 0) return rankTurns(view, plan, vectors, weights)
   const own = turnScores(view.turns, plan, vectors[0], weights)
   const alone = factScores(view, plan, vectors[0], own)
-  const rows = bestRows(alone, view.facts.standing, candidatesMax)
+  const rows = bestRows(alone, view.facts.standing, candidatesMax.facts)
   const unaided = rankedTurns(view.turns, plan, weights, own)
   const head = headOf(unaided)
   const turns = [...headByFacts(unaided.slice(0, head), view, own, bestFacts(view, plan, alone, rows), weights.fact), ...unaided.slice(head)]
