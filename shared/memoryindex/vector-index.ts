@@ -9,7 +9,7 @@ import { dotsOver, growMemory, makeMemory, type WasmMemory } from "./dot-kernel.
 /** Rows scored exactly without a first pass; 384 numbers each take about 3 ms. */
 const exactRows = 4_096
 /** Best rows of the first pass that are scored exactly. */
-const exactBest = 512
+const exactBest = 256
 /** Steps of the score between -1 and 1 in which rows are counted, and rows counted between two looks at which step is reached. */
 const binCount = 2_048
 const countedAtOnce = 8_192
