@@ -1,6 +1,6 @@
 /**
- * The vectors of one user's memories of one kind, as the float16 numbers that vectors are made of. All rows are scanned for every query: first as signed bytes, eight at a time,
- * then the best again as they are. Up to `exactRows` rows every score is exact; above, only those of the best rows are, and the
+ * The vectors of one user's memories of one kind, as the float16 numbers that vectors are made of. All rows are scanned for every
+ * query: first as signed bytes, many at a time, then the best again as they are. Up to `exactRows` rows every score is exact; above, only those of the best rows are, and the
  * others are within a hundredth.
  */
 import { grown } from "./columns.ts"

@@ -31,4 +31,3 @@ export const GenerationAdopted = defineEvent("GenerationAdopted", {
 export type GenerationAdopted = EventOf<typeof GenerationAdopted>
 
 export const adoptionCodec = eventCodec([GenerationAdopted])
-export const sealedCodec = eventCodec([GenerationSealed])
