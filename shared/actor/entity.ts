@@ -71,6 +71,17 @@ export interface Entity<State, Command, Event extends { readonly _tag: string },
 const maxTries = 16
 /** Folds in the cache are begun anew after this long; well below the time for which erasure marks stand. */
 const foldAgeMs = 20 * 60_000
+/** What was not used for this long leaves the cache with the next use of another: conversations that are over take no memory. */
+const idleMs = 5 * 60_000
+
+interface Kept<State> {
+  readonly folded: Folded<State>
+  /** When it was last folded from its first commit, and when it was last used, in milliseconds. */
+  readonly begun: number
+  readonly used: number
+  /** As counted when it came. */
+  readonly bytes: number
+}
 
 /** The same text by itself: cut out of a message's headers it would keep all of them in memory. */
 const detached = (id: string): string => Buffer.from(id, "latin1").toString("latin1")
@@ -135,29 +146,23 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
 ): Effect.Effect<Entity<State, Command, Event, Refusal>, never, EventLog> =>
   Effect.gen(function*() {
     const log = yield* EventLog
-    const cache = new Map<string, Folded<State>>()
-    /** When an entity in the cache was last folded from its first commit. */
-    const begun = new Map<string, number>()
-    /** Bytes of each entity in the cache as counted when it came, and their sum. */
-    const sizes = new Map<string, number>()
+    /** In the order of use, the one used longest ago first. */
+    const cache = new Map<string, Kept<State>>()
     let total = 0
     const lock = keyedLock()
 
     const forget = (subject: string): void => {
+      total -= cache.get(subject)?.bytes ?? 0
       cache.delete(subject)
-      total -= sizes.get(subject) ?? 0
-      sizes.delete(subject)
     }
-    const remember = (subject: string, folded: Folded<State>): Folded<State> => {
+    const remember = (subject: string, folded: Folded<State>, begun: number, now: number): Folded<State> => {
       forget(subject)
-      cache.set(subject, folded)
       const bytes = foldedBytes(folded)
-      sizes.set(subject, bytes)
+      cache.set(subject, { folded, begun, used: now, bytes })
       total += bytes
-      for (const oldest of cache.keys()) {
-        if (oldest === subject || (cache.size <= cacheSize && total <= cacheLimit)) break
+      for (const [oldest, { used }] of cache) {
+        if (oldest === subject || (cache.size <= cacheSize && total <= cacheLimit && now - used <= idleMs)) break
         forget(oldest)
-        begun.delete(oldest)
       }
       return folded
     }
@@ -165,21 +170,22 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
     const refresh = (subject: string, minimum?: number): Effect.Effect<Folded<State>, EntityError> =>
       Effect.gen(function*() {
         const now = yield* Clock.currentTimeMillis
+        const kept = cache.get(subject)
         // Erasure marks do not stay for ever: a fold older than they last might be of data that is gone without a trace.
-        const isOld = now - (begun.get(subject) ?? 0) > foldAgeMs
-        const from = (isOld ? undefined : cache.get(subject)) ?? emptyFold(behaviour.initial())
-        if (from.sequence === 0) begun.set(subject, now)
+        const { begun, folded: from } = kept !== undefined && now - kept.begun <= foldAgeMs ? kept : { begun: now, folded: emptyFold(behaviour.initial()) }
         // The fold may change the state in place: until it is whole again, nobody else may find it.
         forget(subject)
         const commits = yield* log.load(subject, minimum === undefined ? { after: from.sequence } : { after: from.sequence, minimum })
-        return remember(subject, yield* foldCommits(behaviour, from, commits))
+        return remember(subject, yield* foldCommits(behaviour, from, commits), begun, now)
       })
 
     const execute = Effect.fnUntraced(function*(subject: string, command: Command, execution: Execution) {
       const { seen, ...about } = execution
       for (let tries = 0; tries < maxTries; tries++) {
-        const cached = tries === 0 ? cache.get(subject) : undefined
-        const folded = cached ?? (yield* refresh(subject, cache.get(subject)?.sequence))
+        const cached = tries === 0 ? cache.get(subject)?.folded : undefined
+        const folded = cached ?? (yield* refresh(subject, cache.get(subject)?.folded.sequence))
+        // Others may push it out before it is appended to; without a time it would be begun anew.
+        const begun = cache.get(subject)?.begun ?? 0
         if (seen !== undefined && folded.epoch > seen) return yield* new ErasedMeanwhile({ subject })
         const id = commitId(subject, execution.cause, folded.epoch)
         const covered = execution.inputThrough !== undefined && execution.inputThrough <= folded.inputThrough
@@ -202,6 +208,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
         if (Result.isSuccess(outcome)) {
           if (outcome.success.already) return { folded: yield* refresh(subject, outcome.success.sequence), events: [], fresh: false } satisfies Executed<State, Event>
           const place = { id, sequence: outcome.success.sequence, cause: execution.cause, inputThrough, binary: execution.binary ?? new Uint8Array(0) }
+          const now = yield* Clock.currentTimeMillis
           // Should evolve break, no half-folded state may stay behind.
           forget(subject)
           const next = remember(subject, {
@@ -211,7 +218,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
             inputThrough,
             commitIds: (folded.commitIds as Set<string>).add(detached(id)),
             epoch: folded.epoch
-          })
+          }, begun, now)
           return { folded: next, events, fresh: true } satisfies Executed<State, Event>
         }
         if (outcome.failure._tag !== "SequenceConflict") return yield* outcome.failure

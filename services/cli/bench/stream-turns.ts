@@ -64,21 +64,29 @@ const pick = <A>(draw: Draw, from: readonly [A, ...Array<A>] | ReadonlyArray<A>)
 /** Turns on one thing before a conversation comes to the next. */
 const topicTurns = 8
 
-/** Spread over `conversations` conversations, five to a user, at random; speakers take turns in each, and topics change. */
+/** Turns of one conversation before its user begins another. */
+export const conversationTurns = 100
+
+/**
+ * Spread over `conversations` conversations at a time, five to a user, at random; speakers take turns in each, and topics change. One that has
+ * become {@link conversationTurns} long is left and another takes its place; the first ones are of all lengths, so that they do not all end at once.
+ */
 export const streamTurns = (draw: Draw, conversations: number, firstPlace = 0): (() => StreamTurn) => {
   const said = new Map<number, number>()
   let place = firstPlace
   return () => {
-    const conversation = Math.floor(draw() * conversations)
-    const before = said.get(conversation) ?? 0
-    said.set(conversation, before + 1)
+    const at = Math.floor(draw() * conversations)
+    const begun = Math.floor((at * conversationTurns) / conversations)
+    const before = said.get(at) ?? begun - (begun % 2)
+    said.set(at, before + 1)
+    const conversation = at + conversations * Math.floor(before / conversationTurns)
     const marker = markerOf(place)
     const what = `${pick(draw, qualities)} ${things[(conversation * 7 + Math.floor(before / topicTurns) * 3) % things.length] ?? ""}`
     const speaker = before % 2 === 0 ? "user" : "assistant"
     const text = speaker === "user"
       ? `I ${pick(draw, deeds)} a ${what} named ${marker} in ${pick(draw, places)} with ${pick(draw, people)}, and ${pick(draw, wishes)}.`
       : `The ${what} named ${marker} sounds lovely, and ${pick(draw, people)} would agree; ${pick(draw, advice)}, and ${pick(draw, advice)}.`
-    return { place: place++, user: `u${Math.floor(conversation / 5)}`, conversation: `c${conversation}`, speaker, text, marker, what }
+    return { place: place++, user: `u${Math.floor(at / 5)}`, conversation: `c${conversation}`, speaker, text, marker, what }
   }
 }
 

@@ -1,4 +1,4 @@
-import { Effect, Layer, Result } from "effect"
+import { Clock, Effect, Layer, Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { emptyFold, foldedBytes, makeEntity } from "#shared/actor/entity"
@@ -162,6 +162,42 @@ it("the cache is bounded by bytes: what does not fit beside the entity used last
   assert.equal(begun, [large, other, large])
   assert.is((yield* entity.load(large)).state.numbers.length, 102)
   assert.equal((yield* entity.load(other)).state.numbers, [1, 2])
+}))
+
+it("what was not used for five minutes leaves the cache, and what is used stays", Effect.gen(function*() {
+  const log = yield* EventLog
+  const begun: Array<string> = []
+  const watched = EventLog.of({
+    ...log,
+    load: (subject, options) => {
+      if ((options?.after ?? 0) === 0) begun.push(subject)
+      return log.load(subject, options)
+    }
+  })
+  const real = yield* Clock.Clock
+  let ahead = 0
+  const shifted: Clock.Clock = {
+    currentTimeMillisUnsafe: () => real.currentTimeMillisUnsafe() + ahead,
+    currentTimeMillis: Effect.sync(() => real.currentTimeMillisUnsafe() + ahead),
+    currentTimeNanosUnsafe: () => real.currentTimeNanosUnsafe(),
+    currentTimeNanos: real.currentTimeNanos,
+    monotonicTimeNanosUnsafe: () => real.monotonicTimeNanosUnsafe(),
+    monotonicTimeNanos: real.monotonicTimeNanos,
+    sleep: (duration) => real.sleep(duration)
+  }
+  yield* Effect.gen(function*() {
+    const entity = yield* makeEntity(tally)
+    const [over, live] = [target("over"), target("live")]
+    yield* entity.execute(over, collect(1), { cause: "1" })
+    for (const n of [1, 2, 3]) {
+      yield* entity.execute(live, collect(n), { cause: String(n) })
+      ahead += 2 * 60_000
+    }
+    yield* entity.load(live)
+    assert.equal(begun, [over, live])
+    assert.equal((yield* entity.execute(over, collect(2), { cause: "2" })).folded.state.numbers, [1, 2])
+    assert.equal(begun, [over, live, over])
+  }).pipe(Effect.provideService(EventLog, watched), Effect.provideService(Clock.Clock, shifted))
 }))
 
 it("an evolve that breaks leaves no half-folded state behind", Effect.gen(function*() {

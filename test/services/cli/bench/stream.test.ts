@@ -2,7 +2,7 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { slopeOf, watchGrowth } from "#services/cli/bench/growth"
 import { spread } from "#services/cli/bench/stream-check"
-import { markerOf, markersMax, streamTurns, vectorQuestion } from "#services/cli/bench/stream-turns"
+import { conversationTurns, markerOf, markersMax, streamTurns, vectorQuestion } from "#services/cli/bench/stream-turns"
 import { terms } from "#shared/memoryindex/words"
 import { stream } from "#shared/metamemory/random"
 
@@ -26,6 +26,18 @@ test("the same seed streams the same turns, speakers take turns, and a conversat
     assert.is(new Set(own.map(({ user }) => user)).size, 1)
     own.forEach(({ speaker }, n) => assert.is(speaker, n % 2 === 0 ? "user" : "assistant"))
   }
+})
+
+test("a conversation ends after a hundred turns and another of the same user follows, not all at once", () => {
+  const next = streamTurns(stream("test", 1), 10)
+  const turns = Array.from({ length: 3_000 }, next)
+  const lengths = [...Map.groupBy(turns, ({ conversation }) => conversation).values()].map((own) => own.length)
+  assert.is(Math.max(...lengths), conversationTurns)
+  assert.ok(lengths.length >= 35 && lengths.length <= 45, String(lengths.length))
+  assert.is(new Set(turns.map(({ user }) => user)).size, 2)
+  // The first ten are of ten lengths, from whole to a tenth.
+  const first = lengths.slice(0, 10).sort((one, two) => one - two)
+  assert.equal(first, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100])
 })
 
 test("a question by vector shares no term with its turn, and reads the same without its soft hyphens", () => {
