@@ -1,5 +1,5 @@
 /** Lengths of texts in o200k tokens: the unit that evidence, segments and prompts are budgeted in. */
-import { countTokens } from "gpt-tokenizer/encoding/o200k_base"
+import { countTokens, setMergeCacheSize } from "gpt-tokenizer/encoding/o200k_base"
 import { O200K_TOKEN_SPLIT_REGEX as pieces } from "gpt-tokenizer/encodingParams/constants"
 
 /** The tokenizer's time grows with the square of what it takes as one word, and a text without spaces is one word: it is cut here. */
@@ -11,7 +11,9 @@ const asText = { disallowedSpecial: new Set<string>() }
 
 /** Tokens of words with what goes before them: most texts are made of the same ones, and looking them up takes a fourth of counting them. */
 const known = new Map<string, number>()
-const knownMax = 50_000
+const knownMax = 20_000
+/** The tokenizer keeps words too: of those that are too long for here a few are enough, where a hundred thousand took twenty megabytes. */
+setMergeCacheSize(1_000)
 /** A longer part of a text is no copy, and would keep the whole of it in memory. */
 const knownCharacters = 12
 
