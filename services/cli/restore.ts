@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from "node:crypto"
 import { headers as makeHeaders } from "@nats-io/transport-node"
-import { Effect, Result, Schedule, Schema, Stream } from "effect"
+import { Effect, Option, Result, Schedule, Schema, Stream } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { Leases } from "#shared/actor/lease"
 import { canonicalJson } from "#shared/domain/canonical-json"
@@ -76,6 +76,9 @@ const takeOut = (path: string, tenant: string) => {
     const [prefix = ""] = runs
     const [, bundled = "", run = ""] = prefix.split(".").map(decodeToken)
     const address = { tenant: bundled, run }
+    if (runs.length === 0 && Option.isSome(yield* Stream.runHead(log.readRaw(["memory.>"])))) {
+      return yield* refuse("foreign", "holds a user's data and no run: `metamem users import` takes it in.")
+    }
     if (runs.length !== 1 || !raws.some(({ subject }) => subject === runSubject(address))) {
       return yield* refuse("foreign", "does not hold one run: take one written by `metamem export --format bundle`.")
     }

@@ -1,15 +1,17 @@
-/** `metamem users list|export|erase`: who has data here, all of one user's data in one file, and its removal. */
+/** `metamem users list|export|import|erase`: who has data here, all of one user's data in one file and back from it, and its removal. */
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { Effect } from "effect"
-import { Command, Flag } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { writeBundle } from "#shared/eventlog/bundle"
 import { eraseUser, usersOf } from "#shared/eventlog/erasure"
 import { formatPosition } from "#shared/eventlog/position"
 import { callsFilter, memoryFilter, requestSubject } from "#shared/eventlog/subjects"
+import { CallStore } from "#shared/model/call-store"
 import { logLayer, withActors } from "./home.ts"
-import { CommandFailed, emit, root, table } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, table } from "./root.ts"
+import { importUser } from "./user-bundle.ts"
 
 const user = Flag.String("user").pipe(Flag.withDescription("Whose data"))
 
@@ -35,9 +37,28 @@ const exportUser = Command.make(
       if (!(yield* usersOf(tenant)).includes(input.user)) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
       const { digest, messages, streams } = yield* writeBundle(out, [memoryFilter({ tenant, user: input.user }), callsFilter(tenant, input.user)], `user ${input.user} of ${tenant}`)
       yield* emit({ user: input.user, file: out, messages, streams, digest }, () =>
-        `${messages} messages of ${input.user} are in ${out}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}`)
+        `${messages} messages of ${input.user} are in ${out}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds all that was said, in plain text; \`metamem users import\` takes it in.`)
     }).pipe(Effect.provide(logLayer))
 ).pipe(Command.withDescription("Write all commits and kept calls of a user into one bundle"))
+
+const importCommand = Command.make(
+  "import",
+  { file: Argument.String("file").pipe(Argument.withDescription("Bundle written by `users export`")) },
+  ({ file }) =>
+    Effect.gen(function*() {
+      const { tenant } = yield* root
+      const progress = progressLine()
+      const taken = yield* importUser(resolve(file), tenant, (done, all) => progress.update(`${done} of ${all} commits`))
+      progress.end()
+      yield* emit(taken, ({ added, answers, calls, conversations, facts, feedback, turns, user, vectors, wasErased }) =>
+        [
+          `${user}: ${turns} turns of ${conversations} conversations, ${facts} facts, ${vectors} vectors, ${answers} answers with ${feedback} words on them, ${calls} kept replies`,
+          added === 0 ? "all of it stood here already" : `${added} commits were added${wasErased ? `; ${user} had been erased here, and is back` : ""}`
+        ].join("\n"))
+    }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))
+).pipe(Command.withDescription(
+  "Take in a user from a bundle, also one that was erased here: turns, facts, what was forgotten, vectors, answers and feedback as they were; questions of feedback and places in the log are found anew"
+))
 
 const erase = Command.make("erase", { user }, (input) =>
   Effect.gen(function*() {
@@ -53,9 +74,9 @@ const erase = Command.make("erase", { user }, (input) =>
         ...(marks === 0 ? [] : [`${marks} empty marks with the user's name guard against work still in flight; erase again after an hour, when every retriever has run since, to take them away`]),
         "copies made before (exports, backups of the server's files) are not touched"
       ].join("\n"))
-  }).pipe(withActors(["retriever"]))).pipe(Command.withDescription("Remove all data of a user for good; export it first if it may be needed: nothing brings it back"))
+  }).pipe(withActors(["retriever"]))).pipe(Command.withDescription("Remove all data of a user for good; nothing but an export made before brings it back"))
 
 export const usersCommand = Command.make("users").pipe(
-  Command.withDescription("List users, export all of one user's data, erase it"),
-  Command.withSubcommands([list, exportUser, erase])
+  Command.withDescription("List users, export all of one user's data, take it in again, erase it"),
+  Command.withSubcommands([list, exportUser, importCommand, erase])
 )

@@ -141,7 +141,6 @@ const isOfStreams = (subject: string, header: BundleHeader): boolean => Object.k
 
 interface Bundle {
   readonly header: BundleHeader
-  readonly digest: string
   readonly messages: ReadonlyArray<RawMessage>
 }
 
@@ -207,14 +206,10 @@ const readBundle = (path: string): Effect.Effect<Bundle, BundleUnreadable> => {
     if (header === undefined) throw unreadable("foreign", "is not a bundle of this project.")
     if (end === undefined) throw unreadable("cut", `ends after ${messages.length} of ${(header as BundleHeader).messages} messages. ${again}`)
     if (digestOf(head, digest.digest("hex")) !== end) throw unreadable("damaged", `was changed after it was written: its digest does not fit. ${again}`)
-    return { header, digest: end, messages }
+    return { header, messages }
   }
   return Effect.tryPromise({ try: parse, catch: (error) => error as BundleUnreadable })
 }
-
-/** What a bundle says of itself, after all of it was checked. */
-export const describeBundle = (path: string): Effect.Effect<BundleSummary, BundleUnreadable> =>
-  Effect.map(readBundle(path), ({ digest, header }) => ({ ...header, digest }))
 
 /** A log of what is in the bundle, in memory: every way of reading, and no appending. A follow gives what is there and then waits. */
 export const layerBundle = (path: string): Layer.Layer<EventLog, BundleUnreadable> =>

@@ -6,7 +6,7 @@
 import { randomUUID } from "node:crypto"
 import type { StoredMsg } from "@nats-io/jetstream"
 import { Clock, Effect, Result, Schema, Stream } from "effect"
-import { type CorruptCommit, eraseCause, isErasureMark } from "./envelope.ts"
+import { type Commit, type CorruptCommit, eraseCause, isErasureMark } from "./envelope.ts"
 import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "./event.ts"
 import { type AppendError, EventLog } from "./event-log.ts"
 import { apiCode, attempt, LogUnavailable, Nats } from "./nats.ts"
@@ -80,9 +80,9 @@ export const usersOf = (tenant: string): Effect.Effect<ReadonlyArray<string>, Lo
     return present.flat().sort()
   })
 
-/** True when the user's data was erased and nothing stands of what came before: a reference that leads nowhere is then no damage. */
-export const wasErased = (tenant: string, user: string): Effect.Effect<boolean, LogUnavailable | CorruptCommit, EventLog> =>
-  Effect.flatMap(EventLog, (log) => Effect.map(log.last(erasedSubject(tenant, userHash(tenant, user))), (last) => last !== undefined))
+/** What says that the user's data was erased last: nothing stands of what came before. Undefined = never. */
+export const lastErasure = (tenant: string, user: string): Effect.Effect<Commit | undefined, LogUnavailable | CorruptCommit, EventLog> =>
+  Effect.flatMap(EventLog, (log) => log.last(erasedSubject(tenant, userHash(tenant, user))))
 
 const purge = (stream: "MEMORY", filter: string) =>
   Effect.flatMap(Nats, ({ jsm }) => attempt(`empty ${filter}`, () => jsm.streams.purge(stream, { filter })))

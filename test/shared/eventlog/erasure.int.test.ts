@@ -5,7 +5,7 @@ import { makeEntity } from "#shared/actor/entity"
 import { bury, listDead } from "#shared/actor/dead-letters"
 import { publishJobs } from "#shared/actor/jobs"
 import { isErasureMark } from "#shared/eventlog/envelope"
-import { eraseUser, usersOf, wasErased } from "#shared/eventlog/erasure"
+import { eraseUser, lastErasure, usersOf } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { Nats } from "#shared/eventlog/nats"
 import { verifyCommits } from "#shared/eventlog/replay"
@@ -50,7 +50,7 @@ it("everything of the user goes, nothing of anybody else's, and twice is once", 
   assert.ok(Option.isNone(yield* store.get("local", "mira", "k")) && Option.isSome(yield* store.get("local", "tom", "k")))
   assert.equal((yield* listDead()).map(({ about }) => about), [at("tom")])
   assert.equal(yield* usersOf("local"), ["mira.b", "tom"])
-  assert.equal([yield* wasErased("local", "mira"), yield* wasErased("local", "tom")], [true, false])
+  assert.equal([(yield* lastErasure("local", "mira"))?.sequence, yield* lastErasure("local", "tom")], [report.sequence, undefined])
 
   const [told] = yield* Stream.runCollect(log.read([erasedFilter("local")]))
   assert.is((told?.events[0]?.data as { user: string }).user, userHash("local", "mira"))
