@@ -2,6 +2,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Principle } from "#shared/domain/principle"
+import { isRetirement } from "#shared/metamemory/effect"
 import { blame, type DecidedOperation, diffGenerations, history, type History, type HistoryEntry } from "#shared/metamemory/generation"
 import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
@@ -75,6 +76,9 @@ export interface BlameReport {
   readonly unknown: ReadonlyArray<string>
   readonly counts: { readonly operations: number; readonly questions: number; readonly rollouts: number; readonly judgements: number; readonly reflections: number }
 }
+
+/** A deletion by the measured effect. An imported record names no questions, so nothing tells one from another there. */
+export const retirementIn = (state: RunState, kind: DecidedOperation["operation"], sources: ReadonlyArray<string>): boolean => state.imported === undefined && isRetirement(kind, sources)
 
 /** An operation's id, where it comes from and what the gate went by. */
 const decisionText = ({ asked, difference, operation, proposed, reason, step }: Pick<HistoryEntry, "asked" | "difference" | "operation" | "proposed" | "reason" | "step">): string =>
@@ -175,9 +179,12 @@ const historyCommand = Command.make("history", { run: runFlag, principle: princi
     const state = yield* foldRun(tenant, run)
     const found = historyReport(state, principle)
     if (found === undefined) return yield* noPrinciple(run, state, principle)
-    yield* emit({ run, principle, ...found, modelCalls: 0 }, ({ entries, generations }) =>
+    const entries = found.entries.map((entry) => ({ ...entry, retirement: retirementIn(state, entry.kind, entry.sources) }))
+    yield* emit({ run, principle, ...found, entries, modelCalls: 0 }, ({ entries, generations }) =>
       [
-        ...entries.map((entry) => `step ${entry.step}: ${entry.kind} ${entry.decision} (${decisionText(entry)}): ${entry.text}`),
+        ...entries.map((entry) =>
+          `step ${entry.step}: ${entry.kind} ${entry.decision} (${decisionText(entry)})${entry.retirement ? ", proposed for its measured effect" : ""}: ${entry.text}`
+        ),
         generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))

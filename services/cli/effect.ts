@@ -42,6 +42,8 @@ export interface EffectReport {
   }>
   /** In force, and 90 % sure to bring less than a point after at least seven steps. Only the gate can retire them. */
   readonly retirements: ReadonlyArray<string>
+  /** Of these, what the gate made of the deletion where it has been proposed: `open` while it is being tried. */
+  readonly tried: Readonly<Record<string, string>>
 }
 
 const estimate = ({ effect, high, low, rollouts, standardError, steps }: PrincipleEffect): Estimate => ({
@@ -71,9 +73,14 @@ export const effectReport = (state: RunState): EffectReport => {
       })),
       retire: retire.includes(one.id)
     })),
-    retirements: retire
+    retirements: retire,
+    tried: Object.fromEntries(state.trials.trials.flatMap(({ operation, state: outcome }) => (operation.operation === "delete" && operation.id !== undefined && retire.includes(operation.id) ? [[operation.id, outcome]] : [])))
   }
 }
+
+/** What is left to happen to a principle that is not worth its place. @param outcome of its deletion in the gate; absent = not proposed yet */
+const retirementLine = (id: string, outcome: string | undefined): string =>
+  outcome === undefined ? `to be retired, if the gate agrees: ${id}` : outcome === "open" ? `before the gate, to be retired: ${id}` : `not worth its place by these figures, yet stays, since the gate came to \`${outcome}\` on its deletion: ${id}`
 
 /** Standard errors of a 90 % interval, as the estimated effects have. */
 const z90 = 1.645
@@ -150,7 +157,7 @@ export const effectCommand = Command.make(
         return yield* new CommandFailed({ message: `neither the recommended generation of ${run} nor its last one holds ${wanted}; \`metamem whatif --run ${run} --from G --pin ${wanted}\` tells what it would add` })
       }
       const leftOut = exact && wanted !== undefined && generation !== undefined ? yield* leaveOneOut(run, wanted, generation, Option.getOrUndefined(samples)) : null
-      yield* emit({ run, ...report, effects, exact: leftOut, undersized: state.undersized, modelCalls: leftOut?.paid.calls ?? 0 }, ({ dropShare, retirements, rollouts }) =>
+      yield* emit({ run, ...report, effects, exact: leftOut, undersized: state.undersized, modelCalls: leftOut?.paid.calls ?? 0 }, ({ dropShare, retirements, rollouts, tried }) =>
         [
           `effects in points, from ${rollouts} training attempts of which each went without a principle with probability ${dropShare}; 90 % intervals`,
           effects.length === 0
@@ -172,7 +179,7 @@ export const effectCommand = Command.make(
             `${leftOut.reused.answers} of ${leftOut.reused.ofAnswers} answers were in the log; paid: ${leftOut.paid.answers} answers and ${leftOut.paid.judgements} judgements, ${leftOut.paid.promptTokens} + ${leftOut.paid.completionTokens} tokens; ${leftOut.errors} errors`
           ]),
           ...importedNote(state),
-          ...retirements.map((id) => `to be retired, if the gate agrees: ${id}`),
+          ...retirements.map((id) => retirementLine(id, tried[id])),
           ...smallSample(state)
         ].join("\n"))
     }).pipe(Effect.provide(logLayer))

@@ -8,6 +8,7 @@ import { readDataset } from "#shared/datasets/read-dataset"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { isRetirement } from "#shared/metamemory/effect"
 import { chosen } from "#shared/metamemory/random"
 import { drawByType, mixOf, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
@@ -84,6 +85,24 @@ const refs = (questions: ReadonlyArray<Question>) => questions.map(({ id, user }
 
 const percent = (share: number | null | undefined): string => (share === null || share === undefined ? "?" : `${(share * 100).toFixed(1)} points`)
 
+const gateLine = ({ after, before, counts, decision, figures, kind, operation, policy, scope, sources }: Extract<RunEvent, { readonly _tag: "GateDecided" }>): string => {
+  const answers = counts.questions * counts.samples
+  const [so, otherwise] = ({ add: ["with it", "without"], update: ["reworded", "before"], delete: ["without it", "with it"] } as const)[kind]
+  return `  gate (${policy}) ${decision}: ${isRetirement(kind, sources) ? "retire" : kind} [${scope}] ${after?.text ?? before?.text ?? operation} — ${
+    answers === 0 ? "asked of no question" : `${counts.candidateCorrect} of ${answers} correct ${so}, difference to ${otherwise} ${percent(figures.mean)} (selection, not evidence)`
+  }`
+}
+
+/** Operations as they were submitted, each with why it went no further where it did not. */
+const consolidatedLines = ({ operations, refused }: Extract<RunEvent, { readonly _tag: "OperationsConsolidated" }>): ReadonlyArray<string> => {
+  const reasons = new Map(refused.map(({ index, reason }) => [index, reason]))
+  return operations.map(({ index, operation: { content, id, operation, scope }, sources }) => {
+    const reason = reasons.get(index)
+    const what = isRetirement(operation, sources) ? `retire ${id}, which by its measured effect brings less than a point` : [operation, ...(id === undefined ? [] : [id]), ...(scope === undefined ? [] : [`[${scope}]`]), ...(content === undefined ? [] : [content])].join(" ")
+    return reason === undefined ? `  to the gate: ${what}` : `  not to the gate: ${what} — ${reason}`
+  })
+}
+
 /** A run's event as one line for people; undefined for what is not worth one. */
 export const runLine = (event: RunEvent): string | undefined => {
   switch (event._tag) {
@@ -104,11 +123,9 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "ProposalsFolded":
       return `  ${event.proposals.length} proposals (${Object.entries(event.by).map(([by, n]) => `${n} ${by}`).join(", ") || "none"})${Object.keys(event.discarded).length > 0 ? `; thrown away: ${Object.entries(event.discarded).map(([reason, n]) => `${n} ${reason}`).join(", ")}` : ""}`
     case "OperationsConsolidated":
-      return event.operations.length === 0
-        ? "  nothing to put to the gate"
-        : event.operations.map(({ operation }) => `  to the gate: ${operation.operation} [${operation.scope ?? "its scope"}] ${operation.content ?? operation.id ?? ""}`).join("\n")
+      return event.operations.length === 0 ? "  nothing to put to the gate" : consolidatedLines(event).join("\n")
     case "GateDecided":
-      return `  gate (${event.policy}) ${event.decision} in scope ${event.scope}: ${event.after?.text ?? event.before?.text ?? event.operation} — ${event.counts.questions * event.counts.samples === 0 ? "asked of no question" : `${event.counts.candidateCorrect} of ${event.counts.questions * event.counts.samples} correct with it, difference to without ${percent(event.figures.mean)} (selection, not evidence)`}`
+      return gateLine(event)
     case "GenerationSealed":
       return `  sealed generation ${event.generation}: ${event.principles.length} principles, hash ${event.hash.slice(0, 16)}`
     case "StepEnded":

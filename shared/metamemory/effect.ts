@@ -147,6 +147,9 @@ export const worthwhile = 0.01
 /** Steps a principle is given before it can be proposed for retirement. */
 export const fewestStepsSeen = 7
 
+/** Whether a deletion goes back to the principle's own measured effect: no question suggests it. An imported record names no questions at all. */
+export const isRetirement = (kind: "add" | "update" | "delete", sources: ReadonlyArray<string>): boolean => kind === "delete" && sources.length === 0
+
 /** Ids of principles to propose for deletion: 90 % sure to bring less than a point, after at least seven steps. The gate decides. */
 export const retirements = (effects: ReadonlyArray<PrincipleEffect>): ReadonlyArray<string> =>
   effects.filter(({ high, steps }) => high < worthwhile && steps >= fewestStepsSeen).map(({ id }) => id)

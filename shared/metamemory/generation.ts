@@ -120,7 +120,7 @@ export const blame = (generation: SealedGeneration, operations: ReadonlyArray<De
 }
 
 /** One thing that happened to a principle. */
-export interface HistoryEntry extends Pick<DecidedOperation, "step" | "proposed" | "decision" | "reason" | "difference" | "asked"> {
+export interface HistoryEntry extends Pick<DecidedOperation, "step" | "proposed" | "decision" | "reason" | "sources" | "difference" | "asked"> {
   readonly kind: DecidedOperation["operation"]
   readonly what: "added" | "updated" | "deleted" | "refused by the gate"
   readonly text: string
@@ -149,6 +149,7 @@ export const history = (generations: ReadonlyArray<SealedGeneration>, operations
       operation: operation.id,
       decision: operation.decision,
       reason: operation.reason,
+      sources: operation.sources,
       difference: operation.difference,
       asked: operation.asked
     })),
