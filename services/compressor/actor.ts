@@ -11,6 +11,7 @@ import { RequestRefused, respond } from "#shared/actor/requests"
 import { runSignals } from "#shared/actor/signals"
 import type { Memory } from "#shared/domain/memory"
 import type { Turn } from "#shared/domain/turn"
+import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
@@ -70,6 +71,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const conversations = yield* makeEntity(behaviour, 2_000)
     const reconcile = yield* makeReconciler(conversations)
     const segmented = new Map<string, Segmented>()
+    yield* onErasure(({ holds }) => {
+      conversations.forget(holds)
+      for (const target of segmented.keys()) if (holds(target)) segmented.delete(target)
+    })
 
     /** Batches that are complete between the cached place and the minimum, in order. */
     const completeBatches = Effect.fnUntraced(function*(target: string, minimum: number, epoch: number) {

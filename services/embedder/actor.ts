@@ -5,6 +5,7 @@ import { type EntityError, makeEntity } from "#shared/actor/entity"
 import type { Leases } from "#shared/actor/lease"
 import { bury } from "#shared/actor/dead-letters"
 import { runSignals } from "#shared/actor/signals"
+import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject } from "#shared/eventlog/subjects"
@@ -51,6 +52,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const { commitSize, concurrency } = yield* settings
     const embeddings = yield* Embeddings
     const conversations = yield* makeEntity(behaviour, 2_000)
+    yield* onErasure(({ holds }) => conversations.forget(holds))
 
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch | LogUnavailable, EventLog | Nats> {
       const { epoch, inputThrough, state } = yield* conversations.load(target)

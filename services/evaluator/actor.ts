@@ -9,6 +9,7 @@ import { makeEntity } from "#shared/actor/entity"
 import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
+import { onErasure } from "#shared/eventlog/erasure"
 import type { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { requestSubject } from "#shared/eventlog/subjects"
@@ -46,6 +47,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
     const calls = yield* CallStore
     const entity = yield* makeEntity(behaviour, 2_000)
     const questions = yield* makeQuestions
+    yield* onErasure((erased) => {
+      entity.forget(erased.holds)
+      questions.forget(erased)
+    })
     const inForce = yield* judgeInForce
 
     const register = Effect.fnUntraced(function*({ questions, tenant }: RegisterRequest) {

@@ -7,6 +7,7 @@ import { Clock, Config, Context, Effect, Layer, Schedule, Schema, Stream } from 
 import { type EntityError, makeEntity } from "#shared/actor/entity"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import type { Turn } from "#shared/domain/turn"
+import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
@@ -64,6 +65,7 @@ export class Ingestor extends Context.Service<Ingestor, {
     Effect.gen(function*() {
       const { idleSeconds } = yield* settings
       const conversations = yield* makeEntity(behaviour, 5_000)
+      yield* onErasure(({ holds }) => conversations.forget(holds))
       /** Open conversations by subject: their last turn and when it came to this process, in milliseconds. */
       const open = new Map<string, { readonly at: number; readonly turn: string }>()
 

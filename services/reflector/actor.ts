@@ -10,6 +10,7 @@ import { runJobs } from "#shared/actor/jobs"
 import { leaseSeconds, Leases } from "#shared/actor/lease"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
+import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, type LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
@@ -71,6 +72,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const models = yield* Models
     const questions = yield* makeQuestions
     const material = yield* makeMaterial
+    yield* onErasure((erased) => {
+      questions.forget(erased)
+      material.forget(erased)
+    })
     const runs = yield* makeEntity(behaviour, 64)
     const adoptions = yield* makeEntity(adoption, 1_000)
     const drivers = yield* FiberMap.make<string>()

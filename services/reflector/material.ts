@@ -3,6 +3,7 @@ import { Effect, Option, Result, Schema, Stream } from "effect"
 import { JobFailed, jobCodec } from "#shared/actor/jobs"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { Question } from "#shared/domain/question"
+import type { Erased } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { keyedLock } from "#shared/eventlog/nats"
 import { memoryFilter, parseMemorySubject, resultSubject, type RunAddress } from "#shared/eventlog/subjects"
@@ -53,6 +54,7 @@ export const makeMaterial = Effect.gen(function*() {
   const calls = yield* CallStore
   const questions = yield* makeQuestions
   const cache = new Map<string, Memories>()
+  let forgotten = 0
   /** The attempts at a question are studied at once: one reads, and the others wait for it. */
   const reading = keyedLock()
 
@@ -63,6 +65,7 @@ export const makeMaterial = Effect.gen(function*() {
   const readMemories = Effect.fnUntraced(function*(key: string, tenant: string, user: string) {
     const known = cache.get(key)
     if (known !== undefined) return known
+    const before = forgotten
     const memories = new Map<string, Omit<EvidenceItem, "score">>()
     yield* log.read([memoryFilter({ tenant, user, actor: "ingestor" }), memoryFilter({ tenant, user, actor: "compressor" })]).pipe(
       Stream.mapEffect((commit) =>
@@ -85,6 +88,7 @@ export const makeMaterial = Effect.gen(function*() {
         })),
       Stream.runDrain
     )
+    if (forgotten !== before) return memories
     for (const oldest of cache.size >= cachedUsers ? cache.keys() : []) {
       cache.delete(oldest)
       break
@@ -133,7 +137,17 @@ export const makeMaterial = Effect.gen(function*() {
   const question = (tenant: string, ref: QuestionRef) =>
     questions.load(tenant, ref).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
 
-  return { question, result, said, attempt, found }
+  /** Lets go of what is kept here of an erased user, also of what is being read. */
+  const forget = (erased: Erased): void => {
+    forgotten += 1
+    questions.forget(erased)
+    for (const key of cache.keys()) {
+      const [tenant, user] = JSON.parse(key) as [string, string]
+      if (erased.is(tenant, user)) cache.delete(key)
+    }
+  }
+
+  return { question, result, said, attempt, found, forget }
 })
 
 export type Material = Effect.Success<typeof makeMaterial>

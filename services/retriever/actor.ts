@@ -14,7 +14,7 @@ import { normaliseTime } from "#shared/domain/time"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { parsePosition } from "#shared/eventlog/position"
-import { adoptedSubject, memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { adoptedSubject, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
 import type { Filter } from "#shared/memoryindex/user-index"
 import { adoptionCodec, type GenerationAdopted } from "#shared/metamemory/events"
@@ -255,8 +255,13 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const looks = yield* makeLooks(({ asOfSequence, date, text, tokens, user }) =>
       Effect.andThen(vectors.all(user, asOfSequence), find(user, text, date, { asOfSequence }, tokens, undefined)))
     projection.onErased(({ tenant, user }) => {
+      const holds = (subject: string): boolean => {
+        const of = parseMemorySubject(subject)
+        return of.tenant === tenant && of.user === user
+      }
       looks.forget(indexUser(tenant, user))
-      questions.forget(tenant, user)
+      questions.forget({ holds })
+      answers.forget(holds)
     })
 
     const decodeRollout = Schema.decodeUnknownEffect(RolloutInput)

@@ -66,6 +66,8 @@ export interface Entity<State, Command, Event extends { readonly _tag: string },
   /** The state folded up to at least `minimum` of the stream. */
   readonly load: (subject: string, minimum?: number) => Effect.Effect<Folded<State>, EntityError>
   readonly execute: (subject: string, command: Command, execution: Execution) => Effect.Effect<Executed<State, Event>, EntityError | Refusal>
+  /** Lets go of folded states, also of those being folded: their data was erased. */
+  readonly forget: (isGone: (subject: string) => boolean) => void
 }
 
 const maxTries = 16
@@ -150,13 +152,16 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
     const cache = new Map<string, Kept<State>>()
     let total = 0
     const lock = keyedLock()
+    /** How often states were to be let go: what was begun before may be of one of them, and is not kept. */
+    let forgotten = 0
 
     const forget = (subject: string): void => {
       total -= cache.get(subject)?.bytes ?? 0
       cache.delete(subject)
     }
-    const remember = (subject: string, folded: Folded<State>, begun: number, now: number): Folded<State> => {
+    const remember = (subject: string, folded: Folded<State>, begun: number, now: number, then: number): Folded<State> => {
       forget(subject)
+      if (then !== forgotten) return folded
       const bytes = foldedBytes(folded)
       cache.set(subject, { folded, begun, used: now, bytes })
       total += bytes
@@ -169,6 +174,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
 
     const refresh = (subject: string, minimum?: number): Effect.Effect<Folded<State>, EntityError> =>
       Effect.gen(function*() {
+        const then = forgotten
         const now = yield* Clock.currentTimeMillis
         const kept = cache.get(subject)
         // Erasure marks do not stay for ever: a fold older than they last might be of data that is gone without a trace.
@@ -176,12 +182,13 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
         // The fold may change the state in place: until it is whole again, nobody else may find it.
         forget(subject)
         const commits = yield* log.load(subject, minimum === undefined ? { after: from.sequence } : { after: from.sequence, minimum })
-        return remember(subject, yield* foldCommits(behaviour, from, commits), begun, now)
+        return remember(subject, yield* foldCommits(behaviour, from, commits), begun, now, then)
       })
 
     const execute = Effect.fnUntraced(function*(subject: string, command: Command, execution: Execution) {
       const { seen, ...about } = execution
       for (let tries = 0; tries < maxTries; tries++) {
+        const then = forgotten
         const cached = tries === 0 ? cache.get(subject)?.folded : undefined
         const folded = cached ?? (yield* refresh(subject, cache.get(subject)?.folded.sequence))
         // Others may push it out before it is appended to; without a time it would be begun anew.
@@ -218,7 +225,7 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
             inputThrough,
             commitIds: (folded.commitIds as Set<string>).add(detached(id)),
             epoch: folded.epoch
-          }, begun, now)
+          }, begun, now, then)
           return { folded: next, events, fresh: true } satisfies Executed<State, Event>
         }
         if (outcome.failure._tag !== "SequenceConflict") return yield* outcome.failure
@@ -231,6 +238,10 @@ export const makeEntity = <State, Command, Event extends { readonly _tag: string
 
     return {
       load: (subject, minimum) => lock(subject, refresh(subject, minimum)),
-      execute: (subject, command, execution) => lock(subject, execute(subject, command, execution))
+      execute: (subject, command, execution) => lock(subject, execute(subject, command, execution)),
+      forget: (isGone) => {
+        forgotten += 1
+        for (const subject of [...cache.keys()]) if (isGone(subject)) forget(subject)
+      }
     }
   })

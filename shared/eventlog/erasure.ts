@@ -5,12 +5,12 @@
  */
 import { randomUUID } from "node:crypto"
 import type { StoredMsg } from "@nats-io/jetstream"
-import { Clock, Effect, Result, Schema, Stream } from "effect"
+import { Cause, Clock, Effect, Result, Schedule, Schema, type Scope, Stream } from "effect"
 import { type Commit, type CorruptCommit, eraseCause, isErasureMark } from "./envelope.ts"
 import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "./event.ts"
 import { type AppendError, EventLog } from "./event-log.ts"
 import { apiCode, attempt, LogUnavailable, Nats } from "./nats.ts"
-import { type ActorName, callsFilter, encodeToken, erasedSubject, memoryFilter, memorySubject, parseMemorySubject, userHash } from "./subjects.ts"
+import { type ActorName, callsFilter, decodeToken, encodeToken, erasedFilter, erasedSubject, memoryFilter, memorySubject, parseMemorySubject, userHash } from "./subjects.ts"
 
 /** All data of one user was removed. Stands last: whatever of the user comes after `firstMark` and is not before a mark is new. */
 export const UserErased = defineEvent("UserErased", {
@@ -231,6 +231,42 @@ export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureRe
       marks,
       sequence
     }
+  })
+
+/** A user whose data is gone, as whoever keeps something can ask whether it is theirs: the name stands nowhere. */
+export interface Erased {
+  readonly is: (tenant: string, user: string) => boolean
+  /** The same of a subject of the memory log. */
+  readonly holds: (subject: string) => boolean
+}
+
+/** Calls back for each erasure that ends from here on, until the scope closes: what a process keeps of the user is to be let go. */
+export const onErasure = (forget: (erased: Erased) => void): Effect.Effect<void, never, EventLog | Scope.Scope> =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    // Where the end cannot be read now, all that ever were come again, which is no harm.
+    let after = yield* log.head("MEMORY").pipe(Effect.orElseSucceed(() => 0))
+    yield* Stream.suspend(() => log.follow([erasedFilter()], { after })).pipe(
+      Stream.runForEach((commit) =>
+        Effect.gen(function*() {
+          const erasedTenant = decodeToken(commit.subject.split(".")[1] ?? "")
+          for (const event of yield* erasuresIn(commit.events)) {
+            const is: Erased["is"] = (tenant, user) => tenant === erasedTenant && userHash(tenant, user) === event.user
+            forget({
+              is,
+              holds: (subject) => {
+                const { tenant, user } = parseMemorySubject(subject)
+                return is(tenant, user)
+              }
+            })
+          }
+          after = commit.sequence
+        })
+      ),
+      Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("cannot follow erasures; tried again", cause))),
+      Effect.retry(Schedule.spaced("1 second")),
+      Effect.forkScoped
+    )
   })
 
 /** What a commit of an erasure subject says. */

@@ -5,6 +5,7 @@
 import { Effect, Result, Schema } from "effect"
 import { Question } from "../domain/question.ts"
 import type { CorruptCommit } from "../eventlog/envelope.ts"
+import type { Erased } from "../eventlog/erasure.ts"
 import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "../eventlog/event.ts"
 import { EventLog } from "../eventlog/event-log.ts"
 import type { LogUnavailable } from "../eventlog/nats.ts"
@@ -33,7 +34,7 @@ export type QuestionError = LogUnavailable | CorruptCommit | UnreadableEvent | U
 export interface Questions {
   readonly load: (tenant: string, ref: QuestionRef) => Effect.Effect<Question, QuestionError>
   /** Lets go of what is kept here of an erased user, also of what is being read. */
-  readonly forget: (tenant: string, user: string) => void
+  readonly forget: (erased: Pick<Erased, "holds">) => void
 }
 
 /** Users whose questions are kept folded in this process; the rest is read again. */
@@ -71,9 +72,9 @@ export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.m
       }
       return found
     }),
-    forget: (tenant, user) => {
+    forget: ({ holds }) => {
       forgotten += 1
-      cache.delete(questionsSubject(tenant, user))
+      for (const subject of cache.keys()) if (holds(subject)) cache.delete(subject)
     }
   }
 })

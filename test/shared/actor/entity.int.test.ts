@@ -1,4 +1,4 @@
-import { Clock, Effect, Layer, Result } from "effect"
+import { Clock, Deferred, Effect, Fiber, Layer, Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { emptyFold, foldedBytes, makeEntity } from "#shared/actor/entity"
@@ -198,6 +198,38 @@ it("what was not used for five minutes leaves the cache, and what is used stays"
     assert.equal((yield* entity.execute(over, collect(2), { cause: "2" })).folded.state.numbers, [1, 2])
     assert.equal(begun, [over, live, over])
   }).pipe(Effect.provideService(EventLog, watched), Effect.provideService(Clock.Clock, shifted))
+}))
+
+it("what is let go is folded from its first commit again, also when it was being folded, and nothing else", Effect.gen(function*() {
+  const log = yield* EventLog
+  const begun: Array<string> = []
+  const gate = yield* Deferred.make<void>()
+  let isHeld = false
+  const watched = EventLog.of({
+    ...log,
+    load: (subject, options) => {
+      if ((options?.after ?? 0) === 0) begun.push(subject)
+      return Effect.tap(log.load(subject, options), () => (isHeld ? Deferred.await(gate) : Effect.void))
+    }
+  })
+  yield* Effect.gen(function*() {
+    const entity = yield* makeEntity(tally)
+    const [gone, other] = [target("gone"), target("other")]
+    for (const one of [gone, other]) yield* entity.execute(one, collect(1), { cause: "1" })
+    assert.equal(begun, [gone, other])
+    entity.forget((subject) => subject === gone)
+    yield* entity.load(other)
+    assert.equal(begun, [gone, other])
+    isHeld = true
+    const underWay = yield* Effect.forkChild(entity.load(gone))
+    yield* Effect.sleep(20)
+    entity.forget((subject) => subject === gone)
+    yield* Deferred.succeed(gate, undefined)
+    assert.equal((yield* Fiber.join(underWay)).state.numbers, [1])
+    yield* entity.load(gone)
+    yield* entity.load(gone)
+    assert.equal(begun, [gone, other, gone, gone])
+  }).pipe(Effect.provideService(EventLog, watched))
 }))
 
 it("an evolve that breaks leaves no half-folded state behind", Effect.gen(function*() {

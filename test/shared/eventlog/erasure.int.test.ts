@@ -1,11 +1,11 @@
-import { Effect, Option, Stream } from "effect"
+import { Effect, Option, type Scope, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { makeEntity } from "#shared/actor/entity"
 import { bury, listDead } from "#shared/actor/dead-letters"
 import { publishJobs } from "#shared/actor/jobs"
 import { isErasureMark } from "#shared/eventlog/envelope"
-import { eraseUser, lastErasure, usersOf } from "#shared/eventlog/erasure"
+import { eraseUser, lastErasure, onErasure, usersOf } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { Nats } from "#shared/eventlog/nats"
 import { verifyCommits } from "#shared/eventlog/replay"
@@ -17,7 +17,7 @@ import { effect } from "#test/support/effect"
 import { jetStreamLayer } from "#test/support/nats"
 
 const test = suite("erasing a user")
-const it = (name: string, body: Effect.Effect<unknown, unknown, EventLog | Nats>) => effect(test as never, name, () => body.pipe(Effect.provide(jetStreamLayer)), 40_000)
+const it = (name: string, body: Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>) => effect(test as never, name, () => body.pipe(Effect.provide(jetStreamLayer)), 40_000)
 
 const at = (user: string, conversation = "c", actor: "ingestor" | "compressor" | "embedder" = "ingestor") => memorySubject({ tenant: "local", user, conversation }, actor)
 const turn = (id: string) => ({ _tag: "ReceiveTurns", turns: [{ id, speaker: "user", text: `secret ${id}`, time: "2026-03-02T18:04:00.000Z" }] }) as const
@@ -61,6 +61,20 @@ it("everything of the user goes, nothing of anybody else's, and twice is once", 
   assert.equal([again.erased, again.marks, yield* log.head("MEMORY")], [false, 7, head])
   assert.equal((yield* verifyCommits(log.readRaw([memoryFilter({})]))).faults, [])
 }).pipe(Effect.provide(CallStore.layerJetStream)))
+
+it("who keeps something is told of each erasure from then on, and whose it was", Effect.gen(function*() {
+  const entity = yield* makeEntity(ingestor)
+  for (const user of ["mira", "mira.b", "tom"]) yield* entity.execute(at(user), turn("a"), { cause: "1" })
+  yield* eraseUser("local", "tom")
+  const told: Array<ReadonlyArray<boolean>> = []
+  yield* onErasure(({ holds, is }) => void told.push([is("local", "mira"), is("other", "mira"), is("local", "mira.b"), holds(at("mira", "d", "compressor")), holds(at("tom"))]))
+  yield* eraseUser("local", "mira")
+  // Nothing was left to erase: nobody need be told.
+  yield* eraseUser("local", "mira")
+  yield* eraseUser("local", "mira.b")
+  for (let tries = 0; tries < 100 && told.length < 2; tries++) yield* Effect.sleep(20)
+  assert.equal(told, [[true, false, false, true, false], [false, false, true, false, false]])
+}))
 
 it("what was decided before the erasure is not recorded after it, first commit or later one", Effect.gen(function*() {
   const log = yield* EventLog
