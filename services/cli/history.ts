@@ -153,8 +153,11 @@ const parameters = {
 
 type Source = Pick<RememberedMemory, "id" | "supersededBy">
 
+/** True when all turns a fact was taken from are forgotten: it is left out with them. */
+export const isWithoutSource = (sources: ReadonlyArray<Source>): boolean => sources.length > 0 && sources.every((turn) => turn.supersededBy === "forgotten")
+
 const standing = ({ supersededBy }: RememberedMemory, sources: ReadonlyArray<Source>): string =>
-  supersededBy === undefined ? sources.length > 0 && sources.every((turn) => turn.supersededBy === "forgotten") ? "forgotten with what it was taken from" : "stands" : supersededBy === "forgotten" ? "forgotten" : `superseded by ${supersededBy}`
+  supersededBy === undefined ? isWithoutSource(sources) ? "forgotten with what it was taken from" : "stands" : supersededBy === "forgotten" ? "forgotten" : `superseded by ${supersededBy}`
 
 export const show = Command.make("show", parameters, ({ memory: begin, user }) =>
   Effect.gen(function*() {

@@ -9,7 +9,7 @@ import { normaliseTime } from "#shared/domain/time"
 import { AskPart, AskReply, deadlineMsMax, deadlineMsMin, MemoriesReply } from "#services/retriever/protocol"
 import { build } from "./build.ts"
 import { idleActors, withActors } from "./home.ts"
-import { findMemory, history, show } from "./history.ts"
+import { findMemory, history, isWithoutSource, show } from "./history.ts"
 import { indexCommand } from "./index-commands.ts"
 import { ingest } from "./ingest.ts"
 import { reconcile } from "./reconcile.ts"
@@ -154,6 +154,22 @@ const list = Command.make(
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("What is remembered of a user"))
 
+type Found = Effect.Success<ReturnType<typeof findMemory>>
+
+const forgottenNote = ({ id, kind }: Found["memory"], sources: Found["sources"], changed: boolean): string =>
+  [
+    changed
+      ? `${id} is left out of evidence from here on${kind === "turn" ? ", and facts taken from it alone with it" : ""}; \`metamem memories restore\` takes it back`
+      : `nothing was changed: ${id} is forgotten already`,
+    ...sources.flatMap(({ id, supersededBy }) => (supersededBy === undefined ? [`the turn ${id} it was taken from still stands; forget it too if its words are not to be used`] : []))
+  ].join("\n")
+
+const restoredNote = ({ id }: Found["memory"], sources: Found["sources"], changed: boolean): string => {
+  const withTurns = isWithoutSource(sources) ? `what it was taken from is forgotten, and it is left out of evidence with that; \`metamem memories restore ${sources[0]?.id}\` takes both back` : undefined
+  if (changed) return [`${id} is back`, ...(withTurns === undefined ? [] : [withTurns])].join(", but ")
+  return `nothing was changed: ${id} was neither forgotten nor replaced${withTurns === undefined ? ", and is found as before" : `, but ${withTurns}`}`
+}
+
 /** Changes one memory, found by its id or the beginning of it. */
 const change = (name: "forget" | "restore", tag: "Forget" | "Restore", description: string) =>
   Command.make(name, { memory: Argument.String("memory").pipe(Argument.withDescription("Id of the memory, or how it begins")), user }, (input) =>
@@ -170,15 +186,8 @@ const change = (name: "forget" | "restore", tag: "Forget" | "Restore", descripti
         )
         isChanged ||= (reply as { changed: boolean }).changed
       }
-      yield* emit({ memory: memory.id, changed: isChanged }, ({ changed }) =>
-        !changed
-          ? "nothing to change"
-          : name === "restore"
-          ? `${memory.id} is back`
-          : [
-            `${memory.id} is left out of evidence from here on${memory.kind === "turn" ? ", and facts taken from it alone with it" : ""}; \`metamem memories restore\` takes it back`,
-            ...sources.flatMap(({ id, supersededBy }) => (supersededBy === undefined ? [`the turn ${id} it was taken from still stands; forget it too if its words are not to be used`] : []))
-          ].join("\n"))
+      const note = (name === "restore" ? restoredNote : forgottenNote)(memory, sources, isChanged)
+      yield* emit({ memory: memory.id, changed: isChanged, note }, ({ note }) => note)
     }).pipe(withActors(["compressor"]))).pipe(Command.withDescription(description))
 
 const memories = Command.make("memories").pipe(

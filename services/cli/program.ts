@@ -1,12 +1,13 @@
 /** The `metamem` command: its parts put together, its exit codes. */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Effect, Exit, Layer, Logger, References } from "effect"
-import { CliError, Command } from "effect/cli"
+import { CliError, CliOutput, Command } from "effect/cli"
 import { root } from "./root.ts"
 import { evolutionCommands } from "./evolution.ts"
 import { demo } from "./demo.ts"
 import { memoryCommands } from "./memory.ts"
 import { operationCommands } from "./operation.ts"
+import { presenterFor } from "./presenter.ts"
 
 const version = "0.1.0"
 
@@ -28,6 +29,7 @@ const program = root.pipe(
   Effect.scoped,
   Effect.provide(Layer.mergeAll(
     NodeServices.layer,
+    CliOutput.layerPresenter(presenterFor(process.argv.slice(2))),
     // stdout is data: whatever is logged goes to stderr.
     Logger.layer([Logger.withConsoleError(Logger.formatSimple)]),
     Layer.succeed(References.MinimumLogLevel, "Warn")

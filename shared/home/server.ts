@@ -8,8 +8,8 @@ import { spawn, spawnSync } from "node:child_process"
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs"
 import { createConnection, createServer } from "node:net"
 import { delimiter, dirname, join, resolve } from "node:path"
-import { DatabaseSync } from "node:sqlite"
 import { Effect, Schema, type Scope } from "effect"
+import { type FileLock, takeFileLock } from "./file-lock.ts"
 
 /** The home's server cannot be started or reached. The message says what to do. */
 export class ServerUnavailable extends Schema.TaggedError<ServerUnavailable>()("ServerUnavailable", { home: Schema.String, message: Schema.String }) {}
@@ -72,32 +72,26 @@ const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(do
 const cannotBeWritten = (home: string, error: unknown): Error =>
   new Error(`the home folder ${home} cannot be written: ${error instanceof Error ? error.message : String(error)}. Choose another with --home or METAMEM_HOME.`)
 
-const sqliteBusy = 5
 const lockWaitMs = 60_000
 
 /** Runs `body` while holding the home's lock; waits for it without standing in this process's way, since the holder may be in it. */
-const locked = async <A>(home: string, body: () => Promise<A>): Promise<A> => {
-  let lock: DatabaseSync
-  try {
-    lock = new DatabaseSync(paths(home).lock)
-  } catch (error) {
-    throw cannotBeWritten(home, error)
+const locked = async <A>(home: string, body: (lock: FileLock) => Promise<A>): Promise<A> => {
+  const giveUpAt = performance.now() + lockWaitMs
+  let lock: FileLock | undefined
+  while (lock === undefined) {
+    try {
+      lock = takeFileLock(paths(home).lock)
+    } catch (error) {
+      throw cannotBeWritten(home, error)
+    }
+    if (lock !== undefined) break
+    if (performance.now() > giveUpAt) throw new Error(`another process has been starting or stopping the server of ${home} for ${lockWaitMs / 1_000} s. End it, then try again.`)
+    await pause(25)
   }
   try {
-    const giveUpAt = performance.now() + lockWaitMs
-    for (;;) {
-      try {
-        lock.exec("BEGIN EXCLUSIVE")
-        break
-      } catch (error) {
-        if ((error as { errcode?: number }).errcode !== sqliteBusy) throw cannotBeWritten(home, error)
-        if (performance.now() > giveUpAt) throw new Error(`another process has been starting or stopping the server of ${home} for ${lockWaitMs / 1_000} s. End it, then try again.`)
-        await pause(25)
-      }
-    }
-    return await body()
+    return await body(lock)
   } finally {
-    lock.close()
+    lock.release()
   }
 }
 
@@ -253,10 +247,12 @@ export const homeServer = (options: { readonly home: string; readonly binary?: s
     })
     const at = paths(home)
     const mark = join(at.users, `${process.pid}.${uses++}`)
+    let isMended = false
     const ensure = (port: "same port" | "any port") =>
       Effect.tryPromise({
         try: () =>
-          locked(home, async () => {
+          locked(home, async ({ wasDamaged }) => {
+            isMended ||= wasDamaged
             writeFileSync(mark, "")
             const alive = await living(home)
             if (alive !== undefined) return { ...alive, started: false }
@@ -286,6 +282,7 @@ export const homeServer = (options: { readonly home: string; readonly binary?: s
       })
     ).pipe(Effect.catch((error) => Effect.logWarning("the home's server could not be left in order", error)))
     const server = yield* Effect.acquireRelease(ensure("any port"), () => leave)
+    if (isMended) yield* Effect.logWarning(`the lock file ${at.lock} was damaged and is taken over`)
     let complaint = ""
     yield* Effect.gen(function*() {
       yield* Effect.sleep(250)

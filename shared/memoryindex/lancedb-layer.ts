@@ -7,8 +7,8 @@ import { connect, Index, Session, type Table } from "@lancedb/lancedb"
 import { Context, Effect, Layer, Semaphore } from "effect"
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { DatabaseSync } from "node:sqlite"
 import { keyedLock } from "../eventlog/nats.ts"
+import { takeFileLock } from "../home/file-lock.ts"
 import { ofUser, readChanges, readCheckpoint, schemaOf, type StoredChange, tableOf } from "./lancedb-rows.ts"
 import { badVector, type IndexChange, MemoryIndex, MemoryIndexError, userOf } from "./memory-index.ts"
 import { applyTo, getFrom, searchView } from "./memory-layer.ts"
@@ -47,27 +47,31 @@ const damaged = (folder: string, error: unknown) =>
 
 interface Slot {
   readonly slot: string
+  /** What is to be said of the locks found, in the order of their slots. */
+  readonly notes: ReadonlyArray<string>
   /** False when somebody deleted the lock's file: another process may have taken the slot since. */
   readonly isOwn: () => boolean
   readonly release: () => void
 }
 
-/** Takes the first numbered folder no other process holds; the lock goes with this process however it ends. */
+/** Takes the first numbered folder no other process holds; the lock goes with this process however it ends. One that cannot be opened is passed over. */
 const takeSlot = (folder: string): Slot => {
   mkdirSync(folder, { recursive: true })
   const fileOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino
+  const notes: Array<string> = []
   for (let n = 0; n < slotsMax; n++) {
     const path = join(folder, `${n}.lock`)
-    const lock = new DatabaseSync(path)
     try {
-      lock.exec("PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE")
+      const lock = takeFileLock(path)
+      if (lock === undefined) continue
+      if (lock.wasDamaged) notes.push(`the lock file ${path} was damaged and is taken over`)
       const own = fileOf(path)
-      return { slot: join(folder, String(n)), isOwn: () => own !== undefined && fileOf(path) === own, release: () => lock.close() }
-    } catch {
-      lock.close()
+      return { slot: join(folder, String(n)), notes, isOwn: () => own !== undefined && fileOf(path) === own, release: lock.release }
+    } catch (error) {
+      notes.push(`the lock file ${path} cannot be used and its slot is passed over: ${reasonOf(error)}`)
     }
   }
-  throw new Error(`all ${slotsMax} slots are taken by other processes`)
+  throw new Error([`all ${slotsMax} slots are taken by other processes or cannot be used`, ...notes.slice(0, 1)].join("; "))
 }
 
 const openTable = async (slot: string, session: Session, { dimensions, log, model }: LanceIndexSettings): Promise<{ readonly table: Table; readonly checkpoint: number; readonly place: number; readonly why: string | undefined }> => {
@@ -108,6 +112,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: (error) => damaged(folder, error) })
       let own = yield* Effect.try({ try: () => takeSlot(folder), catch: (error) => damaged(folder, error) })
       yield* Effect.addFinalizer(() => Effect.sync(() => own.release()))
+      for (const note of own.notes) yield* Effect.logWarning(note)
       const session = new Session(BigInt(caches.index), BigInt(caches.files))
       let opened = yield* attempt(() => openTable(own.slot, session, settings))
       if (opened.why !== undefined) yield* Effect.logWarning(`the memory index in ${own.slot} is filled again from the log: ${opened.why}`)

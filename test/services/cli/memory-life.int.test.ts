@@ -69,6 +69,8 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
       assert.is(yield* log.head("MEMORY"), again)
 
       assert.is((yield* run("memories", "restore", hamburg.id, "--user", "mira")).json.changed, true)
+      const untouched = (yield* run("memories", "restore", lisbon.id, "--user", "mira")).json
+      assert.equal([untouched.changed, untouched.note], [false, `nothing was changed: ${lisbon.id} was neither forgotten nor replaced, and is found as before`])
       assert.is((yield* facts("mira")).find(({ id }) => id === hamburg.id)?.supersededBy, undefined)
       assert.is((yield* run("reconcile", "--user", "mira")).json.changed, 0)
       assert.is((yield* facts("mira")).find(({ id }) => id === hamburg.id)?.supersededBy, undefined)
@@ -85,6 +87,9 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
       yield* settled({ tenant: "local", user: "mira", conversation: "spring" })
       assert.is((yield* facts("mira")).find(({ id }) => id === hamburg.id)?.supersededBy, "forgotten")
       assert.is((yield* run("memories", "show", hamburg.id, "--user", "mira")).json.sources[0].supersededBy, "forgotten")
+      const [source] = shown.json.sources
+      assert.match((yield* run("memories", "restore", hamburg.id, "--user", "mira")).json.note, new RegExp(`^nothing was changed: .* left out of evidence with that; .*memories restore ${source.id}. takes both back$`))
+      assert.is((yield* run("memories", "forget", source.id, "--user", "mira")).json.note, `nothing was changed: ${source.id} is forgotten already`)
       const less = yield* run("ask", "Where did Mira live in spring, Hamburg?", "--user", "mira", "--deadline-ms", "4000")
       assert.not.match(JSON.stringify(less.json.evidence), /Hamburg/)
       assert.is((yield* run("memories", "restore", shown.json.sources[0].id, "--user", "mira")).json.changed, true)

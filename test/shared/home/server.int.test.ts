@@ -177,6 +177,13 @@ it("a home that cannot be written is named with the way to choose another", (hom
   assert.match(locked.message, /cannot be written.*METAMEM_HOME/)
 }))
 
+it("a damaged lock file is taken over", (home) => Effect.gen(function*() {
+  mkdirSync(join(home, "nats"), { recursive: true })
+  writeFileSync(join(home, "nats", "start.lock"), "no lock")
+  const server = yield* homeServer({ home, binary })
+  assert.is(server.started, true)
+}))
+
 it("a port that another program took meanwhile is not waited for", (home) => Effect.gen(function*() {
   const one = yield* user(home)
   const before = yield* got(one)

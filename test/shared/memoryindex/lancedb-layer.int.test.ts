@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { test } from "uvu"
@@ -196,6 +196,24 @@ effect(test, "who begins anew after the whole folder was deleted takes no slot a
         assert.equal(readdirSync(folder).filter((name) => /^\d+$/.test(name)).sort(), ["0", "1"])
       }).pipe(Effect.provide(open(folder), { local: true }))
     }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+effect(test, "a damaged lock file blocks no slot, and one that cannot be opened only its own", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1)], 1)).pipe(Effect.provide(open(folder)))
+    writeFileSync(join(folder, "0.lock"), "no lock")
+    yield* Effect.gen(function*() {
+      // The slot's own rows, not those of a new one.
+      assert.equal([yield* (yield* MemoryIndex).checkpoint, yield* count("u")], [1, 1])
+    }).pipe(Effect.provide(open(folder)))
+    rmSync(join(folder, "0.lock"))
+    mkdirSync(join(folder, "0.lock"))
+    yield* Effect.gen(function*() {
+      yield* (yield* MemoryIndex).apply([put(1), put(2)], 2)
+      assert.is(yield* count("u"), 2)
+    }).pipe(Effect.provide(open(folder)))
+    assert.ok(existsSync(join(folder, "1")))
   }), 60_000)
 
 effect(test, "two owners of one folder get a slot each", () =>

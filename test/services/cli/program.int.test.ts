@@ -1,0 +1,34 @@
+/** What the program writes where, as whoever starts it sees it. */
+import { spawnSync } from "node:child_process"
+import { join } from "node:path"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+
+const test = suite("the program's output")
+const main = join(import.meta.dirname, "../../../services/cli/main.ts")
+
+const run = (...args: ReadonlyArray<string>) => {
+  const { status, stderr, stdout } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", timeout: 20_000 })
+  return { status, stderr, stdout }
+}
+
+test("a call that makes no sense leaves stdout empty, with --json and without", () => {
+  for (const json of [["--json"], []]) {
+    for (const args of [["users", "list", "--nobody"], ["users", "export", "--user", "mira"], ["memories", "list", "--user", "mira", "--limit", "many"], ["nothing"], ["memories", "list", "--user", "mira", "--limit", "0"]]) {
+      const { status, stderr, stdout } = run(...args, ...json)
+      assert.equal([status, stdout], [2, ""], args.join(" "))
+      assert.match(stderr, /nobody|out|many|nothing|--limit is at least 1/)
+    }
+  }
+})
+
+test("help that was asked for is on stdout, and with --json on stderr", () => {
+  for (const args of [["users", "--help"], ["users"], ["--version"]]) {
+    const plain = run(...args)
+    const json = run(...args, "--json")
+    assert.equal([plain.status, plain.stderr, json.status, json.stdout], [0, "", 0, ""], args.join(" "))
+    assert.ok(plain.stdout !== "" && json.stderr === plain.stdout, args.join(" "))
+  }
+})
+
+test.run()
