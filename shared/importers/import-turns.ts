@@ -14,6 +14,9 @@ export interface ImportedTurn {
 
 const readable = "metamem JSONL, OpenAI chat JSON or JSONL, a ChatGPT export or a Claude export (conversations.json)"
 
+/** True for the first line of a bundle, which holds commits and no turns. */
+const isBundle = (value: unknown): boolean => typeof value === "object" && value !== null && "format" in value && value.format === "metamem-bundle"
+
 /**
  * Values that cannot be read come as rejections in their place. Throws {@link NotImportable} when the whole cannot be: another kind of
  * file, a benchmark's data set, or JSON whose first value is nothing known. Lines of JSONL are judged one by one, as a stream may go on.
@@ -34,6 +37,9 @@ export async function* importTurns(chunks: Chunks, isLive = false): AsyncGenerat
     const format = formatOf(placed.value)
     if (format === "longmemeval" || format === "locomo" || format === "beam") {
       throw new NotImportable({ message: `this is a ${format} data set; build its memories with: metamem build --data FILE`, dataset: format })
+    }
+    if (values === 1 && isBundle(placed.value)) {
+      throw new NotImportable({ message: "this is a bundle: `metamem users import` takes in one of a user, `metamem import` one of a run" })
     }
     if (format === undefined) {
       const error = `holds neither a turn nor a conversation; ${readable} can be read`

@@ -175,6 +175,7 @@ for (const [content, wanted] of [
   ["[{\"a\": 1}]", /first element holds neither.*Claude export/],
   ["{\n  \"a\": 1\n}", /first element holds neither/],
   ["{\n  \"messages\": [\n", /not valid JSON/],
+  [`${JSON.stringify({ format: "metamem-bundle", version: 1, label: "user mira of local" })}\n{"subject":"memory.local.mira.c.ingestor"}\n`, /a bundle.*metamem users import.*metamem import/],
   [JSON.stringify([{ haystack_sessions: [] }]), /longmemeval data set.*metamem build/],
   [JSON.stringify([{ conversation: { speaker_a: "A" }, qa: [] }]), /locomo/],
   [JSON.stringify({ chat_id: 1, batches: [] }), /beam/]
