@@ -61,7 +61,7 @@ const isWithinAny = (windows: QuestionPlan["windows"], time: number): boolean =>
 export interface TurnScores {
   readonly near: (row: number) => number
   readonly words: (row: number) => number
-  /** Row of the one turn that has more than twice as much of the question's words as any other, each counted by how rare it is. */
+  /** Row of the one turn that has more than half as much again of the question's words as any other, each counted by how rare it is. */
   readonly outstanding: () => number | undefined
   /** Range and mean of their cosines; absent without a vector of the question. */
   readonly cosines: (Range & { readonly mean: () => number }) | undefined
@@ -70,9 +70,9 @@ export interface TurnScores {
 }
 
 /** How many times the next best score the best one stands out with. */
-const outstandingRatio = 2
+const outstandingRatio = 1.5
 
-/** Row that stands and whose score is more than twice that of any other; undefined where there is none. */
+/** Row that stands and whose score is more than half as much again as any other; undefined where there is none. */
 const outstandingOf = (scores: Float32Array, standing: Uint8Array): number | undefined => {
   let best = 0
   let second = 0

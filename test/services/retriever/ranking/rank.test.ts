@@ -49,6 +49,10 @@ test("a word said in one turn alone brings that turn among the first ten of hund
     const twice = viewOf(...twins, memory("zy", `${word} again`), memory("zz", `${word} again`))
     assert.not(order(twice, word, axis(0)).slice(0, 10).includes("zz"))
   }
+  // What else the question says is said in other turns too, together in a few of them.
+  const kettles = Array.from({ length: 600 }, (_, n) => memory(`k${n}`, `${n % 60 === 0 ? "the bronze kettle" : n % 2 === 0 ? "the bronze one" : "a kettle"} by the window, ${n % 20 === 0 ? "in the workshop" : "as ever"}`, { vector: axis(0) }))
+  const among = viewOf(...kettles, memory("zz", "the bronze kettle by the door is Quorvex"))
+  assert.ok(order(among, "the bronze kettle in the workshop, Quorvex", axis(0)).slice(0, 10).includes("zz"))
   // A question about the order of many turns gets them in their order.
   const view = viewOf(...twins, memory("zz", "we talked about Quorvex", { speaker: "assistant" }), memory("zx", "good", { speaker: "assistant" }))
   assert.not(order(view, "In what order did I bring up Quorvex and other things in our conversations?", axis(0)).slice(0, 10).includes("zz"))
