@@ -5,7 +5,7 @@
  * (an SQLite file lock: it goes with the process that held it, however that ended), and a living server of the home is never joined by a second.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs"
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs"
 import { createConnection, createServer } from "node:net"
 import { delimiter, dirname, join, resolve } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
@@ -114,13 +114,17 @@ interface ServerRecord {
   readonly port: number
 }
 
-const readRecord = (home: string): ServerRecord | undefined => {
-  try {
-    const record = JSON.parse(readFileSync(paths(home).record, "utf8")) as ServerRecord
-    return Number.isInteger(record.pid) && Number.isInteger(record.port) ? record : undefined
-  } catch {
-    return undefined
-  }
+/** There whole or not at all. */
+const writeRecord = (home: string, record: ServerRecord): void => {
+  writeFileSync(`${paths(home).record}.part`, JSON.stringify(record))
+  renameSync(`${paths(home).record}.part`, paths(home).record)
+}
+
+/** The port that a server says it listens on in the file it writes for that; undefined until it has. */
+const portIn = (file: string): number | undefined => {
+  const ports = JSON.parse(readFileSync(file, "utf8") || "{}") as { nats?: ReadonlyArray<string> }
+  const port = Number(ports.nats?.[0]?.split(":").at(-1))
+  return port > 0 ? port : undefined
 }
 
 /** Whether a running process is this home's server, and not another that got its id. */
@@ -132,6 +136,28 @@ const isOwnServer = (pid: number, config: string): boolean => {
     const ps = spawnSync("ps", ["-p", String(pid), "-o", "command="], { encoding: "utf8" })
     return ps.error !== undefined || ps.stdout.includes(config)
   }
+}
+
+/** A server of this home that runs, by the file it wrote itself: its record was damaged or deleted, and a second server would lose data. */
+const unrecorded = (home: string): ServerRecord | undefined => {
+  for (const name of readdirSync(paths(home).folder)) {
+    const pid = Number(/_(\d+)\.ports$/.exec(name)?.[1])
+    const port = pid > 0 && isOwnServer(pid, paths(home).config) ? portIn(join(paths(home).folder, name)) : undefined
+    if (port !== undefined) return { pid, port }
+  }
+  return undefined
+}
+
+const readRecord = (home: string): ServerRecord | undefined => {
+  try {
+    const record = JSON.parse(readFileSync(paths(home).record, "utf8")) as ServerRecord
+    if (Number.isInteger(record.pid) && Number.isInteger(record.port)) return record
+  } catch {
+    // Missing, or no record: as below.
+  }
+  const found = unrecorded(home)
+  if (found !== undefined) writeRecord(home, found)
+  return found
 }
 
 /** How long a running server may be silent: one with a large store recovers it before it listens. */
@@ -193,11 +219,10 @@ const start = async (home: string, binary: string, port: number): Promise<Server
   while (performance.now() < giveUpAt && ended === undefined) {
     const portsFile = readdirSync(at.folder).find((name) => name.endsWith(`_${child.pid}.ports`))
     if (portsFile !== undefined) {
-      const ports = JSON.parse(readFileSync(join(at.folder, portsFile), "utf8") || "{}") as { nats?: ReadonlyArray<string> }
-      const chosen = Number(ports.nats?.[0]?.split(":").at(-1))
-      if (chosen > 0 && (await answers(chosen))) {
-        const record = { pid: child.pid ?? 0, port: chosen }
-        writeFileSync(at.record, JSON.stringify(record))
+      const port = portIn(join(at.folder, portsFile))
+      if (port !== undefined && (await answers(port))) {
+        const record = { pid: child.pid ?? 0, port }
+        writeRecord(home, record)
         return record
       }
     }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { connect } from "@nats-io/transport-node"
@@ -176,6 +176,20 @@ it("a home that cannot be written is named with the way to choose another", (hom
   const locked = yield* Effect.flip(homeServer({ home, binary }))
   assert.match(locked.message, /cannot be written.*METAMEM_HOME/)
 }))
+
+for (const [what, harm] of [["damaged", (path: string) => writeFileSync(path, "{\"pid\":")], ["deleted", (path: string) => rmSync(path)]] as const) {
+  it(`a running server whose record was ${what} is adopted, and stopped by the last one out`, (home) => Effect.gen(function*() {
+    yield* Effect.scoped(Effect.gen(function*() {
+      const one = yield* homeServer({ home, binary })
+      harm(join(home, "nats", "server.json"))
+      const two = yield* homeServer({ home, binary })
+      assert.equal([two.pid, two.url, two.started], [one.pid, one.url, false])
+      assert.is(serversOf(home).length, 1)
+      harm(join(home, "nats", "server.json"))
+    }))
+    assert.is(serversOf(home).length, 0)
+  }))
+}
 
 it("a damaged lock file is taken over", (home) => Effect.gen(function*() {
   mkdirSync(join(home, "nats"), { recursive: true })
