@@ -92,10 +92,27 @@ const notKnown = [
   /\bcan(?:not|'t) (?:be )?(?:answer|determine|find|tell|say|recall|know|answered|determined|found)\b/
 ]
 
-/** Whether a response says that the answer is not known. A look at wording; a response that hedges and then answers also counts. */
+/** The same in languages that people write to their models in, most of which answer in kind. */
+const notKnownElsewhere = [
+  /(?<!\p{L})no (?:(?:lo )?(?:sé|sabemos|recuerdo|consta)|se (?:sabe|menciona|dice|indica|especifica)|(?:hay|tengo|dispongo de|se dispone de) (?:\S+ )?(?:información|datos)|(?:se )?(?:ha|has|han) (?:mencionado|dicho|indicado)|(?:se )?(?:puedo|puede) (?:responder|determinar|saber))(?!\p{L})|(?<!\p{L})desconozco(?!\p{L})/u,
+  /(?<!\p{L})(?:je|on|nous) ne (?:le |l')?(?:sais|sait|savons|peux|peut|dispose|trouve) pas(?!\p{L})|(?<!\p{L})(?:je l'ignore|j'ignore)(?!\p{L})|(?<!\p{L})n'(?:est|a|ai|as|avez|ont|y a) (?:pas|jamais) (?:été )?(?:\S+ )?(?:mentionnée?s?|précisée?s?|indiquée?s?|dit|d'informations?)(?!\p{L})/u,
+  /(?<!\p{L})wei(?:ß|ss) (?:ich )?(?:es |das )?(?:leider )?nicht(?!\p{L})|(?<!\p{L})(?:nicht|nie) (?:bekannt|erwähnt|angegeben|genannt|gesagt|bestimmen|beantworten|feststellen)(?!\p{L})|(?<!\p{L})(?:unbekannt|keine (?:angaben?|information(?:en)?|hinweise?|erinnerung(?:en)?))(?!\p{L})/u,
+  /(?<!\p{L})não (?:(?:o )?sei|sabemos|se sabe|consta|(?:há|tenho) (?:\S+ )?(?:informaç(?:ão|ões)|dados)|(?:foi|é) (?:mencionad[oa]|dit[oa]|indicad[oa])|posso (?:responder|determinar))(?!\p{L})/u,
+  /(?<!\p{L})non (?:(?:lo )?so|sappiamo|si sa|ricordo|risulta|è (?:noto|stat[oa] (?:dett[oa]|menzionat[oa]|indicat[oa]))|(?:ho|ci sono) (?:\S+ )?informazioni|posso (?:rispondere|determinare))(?!\p{L})/u,
+  /(?<!\p{L})weet (?:ik )?(?:het |dat )?niet(?!\p{L})|(?<!\p{L})niet (?:bekend|vermeld|genoemd|gezegd)(?!\p{L})|(?<!\p{L})geen informatie(?!\p{L})/u,
+  /(?<!\p{L})(?:не (?:знаю|известно|упоминал\p{L}*|указан\p{L}*|могу (?:ответить|определить|сказать)|говорил\p{L}*)|неизвестно|нет (?:информации|сведений|данных))(?!\p{L})/u,
+  /不知道|不清楚|不(?:太)?(?:确定|確定)|(?:無法|无法)(?:得知|确定|確定|回答|判断|判斷)|(?:没|沒)(?:有)?(?:提到|提及|提過|提过|说过|說過|相关|相關|信息|資訊|记录|記錄)|未(?:提及|提到|知)/u,
+  /(?:分か|わか)り(?:ません|かねます)|(?:分か|わか)らない|知りません|不明(?:です|だ|。|$)|(?:情報|記録|記憶|言及)(?:が|は|も)?(?:ありません|ない|見つかりません|されていません)|(?:答え|回答)(?:られません|できません)/u,
+  /(?:잘 )?모르(?:겠|고|네)|모릅니다|모름|알 수 없|(?:정보|기록|언급)(?:이|가|은|는)? ?(?:없|되지 않|된 적)/u
+]
+
+/**
+ * Whether a response says that the answer is not known, in English or one of ten other languages. A look at wording; a response that hedges
+ * and then answers also counts.
+ */
 export const isAbstention = (response: string): boolean => {
-  const plain = response.toLowerCase().replace(/[’‘]/g, "'")
-  return notKnown.some((pattern) => pattern.test(plain))
+  const plain = response.toLowerCase().normalize("NFC").replace(/[’‘]/g, "'")
+  return notKnown.some((pattern) => pattern.test(plain)) || notKnownElsewhere.some((pattern) => pattern.test(plain))
 }
 
 /** The forms a reference answer allows: `7 days. 8 days (including the last day) is also acceptable.` allows two. */

@@ -74,6 +74,23 @@ test("abstention is seen in many wordings and not in plain answers", () => {
   for (const text of ["It is blue.", "You know the answer: four.", "He is not at home."]) assert.not(isAbstention(text), text)
 })
 
+test("saying that it is not known is told in other languages too, and answers in them are answers", () => {
+  const notKnown = [
+    "No lo sé.", "No se menciona en las notas.", "No hay información sobre eso.", "Je ne sais pas.", "Cela n'est pas mentionné.", "Das weiß ich nicht.", "Dazu gibt es keine Angaben.",
+    "Não sei.", "Isso não foi mencionado.", "Non lo so.", "Non ho informazioni.", "Dat weet ik niet.", "Я не знаю.", "Об этом нет информации.", "我不知道。", "记忆中没有提到这一点。",
+    "わかりません。", "その情報はありません。", "모르겠습니다.", "관련 정보가 없습니다."
+  ]
+  for (const text of notKnown) {
+    assert.ok(isAbstention(text), text)
+    assert.ok(isAbstention(text.normalize("NFD")), `${text}, decomposed`)
+  }
+  const answers = [
+    "La casa es azul y no está lejos.", "Elle ne sort pas le lundi.", "Er mag keinen Kaffee.", "A Ana não come peixe.", "Il gatto non beve latte.", "Ze gaat niet naar Utrecht.",
+    "Она не ест рыбу.", "她不吃鱼。", "彼は魚を食べません。", "그는 생선을 먹지 않아요.", "Sono so glad", "Weiss is the name of the street."
+  ]
+  for (const text of answers) assert.not(isAbstention(text), text)
+})
+
 test("F1 is 1 for the same words, 0 for none shared", () => {
   assert.is(tokenF1("two cats", "2 cats"), 1)
   assert.is(tokenF1("dogs", "cats"), 0)
