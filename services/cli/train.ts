@@ -1,7 +1,8 @@
 /** `metamem train`: opens a run and shows it through to its end. Kill it at any moment; the same command goes on where it was. */
-import { Effect, Option, Result, Schema, Stream } from "effect"
+import { Clock, Effect, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { emptyFold, foldCommits } from "#shared/actor/entity"
+import { heldJobs } from "#shared/actor/jobs"
 import { request } from "#shared/actor/requests"
 import type { Dataset } from "#shared/datasets/dataset"
 import { readDataset } from "#shared/datasets/read-dataset"
@@ -22,6 +23,7 @@ import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { defaultSplit } from "./split.ts"
 import { absent, watchActors } from "./watch-actors.ts"
+import { watchModels } from "./watch-models.ts"
 import { chosenParameters, parameterLines, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
 
 const decodeOpen = Schema.decodeUnknownEffect(OpenReply)
@@ -180,8 +182,13 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
     const reply = yield* request(requestSubject("reflector", "open"), { tenant, run, request: open }, 120_000).pipe(Effect.flatMap(decodeOpen))
     if (!reply.opened) yield* tell(`the run ${run} stands in the log and goes on where it was`)
     const progress = progressLine()
+    let shown = ""
+    let movedMs = yield* Clock.currentTimeMillis
     const showing = Effect.gen(function*() {
       const status = yield* request(requestSubject("reflector", "status"), { tenant, run }, 10_000).pipe(Effect.flatMap(decodeStatus))
+      const now = [status.step, status.stage, status.done].join()
+      if (now !== shown) movedMs = yield* Clock.currentTimeMillis
+      shown = now
       if (status.stage !== "finished") progress.update(`step ${status.step} of ${status.steps}, ${status.stage}${status.expected > 0 ? `: ${status.done} of ${status.expected} done` : ""}${status.failed > 0 ? `, ${status.failed} failed` : ""}`)
     }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("500 millis")), Effect.forever)
     const following = log.follow([runSubject({ tenant, run })]).pipe(
@@ -198,7 +205,8 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
       )
     )
     const watching = watchActors({ missing: absent(["reflector", "retriever", "evaluator"]), tell, everyMs: 10_000, limitMs: 120_000 })
-    yield* following.pipe(Effect.raceFirst(showing), Effect.raceFirst(watching))
+    const waiting = watchModels({ held: heldJobs, movedMs: () => movedMs, tell, limitMs: { away: 120_000, rejected: 10_000 } })
+    yield* following.pipe(Effect.raceFirst(showing), Effect.raceFirst(watching), Effect.raceFirst(waiting), Effect.ensuring(Effect.sync(() => progress.end())))
     progress.end()
     return yield* resultOf(run)
   })

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto"
 import { hostname } from "node:os"
 import { Config, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { makeEntity } from "#shared/actor/entity"
-import { JobFailed, runJobs } from "#shared/actor/jobs"
+import { callFailed, JobFailed, outageMs, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import { onErasure } from "#shared/eventlog/erasure"
@@ -15,7 +15,6 @@ import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { makeQuestions, questionsSubject } from "#shared/metamemory/questions"
 import { CallStore } from "#shared/model/call-store"
-import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
 import { behaviour } from "./behaviour.ts"
 import { judge } from "./judge.ts"
@@ -26,6 +25,7 @@ export const settings = Config.all({
   judge: Config.Literals(["auto", "lexical", "model"], "METAMEM_JUDGE").pipe(Config.withDefault("auto" as const)),
   /** Tries of a judgement before it is settled as failed; a failed one counts as an error, never as wrong. */
   maxAttempts: Config.Int("METAMEM_JUDGEMENT_ATTEMPTS").pipe(Config.withDefault(3)),
+  heldMaxMs: outageMs,
   /** Lexical judgements at once in this process. */
   lexicalConcurrency: Config.Int("METAMEM_JUDGE_LEXICAL_CONCURRENCY").pipe(Config.withDefault(16))
 })
@@ -42,7 +42,7 @@ const bad = (error: { readonly message: string }) => new RequestRefused({ tag: "
 /** Runs until the scope closes. */
 export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Models | CallStore> = Layer.effectDiscard(
   Effect.gen(function*() {
-    const { lexicalConcurrency, maxAttempts } = yield* settings
+    const { heldMaxMs, lexicalConcurrency, maxAttempts } = yield* settings
     const models = yield* Models
     const calls = yield* CallStore
     const entity = yield* makeEntity(behaviour, 2_000)
@@ -103,7 +103,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
         }
         const { data } = yield* judge({ tenant: job.tenant, question, response: call.value.text, judge: input.judge, sample: input.sample, run: job.run, step: job.step }).pipe(
           Effect.provideService(Models, models),
-          Effect.mapError((error) => new JobFailed({ message: error.message, final: !isPassingFailure(error) }))
+          Effect.mapError((error) => callFailed(error))
         )
         if (data.verdict === "error") return yield* new JobFailed({ message: "no verdict could be read from the judge's replies", final: input.judge === "lexical" })
         return data
@@ -116,6 +116,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
       kind: "judgement",
       concurrency: atOnce,
       maxAttempts,
+      heldMaxMs,
       worker: `${hostname()}:${process.pid}`,
       run: judgement
     }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)

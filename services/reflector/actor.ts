@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
 import { Config, Effect, FiberMap, Layer, Schedule, Schema } from "effect"
 import { makeEntity } from "#shared/actor/entity"
-import { runJobs } from "#shared/actor/jobs"
+import { outageMs, runJobs } from "#shared/actor/jobs"
 import { leaseSeconds, Leases } from "#shared/actor/lease"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
@@ -45,6 +45,7 @@ export const settings = Config.all({
   judge: Config.Literals(["auto", "lexical", "model"], "METAMEM_JUDGE").pipe(Config.withDefault("auto" as const)),
   /** Tries of a reflection, proposal or consolidation before it is settled as failed. */
   maxAttempts: Config.Int("METAMEM_REFLECTION_ATTEMPTS").pipe(Config.withDefault(3)),
+  heldMaxMs: outageMs,
   /** Runs driven at once in this process. */
   runs: Config.Int("METAMEM_REFLECTOR_RUNS").pipe(Config.withDefault(8)),
   /** Reflections and proposals by rule at once in this process. */
@@ -128,7 +129,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     }).pipe(Effect.catch((error) => Effect.logDebug(`could not look for runs: ${error.message}`)))
     yield* scan.pipe(Effect.repeat(Schedule.spaced(set.scanSeconds * 1_000)), Effect.forkScoped)
 
-    const worker = { actor: "reflector", maxAttempts: set.maxAttempts, worker: `${hostname()}:${process.pid}` } as const
+    const worker = { actor: "reflector", maxAttempts: set.maxAttempts, heldMaxMs: set.heldMaxMs, worker: `${hostname()}:${process.pid}` } as const
     const concurrency = (role: Role): number => (reflector === "rules" ? set.ruleConcurrency : (models.casting(role)?.concurrency ?? set.ruleConcurrency))
     const jobs = [
       { ...worker, kind: "reflection", concurrency: concurrency("reflect"), run: reflect(material) },

@@ -4,14 +4,14 @@
  */
 import { Effect, Option, Schema } from "effect"
 import { countTokens } from "gpt-tokenizer/encoding/o200k_base"
-import { type Job, JobFailed } from "#shared/actor/jobs"
+import { callFailed, type Job, JobFailed } from "#shared/actor/jobs"
 import type { Operation } from "#shared/domain/principle"
 import { likeness, nearlySame } from "#shared/metamemory/ledger"
 import { plainText } from "#shared/metamemory/operations"
 import { consolidatePrompt, proposePrompt, reflectPrompt, templateHashes, withinBudget } from "#shared/metamemory/prompts"
 import { ruleBased, ruleConsolidation, ruleLesson, ruleProposals } from "#shared/metamemory/rules"
 import type { CallTags } from "#shared/model/call"
-import { isPassingFailure, type ModelError } from "#shared/model/errors"
+import type { ModelError } from "#shared/model/errors"
 import { type ModelReply, Models } from "#shared/model/models"
 import { replySchemas } from "#shared/model/reply-schemas"
 import { checked, forbiddenIn } from "./checks.ts"
@@ -25,7 +25,7 @@ const consolidationTokens = 12_000
 const proposalsPerQuestion = 3
 
 /** A reply that cannot be used comes out the same when asked again: these calls are not sampled. */
-const failed = (error: ModelError) => new JobFailed({ message: error.message, final: !isPassingFailure(error) || error.reason._tag === "BadReply" })
+const failed = (error: ModelError) => (error.reason._tag === "BadReply" ? new JobFailed({ message: error.message, final: true }) : callFailed(error))
 
 const input = <A>(schema: Schema.Codec<A, unknown>, what: string) => {
   const decode = Schema.decodeUnknownEffect(schema)

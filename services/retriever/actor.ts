@@ -6,7 +6,7 @@ import { createHash, randomUUID } from "node:crypto"
 import { hostname } from "node:os"
 import { Clock, Config, Effect, Layer, Result, Schedule, Schema, Semaphore } from "effect"
 import { makeEntity } from "#shared/actor/entity"
-import { JobFailed, runJobs } from "#shared/actor/jobs"
+import { callFailed, JobFailed, outageMs, runJobs } from "#shared/actor/jobs"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { Principle } from "#shared/domain/principle"
@@ -22,7 +22,7 @@ import { isAbstention } from "#shared/metamemory/lexical"
 import { makeQuestions } from "#shared/metamemory/questions"
 import { principlesFor } from "#shared/metamemory/router"
 import { Embeddings } from "#shared/model/embeddings"
-import { isPassingFailure, type ModelError } from "#shared/model/errors"
+import type { ModelError } from "#shared/model/errors"
 import { knownMin } from "#shared/model/known-words"
 import { Models } from "#shared/model/models"
 import { answer, answerKey, type AnswerRequest, evidenceHash, readAnswer, settings as answerSettings } from "./answering.ts"
@@ -64,7 +64,8 @@ export const settings = Config.all({
   /** The same when the reader is the local model, whose context is short. */
   localEvidenceTokens: Config.Int("METAMEM_LOCAL_EVIDENCE_TOKENS").pipe(Config.withDefault(600)),
   /** Tries of a rollout before it is settled as failed. */
-  maxAttempts: Config.Int("METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3))
+  maxAttempts: Config.Int("METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3)),
+  heldMaxMs: outageMs
 })
 
 /** Longest wait for a live question's vector, milliseconds. */
@@ -87,7 +88,7 @@ const asOfFilter = (asOf: string | undefined): Result.Result<Filter, RequestRefu
 
 export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | MemoryIndex | Embeddings | Models> = Layer.effectDiscard(
   Effect.gen(function*() {
-    const { evidenceTokens, localEvidenceTokens, maxAttempts, requests } = yield* settings
+    const { evidenceTokens, heldMaxMs, localEvidenceTokens, maxAttempts, requests } = yield* settings
     const { prompts } = yield* answerSettings
     const log = yield* EventLog
     const embeddings = yield* Embeddings
@@ -294,7 +295,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           small
         }
         const withReader = <A>(call: Effect.Effect<A, ModelError, Models>) =>
-          call.pipe(Effect.provideService(Models, models), Effect.mapError((error) => new JobFailed({ message: error.message, final: !isPassingFailure(error) })))
+          call.pipe(Effect.provideService(Models, models), Effect.mapError((error) => callFailed(error)))
         if (job.only === "key") return { callKey: yield* withReader(answerKey(asked)) } satisfies typeof RolloutKey.Type
         const reply = yield* withReader(answer(asked))
         const times = evidence.map(({ time }) => Date.parse(time)).sort((a, b) => a - b)
@@ -321,6 +322,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       kind: "rollout",
       concurrency: reader?.concurrency ?? 1,
       maxAttempts,
+      heldMaxMs,
       worker: `${hostname()}:${process.pid}`,
       run: rollout
     }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)

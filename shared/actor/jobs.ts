@@ -4,12 +4,13 @@
  * expected not to exist, so that it is settled exactly once whoever does it.
  */
 import type { JsMsg } from "@nats-io/jetstream"
-import { Effect, Schedule, Schema } from "effect"
+import { Clock, Config, Effect, Option, Schedule, Schema, Stream } from "effect"
 import type { EventCodec, EventOf } from "../eventlog/event.ts"
 import { defineEvent, eventCodec } from "../eventlog/event.ts"
 import { type AppendError, EventLog } from "../eventlog/event-log.ts"
 import { attempt, attemptRead, type LogUnavailable, Nats } from "../eventlog/nats.ts"
-import { type ActorName, attemptSubject, type JobAddress, resultSubject, workFilter, workSubject } from "../eventlog/subjects.ts"
+import { type ActorName, attemptSubject, heldFilter, heldSubject, type JobAddress, resultSubject, workFilter, workSubject } from "../eventlog/subjects.ts"
+import { heldBy, isPassingFailure, type ModelError } from "../model/errors.ts"
 import { durable } from "./consumer.ts"
 import { bury } from "./dead-letters.ts"
 
@@ -40,11 +41,22 @@ export const JobAttemptFailed = defineEvent("JobAttemptFailed", {
 export const jobCodec: EventCodec<EventOf<typeof JobSettled> | EventOf<typeof JobAttemptFailed>> = eventCodec([JobSettled, JobAttemptFailed])
 export type JobSettled = EventOf<typeof JobSettled>
 
-/** A job cannot be done; the message says why. `final` = trying again cannot help. */
+/** Why no job of the kind can be done just now: what it needs is away and may come back by itself, or turns us down until a person mends it. */
+export const Hold = Schema.Literals(["away", "rejected"])
+export type Hold = typeof Hold.Type
+
+/** A job cannot be done; the message says why. `final` = trying again cannot help. `hold` = it is no fault of the job, which waits. */
 export class JobFailed extends Schema.TaggedError<JobFailed>()("JobFailed", {
   message: Schema.String,
-  final: Schema.Boolean
+  final: Schema.Boolean,
+  hold: Schema.optionalKey(Hold)
 }) {}
+
+/** What a failed call makes of the job that made it. */
+export const callFailed = (error: ModelError): JobFailed => {
+  const hold = heldBy(error)
+  return new JobFailed({ message: error.message, final: !isPassingFailure(error), ...(hold === undefined ? {} : { hold }) })
+}
 
 const JobMessage = Schema.Struct({
   tenant: Schema.String,
@@ -94,6 +106,8 @@ export interface JobWorker<R> {
   readonly concurrency: number
   /** Tries before the outcome is `failed`. */
   readonly maxAttempts: number
+  /** Longest a job waits for what it needs to come back, in milliseconds, before its tries begin to count. */
+  readonly heldMaxMs: number
   /** Name of this process in outcomes. */
   readonly worker: string
   readonly run: (job: Job) => Effect.Effect<unknown, JobFailed, R>
@@ -107,6 +121,10 @@ const ackWaitSeconds = 15
 const deliveriesMax = 50
 /** Messages of one job that are kept while it is in work; what comes beyond is delivered again later. */
 const copiesMax = 16
+/** Between two tries of a job that waits for what it needs to come back; its model client waits too. */
+const heldEveryMs = 5_000
+/** How long jobs wait for a model that cannot be reached, or turns the key down, before that counts against them. */
+export const outageMs = Config.map(Config.schema(Schema.FiniteFromString.check(Schema.isBetween({ minimum: 0, maximum: 86_400 })), "METAMEM_OUTAGE_SECONDS").pipe(Config.withDefault(600)), (seconds) => seconds * 1_000)
 /** Longest wait before a job is delivered again whose outcome could not be recorded: a full disk is no fault of the job. */
 const recordAgainMaxMs = 60_000
 
@@ -171,17 +189,48 @@ const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string)
     })
   )
 
+/** What is told of a job that waits. */
+const HeldNotice = Schema.Struct({ kind: Schema.String, hold: Hold, message: Schema.String })
+export type HeldNotice = typeof HeldNotice.Type
+const decodeHeld = Schema.decodeUnknownOption(Schema.fromJsonString(HeldNotice))
+
+/** Tells whoever follows a run that a job waits. Only for show: nobody need hear it. */
+const tellHeld = <R>({ actor, kind }: JobWorker<R>, notice: Omit<HeldNotice, "kind">): Effect.Effect<void, never, Nats> =>
+  Effect.flatMap(Nats, ({ nc }) => Effect.sync(() => nc.publish(heldSubject(actor, kind), JSON.stringify({ kind, ...notice } satisfies HeldNotice)))).pipe(Effect.ignoreCause)
+
+/** Jobs that wait for a model, of whatever run: all jobs of a kind need the same one. Each is told again after every try. */
+export const heldJobs: Stream.Stream<HeldNotice, never, Nats> = Stream.unwrap(Effect.gen(function*() {
+  const { nc } = yield* Nats
+  const subscription = yield* Effect.acquireRelease(Effect.sync(() => nc.subscribe(heldFilter)), (subscription) => Effect.sync(() => subscription.unsubscribe()))
+  return Stream.fromAsyncIterable(subscription, () => undefined).pipe(
+    // It ends with the connection, which whoever follows a run notices otherwise.
+    Stream.orElseSucceed(() => undefined),
+    Stream.flatMap((message) => Stream.fromIterable(message === undefined ? [] : Option.toArray(decodeHeld(message.string()))))
+  )
+}))
+
 /** @param isNew nobody can have tried it before: not published again, not delivered before */
 const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<void, AppendError, R | EventLog | Nats> =>
   Effect.gen(function*() {
     const before = isNew ? 0 : yield* attemptsSoFar(job)
+    let heldSince: number | undefined
     for (let number = before + 1;; number++) {
       const outcome = yield* Effect.result(runOnce(worker, job))
       if (outcome._tag === "Success") {
         // A handler without a result must not leave a gap where its outcome is read.
         return yield* settle(job, { status: "done", data: outcome.success ?? null, error: "", attempts: number, worker: worker.worker })
       }
-      const { final, message } = outcome.failure
+      const { final, hold, message } = outcome.failure
+      if (hold !== undefined) {
+        const now = yield* Clock.currentTimeMillis
+        heldSince ??= now
+        if (now - heldSince < worker.heldMaxMs) {
+          yield* tellHeld(worker, { hold, message })
+          yield* Effect.sleep(Math.min(heldEveryMs, worker.heldMaxMs / 4))
+          number -= 1
+          continue
+        }
+      }
       if (final || number >= worker.maxAttempts) return yield* giveUp(worker, job, number, message)
       yield* recordAttempt(job, number, message)
       yield* Effect.sleep(Math.min(200 * 2 ** number, 5_000))

@@ -121,6 +121,9 @@ export const workFilter = (actor: ActorName, kind: string): string => `${join("w
 
 export const leaseSubject = (actor: ActorName, entity: string): string => join("lease", actor, entity)
 export const deadSubject = (actor: ActorName, kind: string): string => join("dead", actor, kind)
+/** Plain message, kept by nobody: a job of this kind waits for a model. */
+export const heldSubject = (actor: ActorName, kind: string): string => join("held", actor, kind)
+export const heldFilter = "held.>"
 /** Core request/reply of interactive questions. */
 export const requestSubject = (actor: ActorName, verb: string): string => join("request", actor, verb)
 

@@ -46,6 +46,8 @@ export interface Failure {
   /** From the endpoint, freed of the key, at most 300 characters. */
   readonly message: string
   readonly retryAfterMs?: number
+  /** No connection could be made. */
+  readonly isUnreachable?: true
 }
 
 export type Outcome = { readonly _tag: "Completion"; readonly completion: Completion } | { readonly _tag: "Failure"; readonly failure: Failure }
@@ -66,6 +68,10 @@ export const retryAfterMs = (headers: Headers | undefined, nowMs: number): numbe
   return Number.isFinite(waitMs) ? Math.min(Math.max(0, waitMs), retryAfterMaxMs) : undefined
 }
 
+/** Codes of connections that were never made, in words. */
+const unconnected: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there", ENOTFOUND: "no host has this name", EAI_AGAIN: "the host's name cannot be looked up", EHOSTUNREACH: "no way leads to this host", ENETUNREACH: "no way leads to this host"
+}
 const contextWords = /context[ _]length|context window|maximum context|too many tokens|prompt is too long|input is too long|exceeds? (?:the )?(?:model|context|maximum)/i
 
 /** A lower form of a request the endpoint turned down with this message; undefined when nothing is left to leave out. */
@@ -159,7 +165,9 @@ export const makeEndpoint = (url: string, key: Redacted.Redacted<string> | undef
     if (error instanceof APIConnectionError) {
       const cause = error.cause
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
-      return { kind: "unavailable", message: clean(`${code} ${cause instanceof Error ? cause.message : error.message}`) }
+      const what = unconnected[code]
+      const told = cause instanceof Error && cause.message !== "" ? cause.message : code || error.message
+      return what === undefined ? { kind: "unavailable", message: clean(`${code} ${told}`) } : { kind: "unavailable", message: clean(`${what} (${told})`), isUnreachable: true }
     }
     if (error instanceof APIError && typeof error.status === "number") {
       const message = clean(error.message)

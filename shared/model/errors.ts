@@ -8,6 +8,8 @@ const message = { message: Schema.String }
 export class NoEndpoint extends Schema.TaggedError<NoEndpoint>()("NoEndpoint", message) {}
 /** Not reachable, failing, or not an OpenAI-compatible endpoint; tried as often as the settings allow. */
 export class EndpointUnavailable extends Schema.TaggedError<EndpointUnavailable>()("EndpointUnavailable", message) {}
+/** No connection to the address could be made; nothing was sent. */
+export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", message) {}
 /** The endpoint turns requests away for their number. */
 export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", message) {}
 export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", message) {}
@@ -26,6 +28,7 @@ export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>()("St
 export const ModelFailure = Schema.Union([
   NoEndpoint,
   EndpointUnavailable,
+  Unreachable,
   RateLimited,
   TimedOut,
   Unauthorised,
@@ -48,6 +51,11 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
   }
 }
 
+const passing: ReadonlySet<ModelFailure["_tag"]> = new Set(["EndpointUnavailable", "Unreachable", "RateLimited", "TimedOut", "StoreUnavailable", "BadReply"])
+
 /** Whether the same call may succeed later without anything being mended by a person. */
-export const isPassingFailure = ({ reason }: ModelError): boolean =>
-  reason._tag === "EndpointUnavailable" || reason._tag === "RateLimited" || reason._tag === "TimedOut" || reason._tag === "StoreUnavailable" || reason._tag === "BadReply"
+export const isPassingFailure = ({ reason }: ModelError): boolean => passing.has(reason._tag)
+
+/** Why no call to the endpoint can succeed just now, whatever is asked: it is away, or turns the key down. Undefined = the call failed for a reason of its own. */
+export const heldBy = ({ reason }: ModelError): "away" | "rejected" | undefined =>
+  reason._tag === "Unreachable" ? "away" : reason._tag === "Unauthorised" ? "rejected" : undefined

@@ -5,13 +5,17 @@
 import { Clock, Effect, Random, Redacted } from "effect"
 import type { Message, Parameters } from "./call.ts"
 import { allCapabilities, type Capabilities, type Completion, type Endpoint, type Failure, lowered, makeEndpoint, type Outcome } from "./endpoint.ts"
-import { BadRequest, ContextTooLong, EndpointUnavailable, ModelError, type ModelFailure, RateLimited, Refused, TimedOut, Unauthorised } from "./errors.ts"
+import { BadRequest, ContextTooLong, EndpointUnavailable, ModelError, type ModelFailure, RateLimited, Refused, TimedOut, Unauthorised, Unreachable } from "./errors.ts"
 import { type AdaptiveLimit, type Breaker, breaker } from "./limits.ts"
+import { type Outage, outage } from "./outage.ts"
 import { type RoleSettings, settingOf } from "./roles.ts"
 
 /** What is known of the server behind an address, whoever asks it. */
 interface Server {
   readonly breaker: Breaker
+  readonly outage: Outage
+  /** The last failure, while it lasts. */
+  failure: Failure | undefined
   inFlight: number
 }
 
@@ -72,6 +76,8 @@ const limitedFactor = 4
 export interface Exchanges {
   readonly replica: (url: string, key: Redacted.Redacted<string> | undefined) => Replica
   readonly learnt: (url: string, model: string) => Learnt
+  /** Notes a failure of a request sent otherwise, and says so where that is news. */
+  readonly failed: (player: Player, replica: Replica, failure: Failure) => Effect.Effect<void>
   readonly run: (player: Player, ask: Ask, tally: Tally, listener?: Listener) => Effect.Effect<{ readonly completion: Completion; readonly learnt: Learnt; readonly capabilities: Capabilities }, ModelError>
 }
 
@@ -135,10 +141,11 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
           return { replica, capabilities, outcome: yield* send(player, replica, ask, capabilities, tally, listener) } as const
         })
       )
-      const at = `the endpoint at ${sent.replica.endpoint.url} (${player.isLocal ? "the local model" : settingOf(role, "URL")})`
+      const at = placeOf(player, sent.replica)
       if (sent.outcome === undefined) {
         if (closedMs >= patience.closedMs) {
-          return yield* fail(new EndpointUnavailable({ message: `${at} keeps failing${last === undefined ? "" : `: ${last.message}`}. See that it runs and try again.` }))
+          const failure = sent.replica.server.failure ?? last
+          return yield* fail(away(failure, `${at} keeps failing${failure === undefined ? "" : `: ${failure.message}`}. See that it runs and try again.`))
         }
         const waitMs = Math.min(sent.waitMs, patience.closedMs - closedMs)
         closedMs += waitMs
@@ -150,6 +157,7 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
       const now = yield* Clock.currentTimeMillis
       if (outcome._tag === "Completion") {
         replica.server.breaker.succeeded()
+        yield* noted(replica.server, at, now, undefined)
         yield* player.limit.settled("answered", now)
         const what = learnt(replica.endpoint.url, ask.model)
         // What was left out is remembered only now that it is known to have helped.
@@ -159,6 +167,7 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
 
       const { failure } = outcome
       last = failure
+      yield* noted(replica.server, at, now, failure)
       failedAt = failure.kind === "rejected" ? undefined : replica
       let waitMs: number
       switch (failure.kind) {
@@ -188,7 +197,7 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
           if (failure.retryAfterMs !== undefined) yield* player.limit.settled("overloaded", now)
           failures += 1
           if (failures >= tries) {
-            return yield* fail(new EndpointUnavailable({ message: `${at} failed ${failures} times, last: ${failure.message}. See that it runs and that the address is right.` }))
+            return yield* fail(away(failure, `${at} failed ${failures} times, last: ${failure.message}. See that it runs and that the address is right.`))
           }
           waitMs = yield* comeBack(failure.retryAfterMs, patience.backoffMs, failures)
           break
@@ -220,9 +229,10 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
   return {
     learnt,
     run,
+    failed: (player, replica, failure) => Effect.flatMap(Clock.currentTimeMillis, (now) => noted(replica.server, placeOf(player, replica), now, failure)),
     replica: (url, key) => {
       // The same address with another key is another client of the same server, and shares what is known of the server.
-      const server = servers.get(url) ?? { breaker: breaker(), inFlight: 0 }
+      const server = servers.get(url) ?? { breaker: breaker(), outage: outage(), failure: undefined, inFlight: 0 }
       servers.set(url, server)
       const name = `${url} ${key === undefined ? "" : Redacted.value(key)}`
       const replica = replicas.get(name) ?? { endpoint: makeEndpoint(url, key, nowMs), server }
@@ -231,6 +241,22 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
     }
   }
 }
+
+const placeOf = ({ isLocal, settings: { role } }: Player, { endpoint: { url } }: Replica): string => `the endpoint at ${url} (${isLocal ? "the local model" : settingOf(role, "URL")})`
+
+const away = (failure: Failure | undefined, message: string): EndpointUnavailable | Unreachable =>
+  failure?.isUnreachable === true ? new Unreachable({ message }) : new EndpointUnavailable({ message })
+
+/** Keeps what a request showed of its server, and says so where that is news: one that nobody can ask at once, one that fails once it is left alone. */
+const noted = (server: Server, at: string, nowMs: number, failure: Failure | undefined): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const isOut = failure !== undefined && (failure.kind === "unavailable" || failure.kind === "timedOut" || failure.kind === "unauthorised")
+    server.failure = isOut ? failure : undefined
+    const isCertain = failure?.isUnreachable === true || failure?.kind === "unauthorised" || server.breaker.waitMs(nowMs) > 0
+    const what = failure?.kind === "unauthorised" ? "does not accept the key" : failure?.isUnreachable === true ? "cannot be reached" : "fails"
+    const text = isOut ? server.outage.failed(nowMs, `${what}: ${failure.message}`, isCertain) : server.outage.answered(nowMs)
+    return text === undefined ? Effect.void : Effect.logWarning(`${at} ${text}`)
+  })
 
 /** Milliseconds before another try: doubled with each failure, spread by half so that callers do not come back together. */
 const backoff = (firstMs: number, failures: number): Effect.Effect<number> =>

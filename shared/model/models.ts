@@ -5,9 +5,9 @@
 import { Cause, Clock, Config, Context, Effect, Exit, Layer, Option, Queue, Result, Stream } from "effect"
 import { type CallRequest, callKey, type Message, seedOf, type StoredCall, type Usage } from "./call.ts"
 import { CallStore, type CallStoreError } from "./call-store.ts"
-import type { Completion } from "./endpoint.ts"
+import type { Completion, Failure } from "./endpoint.ts"
 import { equalCalls } from "./equal-calls.ts"
-import { BadReply, EndpointUnavailable, ModelError, type ModelFailure, NoEndpoint, Refused, StoreUnavailable } from "./errors.ts"
+import { BadReply, EndpointUnavailable, ModelError, type ModelFailure, NoEndpoint, Refused, StoreUnavailable, Unauthorised, Unreachable } from "./errors.ts"
 import { type Listener, makeExchanges, type Patience, type Player, type Tally } from "./exchange.ts"
 import { costOf, type LedgerRow, makeLedger } from "./ledger.ts"
 import { adaptiveLimit } from "./limits.ts"
@@ -128,7 +128,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
   const listModels = (player: Player, at: number) => {
     const replica = player.replicas[at % player.replicas.length]!
     return Effect.promise((signal) => replica.endpoint.models(signal)).pipe(
-      Effect.timeoutOrElse({ duration: player.settings.timeoutMs, orElse: () => Effect.succeed({ failure: { kind: "timedOut" as const, message: "no answer within the time limit" } }) })
+      Effect.timeoutOrElse({ duration: player.settings.timeoutMs, orElse: () => Effect.succeed<{ readonly failure: Failure }>({ failure: { kind: "timedOut", message: "no answer within the time limit" } }) })
     )
   }
 
@@ -137,17 +137,23 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     const known = player.settings.model ?? listed.get(role)
     if (known !== undefined) return known
     let problem = ""
+    let isUnreachable = false
     for (let tries = 0; tries < player.settings.tries; tries++) {
       if (tries > 0) yield* Effect.sleep((options.patience ?? usualPatience).backoffMs * 2 ** (tries - 1))
       const found = yield* listModels(player, tries)
+      if ("failure" in found) yield* exchanges.failed(player, player.replicas[tries % player.replicas.length]!, found.failure)
+      if ("failure" in found && found.failure.kind === "unauthorised") {
+        return yield* new ModelError({ role, reason: new Unauthorised({ message: `the endpoint at ${player.settings.urls.join(", ")} does not accept the key: ${found.failure.message}. Set ${settingOf(role, "KEY")}.` }), requests: 0 })
+      }
       if ("models" in found && found.models[0] !== undefined) {
         listed.set(role, found.models[0])
         return found.models[0]
       }
       problem = "failure" in found ? found.failure.message : "it lists none"
+      isUnreachable = "failure" in found && found.failure.isUnreachable === true
     }
     const message = `the endpoint at ${player.settings.urls.join(", ")} does not say which model it serves: ${problem}. See that it runs, or set ${settingOf(role, "MODEL")}.`
-    return yield* new ModelError({ role, reason: new EndpointUnavailable({ message }), requests: 0 })
+    return yield* new ModelError({ role, reason: isUnreachable ? new Unreachable({ message }) : new EndpointUnavailable({ message }), requests: 0 })
   })
 
   /** Gets a reply that fits, telling the model once what was wrong with its first. */

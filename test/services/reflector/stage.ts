@@ -84,7 +84,7 @@ const reader = Effect.gen(function*() {
   const { concurrency, read } = yield* makeReader
   const decode = Schema.decodeUnknownEffect(RolloutInput)
   yield* runJobs({
-    actor: "retriever", kind: "rollout", concurrency, maxAttempts: 3, worker: "reader",
+    actor: "retriever", kind: "rollout", concurrency, maxAttempts: 3, heldMaxMs: 60_000, worker: "reader",
     run: (job) =>
       Effect.gen(function*() {
         const input = yield* decode(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: true })))

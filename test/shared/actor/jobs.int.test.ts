@@ -2,7 +2,7 @@ import { Effect, Layer, Ref, Result, type Scope, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { listDead } from "#shared/actor/dead-letters"
-import { isIdle, type Job, jobCodec, JobFailed, type JobWorker, publishJobs, runJobs, unpublished } from "#shared/actor/jobs"
+import { heldJobs, type HeldNotice, isIdle, type Job, jobCodec, JobFailed, type JobWorker, publishJobs, runJobs, unpublished } from "#shared/actor/jobs"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import { Nats } from "#shared/eventlog/nats"
@@ -22,7 +22,7 @@ const it = (name: string, body: Effect.Effect<unknown, unknown, EventLog | Nats 
 const job = (key: string): Job => ({ tenant: "t", run: "r", step: 1, kind: "judgement", key, input: { question: key } })
 const jobs = (count: number) => Array.from({ length: count }, (_, i) => job(`q${i}`))
 const worker = <R = never>(name: string, run: JobWorker<R>["run"], concurrency = 4): JobWorker<R> =>
-  ({ actor: "evaluator", kind: "judgement", concurrency, maxAttempts: 3, worker: name, run })
+  ({ actor: "evaluator", kind: "judgement", concurrency, maxAttempts: 3, heldMaxMs: 400, worker: name, run })
 
 const outcome = (key: string) =>
   Effect.gen(function*() {
@@ -119,6 +119,29 @@ it("a try that fails once is repeated and then done", Effect.gen(function*() {
   yield* publishJobs("evaluator", [job("q")], 0)
   yield* settled(1)
   assert.equal(yield* outcome("q"), { _tag: "JobSettled", status: "done", data: "well", error: "", attempts: 2, worker: "a" })
+}))
+
+const away = new JobFailed({ message: "nobody is there", final: false, hold: "away" })
+
+it("a job waits while the model is away, says so, and no try counts against it", Effect.gen(function*() {
+  const tries = yield* Ref.make(0)
+  const heard = yield* Ref.make<ReadonlyArray<HeldNotice>>([])
+  yield* heldJobs.pipe(Stream.runForEach((notice) => Ref.update(heard, (all) => [...all, notice])), Effect.forkScoped)
+  yield* Effect.sleep(100)
+  const slow = worker("a", () => Effect.flatMap(Ref.updateAndGet(tries, (n) => n + 1), (n) => (n <= 3 ? Effect.fail(away) : Effect.succeed("well"))))
+  yield* runJobs({ ...slow, heldMaxMs: 4_000 }).pipe(Effect.forkScoped)
+  yield* publishJobs("evaluator", [job("q")], 0)
+  yield* settled(1, 18_000)
+  assert.equal(yield* outcome("q"), { _tag: "JobSettled", status: "done", data: "well", error: "", attempts: 1, worker: "a" })
+  assert.equal(yield* (yield* EventLog).load(attemptSubject(job("q"))), [])
+  assert.equal(yield* Ref.get(heard), Array.from({ length: 3 }, () => ({ kind: "judgement", hold: "away", message: "nobody is there" })))
+}), 30_000)
+
+it("a model that stays away counts against the job after a bound", Effect.gen(function*() {
+  yield* runJobs({ ...worker("a", () => Effect.fail(away)), heldMaxMs: 400 }).pipe(Effect.forkScoped)
+  yield* publishJobs("evaluator", [job("q")], 0)
+  yield* settled(1)
+  assert.equal(yield* outcome("q"), { _tag: "JobSettled", status: "failed", data: null, error: "nobody is there", attempts: 3, worker: "a" })
 }))
 
 it("a failure for good is not tried again", Effect.gen(function*() {

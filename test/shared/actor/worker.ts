@@ -16,7 +16,7 @@ const slow = (subject: string) =>
   Effect.andThen(Effect.sync(() => process.stdout.write(`working ${subject}\n`)), Effect.sleep(Number(slowMs)))
 
 const work = kind === "jobs"
-  ? runJobs({ actor: "evaluator", kind: "judgement", concurrency: 2, maxAttempts: 3, worker: name, run: (job) => Effect.as(slow(job.key), { by: name }) })
+  ? runJobs({ actor: "evaluator", kind: "judgement", concurrency: 2, maxAttempts: 3, heldMaxMs: 60_000, worker: name, run: (job) => Effect.as(slow(job.key), { by: name }) })
   : Effect.flatMap(tallyWorker(name, 4, slow), (worker) => runSignals(worker))
 
 work.pipe(

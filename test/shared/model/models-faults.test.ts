@@ -86,7 +86,7 @@ for (const [name, fault, reason, says] of [
 effect(test, "an address where nothing listens is said plainly", () =>
   Effect.gen(function*() {
     const error = yield* Effect.flip(call(answer("x")))
-    assert.is(error.reason._tag, "EndpointUnavailable")
+    assert.is(error.reason._tag, "Unreachable")
     assert.match(error.message, /http:\/\/127\.0\.0\.1:9\/v1/)
     assert.match(error.message, /ECONNREFUSED/)
   }).pipe(Effect.provide(layerFor({ METAMEM_ANSWER_URL: "http://127.0.0.1:9", METAMEM_ANSWER_MODEL: "m" }))))
