@@ -124,7 +124,7 @@ const copiesMax = 16
 /** Between two tries of a job that waits for what it needs to come back; its model client waits too. */
 const heldEveryMs = 5_000
 /** How long jobs wait for a model that cannot be reached, or turns the key down, before that counts against them. */
-export const outageMs = Config.map(Config.schema(Schema.FiniteFromString.check(Schema.isBetween({ minimum: 0, maximum: 86_400 })), "METAMEM_OUTAGE_SECONDS").pipe(Config.withDefault(600)), (seconds) => seconds * 1_000)
+export const outageMs = Config.Int("METAMEM_OUTAGE_SECONDS").pipe(Config.withDefault(600), Config.map((seconds) => seconds * 1_000))
 /** Longest wait before a job is delivered again whose outcome could not be recorded: a full disk is no fault of the job. */
 const recordAgainMaxMs = 60_000
 
