@@ -122,9 +122,19 @@ const writeRecord = (home: string, record: ServerRecord): void => {
 
 /** The port that a server says it listens on in the file it writes for that; undefined until it has. */
 const portIn = (file: string): number | undefined => {
-  const ports = JSON.parse(readFileSync(file, "utf8") || "{}") as { nats?: ReadonlyArray<string> }
-  const port = Number(ports.nats?.[0]?.split(":").at(-1))
-  return port > 0 ? port : undefined
+  try {
+    const ports = JSON.parse(readFileSync(file, "utf8")) as { nats?: ReadonlyArray<string> }
+    const port = Number(ports.nats?.[0]?.split(":").at(-1))
+    return port > 0 ? port : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The same of the server with this process id. */
+const portOf = (home: string, pid: number): number | undefined => {
+  const name = readdirSync(paths(home).folder).find((name) => name.endsWith(`_${pid}.ports`))
+  return name === undefined ? undefined : portIn(join(paths(home).folder, name))
 }
 
 /** Whether a running process is this home's server, and not another that got its id. */
@@ -138,26 +148,45 @@ const isOwnServer = (pid: number, config: string): boolean => {
   }
 }
 
-/** A server of this home that runs, by the file it wrote itself: its record was damaged or deleted, and a second server would lose data. */
-const unrecorded = (home: string): ServerRecord | undefined => {
-  for (const name of readdirSync(paths(home).folder)) {
-    const pid = Number(/_(\d+)\.ports$/.exec(name)?.[1])
-    const port = pid > 0 && isOwnServer(pid, paths(home).config) ? portIn(join(paths(home).folder, name)) : undefined
-    if (port !== undefined) return { pid, port }
+const portsFlag = "--ports_file_dir"
+
+/** Arguments of all processes that may be seen, by process id. */
+const processes = (): ReadonlyArray<readonly [pid: number, args: string]> => {
+  try {
+    return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => {
+      try {
+        return [[Number(name), readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\0", " ")] as const]
+      } catch {
+        // It ended meanwhile.
+        return []
+      }
+    })
+  } catch {
+    const listed = spawnSync("ps", ["-axo", "pid=,command="], { encoding: "utf8", maxBuffer: 64 * 2 ** 20 }).stdout ?? ""
+    return listed.split("\n").map((line) => [Number.parseInt(line, 10), line] as const)
   }
-  return undefined
 }
+
+/**
+ * Process of a server of this home that runs and of which nothing is recorded: the record was damaged or deleted, or whoever started the
+ * server was killed before it had recovered its store and listened. A second server would lose data.
+ */
+const unrecorded = (home: string): number | undefined =>
+  processes().find(([pid, args]) => args.includes(` -c ${paths(home).config} ${portsFlag} `) && isAlive(pid))?.[0]
 
 const readRecord = (home: string): ServerRecord | undefined => {
   try {
     const record = JSON.parse(readFileSync(paths(home).record, "utf8")) as ServerRecord
-    if (Number.isInteger(record.pid) && Number.isInteger(record.port)) return record
+    return Number.isInteger(record.pid) && Number.isInteger(record.port) ? record : undefined
   } catch {
-    // Missing, or no record: as below.
+    return undefined
   }
-  const found = unrecorded(home)
-  if (found !== undefined) writeRecord(home, found)
-  return found
+}
+
+/** The record of the home's server, if that runs. */
+const recorded = (home: string): ServerRecord | undefined => {
+  const record = readRecord(home)
+  return record !== undefined && isOwnServer(record.pid, paths(home).config) ? record : undefined
 }
 
 /** How long a running server may be silent: one with a large store recovers it before it listens. */
@@ -165,12 +194,16 @@ const silenceMs = 20_000
 
 /** The home's running server once it answers. @throws when one runs and stays silent: a second on the same store would lose data */
 const living = async (home: string): Promise<ServerRecord | undefined> => {
-  const record = readRecord(home)
-  if (record === undefined) return undefined
+  const record = recorded(home)
+  const pid = record?.pid ?? unrecorded(home)
   const giveUpAt = performance.now() + silenceMs
-  while (isOwnServer(record.pid, paths(home).config)) {
-    if (await answers(record.port)) return record
-    if (performance.now() > giveUpAt) throw new Error(`this home's nats-server (process ${record.pid}) lives but does not answer on port ${record.port}. End it, then try again.`)
+  while (pid !== undefined && isOwnServer(pid, paths(home).config)) {
+    const port = record?.port ?? portOf(home, pid)
+    if (port !== undefined && (await answers(port))) {
+      if (record === undefined) writeRecord(home, { pid, port })
+      return { pid, port }
+    }
+    if (performance.now() > giveUpAt) throw new Error(`this home's nats-server (process ${pid}) lives but does not answer${port === undefined ? "" : ` on port ${port}`}. End it, then try again.`)
     await pause(100)
   }
   return undefined
@@ -210,21 +243,18 @@ const start = async (home: string, binary: string, port: number): Promise<Server
   writeFileSync(at.config, configText(home, port))
   for (const name of readdirSync(at.folder)) if (name.endsWith(".ports")) rmSync(join(at.folder, name), { force: true })
   // Its own process group: a Ctrl-C meant for the commands must not take the log away from under them.
-  const child = spawn(binary, ["-c", at.config, "--ports_file_dir", at.folder, "-l", at.log], { stdio: "ignore", detached: true })
+  const child = spawn(binary, ["-c", at.config, portsFlag, at.folder, "-l", at.log], { stdio: "ignore", detached: true })
   let ended: string | undefined
   child.once("error", (error) => (ended = error.message))
   child.once("exit", (code) => (ended ??= `it ended with code ${code}`))
   child.unref()
   const giveUpAt = performance.now() + 30_000
   while (performance.now() < giveUpAt && ended === undefined) {
-    const portsFile = readdirSync(at.folder).find((name) => name.endsWith(`_${child.pid}.ports`))
-    if (portsFile !== undefined) {
-      const port = portIn(join(at.folder, portsFile))
-      if (port !== undefined && (await answers(port))) {
-        const record = { pid: child.pid ?? 0, port }
-        writeRecord(home, record)
-        return record
-      }
+    const port = portOf(home, child.pid ?? 0)
+    if (port !== undefined && (await answers(port))) {
+      const record = { pid: child.pid ?? 0, port }
+      writeRecord(home, record)
+      return record
     }
     await pause(10)
   }
@@ -244,12 +274,12 @@ const livingUsers = (home: string): number => {
   return alive
 }
 
-const stop = async (record: ServerRecord, config: string): Promise<void> => {
-  if (!isOwnServer(record.pid, config)) return
-  process.kill(record.pid, "SIGTERM")
+const stop = async (pid: number, config: string): Promise<void> => {
+  if (!isOwnServer(pid, config)) return
+  process.kill(pid, "SIGTERM")
   const giveUpAt = performance.now() + 10_000
-  while (isOwnServer(record.pid, config) && performance.now() < giveUpAt) await pause(20)
-  if (isOwnServer(record.pid, config)) process.kill(record.pid, "SIGKILL")
+  while (isOwnServer(pid, config) && performance.now() < giveUpAt) await pause(20)
+  if (isOwnServer(pid, config)) process.kill(pid, "SIGKILL")
 }
 
 let uses = 0
@@ -299,11 +329,10 @@ export const homeServer = (options: { readonly home: string; readonly binary?: s
     const leave = Effect.tryPromise(() =>
       locked(home, async () => {
         rmSync(mark, { force: true })
-        const record = readRecord(home)
-        if (record !== undefined && livingUsers(home) === 0) {
-          await stop(record, at.config)
-          rmSync(at.record, { force: true })
-        }
+        if (livingUsers(home) > 0) return
+        const pid = recorded(home)?.pid ?? unrecorded(home)
+        if (pid !== undefined) await stop(pid, at.config)
+        rmSync(at.record, { force: true })
       })
     ).pipe(Effect.catch((error) => Effect.logWarning("the home's server could not be left in order", error)))
     const server = yield* Effect.acquireRelease(ensure("any port"), () => leave)
@@ -311,9 +340,8 @@ export const homeServer = (options: { readonly home: string; readonly binary?: s
     let complaint = ""
     yield* Effect.gen(function*() {
       yield* Effect.sleep(250)
-      const record = readRecord(home)
-      if (record !== undefined && isOwnServer(record.pid, at.config)) return
-      if (complaint === "") yield* Effect.logWarning("nats-server died; starting it again")
+      if (recorded(home) !== undefined) return
+      if (complaint === "" && unrecorded(home) === undefined) yield* Effect.logWarning("nats-server died; starting it again")
       // Not to be interrupted: a server started while this process leaves would be left behind.
       const outcome = yield* Effect.result(Effect.uninterruptible(ensure("same port")))
       const message = outcome._tag === "Failure" ? outcome.failure.message : ""

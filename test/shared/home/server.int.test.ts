@@ -46,10 +46,10 @@ interface User {
   readonly leave: Effect.Effect<void>
 }
 
-const user = (home: string): Effect.Effect<User, never, Scope.Scope> =>
+const user = (home: string, server = binary): Effect.Effect<User, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => spawn(process.execPath, [join(import.meta.dirname, "user.ts"), home, binary], { stdio: ["pipe", "pipe", "inherit"] })),
+      Effect.sync(() => spawn(process.execPath, [join(import.meta.dirname, "user.ts"), home, server], { stdio: ["pipe", "pipe", "inherit"] })),
       (child) => Effect.sync(() => void child.kill("SIGKILL"))
     ),
     (child): User => ({
@@ -188,6 +188,32 @@ for (const [what, harm] of [["damaged", (path: string) => writeFileSync(path, "{
       harm(join(home, "nats", "server.json"))
     }))
     assert.is(serversOf(home).length, 0)
+  }))
+}
+
+for (const before of ["the first", "one that died before"]) {
+  it(`a server whose starter was killed while it came up is waited for and adopted: ${before}`, (home) => Effect.gen(function*() {
+    const slow = join(home, "slow")
+    // Says late which port it has, as with a large store.
+    writeFileSync(slow, `#!/bin/sh\n[ -e ${home}/wait ] && sleep 2\nexec ${binary} "$@"\n`)
+    chmodSync(slow, 0o755)
+    const starter = yield* user(home, slow)
+    if (before === "the first") writeFileSync(join(home, "wait"), "")
+    else {
+      const { pid } = yield* got(starter)
+      writeFileSync(join(home, "wait"), "")
+      process.kill(pid, "SIGKILL")
+      yield* eventually("it is gone", () => !serversOf(home).includes(pid))
+    }
+    yield* eventually("it is started", () => serversOf(home).length > 0)
+    starter.child.kill("SIGKILL")
+    const [coming] = serversOf(home)
+    yield* Effect.scoped(Effect.gen(function*() {
+      const server = yield* homeServer({ home, binary })
+      assert.equal([server.pid, server.started], [coming, false])
+      assert.equal(serversOf(home), [server.pid])
+    }))
+    assert.equal(serversOf(home), [])
   }))
 }
 
