@@ -78,7 +78,10 @@ test("saying that it is not known is told in other languages too, and answers in
   const notKnown = [
     "No lo sé.", "No se menciona en las notas.", "No hay información sobre eso.", "Je ne sais pas.", "Cela n'est pas mentionné.", "Das weiß ich nicht.", "Dazu gibt es keine Angaben.",
     "Não sei.", "Isso não foi mencionado.", "Non lo so.", "Non ho informazioni.", "Dat weet ik niet.", "Я не знаю.", "Об этом нет информации.", "我不知道。", "记忆中没有提到这一点。",
-    "わかりません。", "その情報はありません。", "모르겠습니다.", "관련 정보가 없습니다."
+    "わかりません。", "その情報はありません。", "모르겠습니다.", "관련 정보가 없습니다.", "No me lo has dicho.", "No se especificó.", "No tengo ningún dato.", "Aucune information à ce sujet.", "Vous ne l'avez pas mentionné.",
+    "Je ne m'en souviens pas.", "Dazu habe ich keine genauen Angaben.", "Das geht aus den Notizen nicht hervor.", "Das hast du mir nicht erzählt.", "Você não mencionou.", "Não foi especificado.",
+    "Non l'hai detto.", "Non è stato specificato.", "Dat is onbekend.", "Это не упоминается.", "Не помню.", "У меня нет такой информации.", "没有说明。", "你没有告诉我。", "我不记得。", "覚えていません。", "確認できません。",
+    "見当たりません。", "언급하지 않았습니다.", "기억나지 않습니다.", "확인할 수 없습니다."
   ]
   for (const text of notKnown) {
     assert.ok(isAbstention(text), text)
@@ -86,7 +89,9 @@ test("saying that it is not known is told in other languages too, and answers in
   }
   const answers = [
     "La casa es azul y no está lejos.", "Elle ne sort pas le lundi.", "Er mag keinen Kaffee.", "A Ana não come peixe.", "Il gatto non beve latte.", "Ze gaat niet naar Utrecht.",
-    "Она не ест рыбу.", "她不吃鱼。", "彼は魚を食べません。", "그는 생선을 먹지 않아요.", "Sono so glad", "Weiss is the name of the street."
+    "Она не ест рыбу.", "她不吃鱼。", "彼は魚を食べません。", "그는 생선을 먹지 않아요.", "Sono so glad", "Weiss is the name of the street.", "你的研究课题是不确定性量化。", "你喜欢探索未知。", "猫は行方不明です。", "知りませんでした。",
+    "시간 가는 줄 모르고 게임을 했습니다.", "알 수 없는 이유로 취소됐습니다.", "Бабушка не говорила по-английски.", "Deine Kollegin heißt Anna Unbekannt.", "Anna weiß nicht, dass du sie überraschst.",
+    "On ne peut pas fumer dans l'appartement.", "On ne trouve pas ce thé à Lyon.", "Je ne sais pas nager.", "Você disse que não sei nadar.", "Non so nuotare.", "Sie können keine Hinweise entfernen.", "他不知道你要来。"
   ]
   for (const text of answers) assert.not(isAbstention(text), text)
 })
