@@ -62,7 +62,8 @@ export const listDead = (limit = 1_000): Effect.Effect<ReadonlyArray<StandingDea
     attempt("list dead letters", async () => {
       const { state } = await jsm.streams.info("DEAD")
       const letters: Array<StandingDeadLetter> = []
-      for (let sequence = state.first_seq; sequence <= state.last_seq && letters.length < limit; sequence++) {
+      // A stream that never held anything names 0 as its first, which no message has.
+      for (let sequence = Math.max(1, state.first_seq); sequence <= state.last_seq && letters.length < limit; sequence++) {
         const message = await standing(jsm, sequence)
         if (message !== null) letters.push({ ...letterOf(message), sequence, time: message.timestamp })
       }

@@ -18,6 +18,10 @@ const letter = (about: string, again?: DeadLetter["again"]): DeadLetter => ({
   ...(again === undefined ? {} : { again })
 })
 
+it("a stream that never held a letter lists none", Effect.gen(function*() {
+  assert.equal(yield* listDead(), [])
+}))
+
 it("letters stand until dropped, oldest first", Effect.gen(function*() {
   for (const about of ["a", "b", "c"]) yield* bury(letter(about))
   const [a, b] = yield* listDead()
