@@ -122,7 +122,7 @@ const deliveriesMax = 50
 /** Messages of one job that are kept while it is in work; what comes beyond is delivered again later. */
 const copiesMax = 16
 /** Between two tries of a job that waits for what it needs to come back; its model client waits too. */
-const heldEveryMs = 5_000
+const heldEveryMs = 2_000
 /** How long jobs wait for a model that cannot be reached, or turns the key down, before that counts against them. */
 export const outageMs = Config.Int("METAMEM_OUTAGE_SECONDS").pipe(Config.withDefault(600), Config.map((seconds) => seconds * 1_000))
 /** Longest wait before a job is delivered again whose outcome could not be recorded: a full disk is no fault of the job. */
@@ -320,7 +320,9 @@ export const runJobs = <R>(worker: JobWorker<R>): Effect.Effect<void, LogUnavail
         Effect.result
       )
       if (outcome._tag === "Failure") {
-        yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${outcome.failure.message}`)
+        const { message } = outcome.failure
+        yield* Effect.logWarning(`${worker.actor} could not record job ${job.kind} ${job.key}: ${message}`)
+        yield* tellHeld(worker, { hold: "away", message: `the log does not take what was done (${message}). See that its server runs and its disk has room; after a full disk it has to be started again.` })
         for (const one of messages) one.nak(Math.min(1_000 * 2 ** (one.info.deliveryCount - 1), recordAgainMaxMs))
         return
       }

@@ -56,6 +56,9 @@ const passing: ReadonlySet<ModelFailure["_tag"]> = new Set(["EndpointUnavailable
 /** Whether the same call may succeed later without anything being mended by a person. */
 export const isPassingFailure = ({ reason }: ModelError): boolean => passing.has(reason._tag)
 
-/** Why no call to the endpoint can succeed just now, whatever is asked: it is away, or turns the key down. Undefined = the call failed for a reason of its own. */
+/**
+ * Why no call can succeed just now, whatever is asked: endpoint or call store are away (a full disk is, too), or the key is turned down.
+ * Undefined = the call failed for a reason of its own.
+ */
 export const heldBy = ({ reason }: ModelError): "away" | "rejected" | undefined =>
-  reason._tag === "Unreachable" ? "away" : reason._tag === "Unauthorised" ? "rejected" : undefined
+  reason._tag === "Unreachable" || reason._tag === "StoreUnavailable" ? "away" : reason._tag === "Unauthorised" ? "rejected" : undefined
