@@ -8,7 +8,7 @@ import { Clock, Effect, Option, Result, Schema, Stream } from "effect"
 import { type Entity, type EntityError, makeEntity } from "#shared/actor/entity"
 import { type Lease, Leases, leaseSeconds } from "#shared/actor/lease"
 import { layerBundle } from "#shared/eventlog/bundle"
-import type { Commit } from "#shared/eventlog/envelope"
+import { type Commit, commitId } from "#shared/eventlog/envelope"
 import { lastErasure } from "#shared/eventlog/erasure"
 import type { UnreadableEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
@@ -190,6 +190,26 @@ const meets = (path: string, user: string, entities: Entities, pieces: ReadonlyA
       }
     }), { discard: true })
 
+/**
+ * Without feedback that came before what stands here of the same bundle and answer: where it added nothing then, as somebody had said the same
+ * here, it would now be the last word.
+ */
+const withoutEarlierFeedback = (entities: Entities, pieces: ReadonlyArray<Piece>) =>
+  Effect.gen(function*() {
+    const settled = new Set<string>()
+    const earlier = new Set<Piece>()
+    for (const piece of pieces.toReversed()) {
+      if (piece.actor !== "retriever" || piece.command._tag !== "RecordFeedback") continue
+      const { answer } = piece.command
+      if (settled.has(answer)) earlier.add(piece)
+      else {
+        const { commitIds, epoch } = yield* entities.retriever.load(piece.subject)
+        if (commitIds.has(commitId(piece.subject, piece.cause, epoch))) settled.add(answer)
+      }
+    }
+    return pieces.filter((piece) => !earlier.has(piece))
+  })
+
 /** How long another worker's lease is waited for before the work is done beside it. */
 const leaseTries = 40
 
@@ -255,10 +275,11 @@ export const importUser = (path: string, tenant: string, progress: (done: number
     const erased = () => new UserImportRefused({ path, reason: "erased", message: `${user} was erased here while the data was taken in, and the rest was left out. \`metamem users erase --user\` once more removes what may have come after; or import it again.` })
     const holdCompressor = yield* holdOff(tenant, user)
     let added = 0
-    for (const [at, piece] of pieces.entries()) {
+    const due = yield* withoutEarlierFeedback(entities, pieces)
+    for (const [at, piece] of due.entries()) {
       if (piece.actor === "ingestor" || piece.actor === "compressor") yield* holdCompressor(piece.conversation)
       if (yield* record(entities, piece, seen).pipe(Effect.catchTag("ErasedMeanwhile", () => Effect.fail(erased())))) added += 1
-      progress(at + 1, pieces.length)
+      progress(at + 1, due.length)
     }
     if (before !== undefined && calls.length > 0) {
       // A reply kept right after an erasure is taken for one that was asked for before it.

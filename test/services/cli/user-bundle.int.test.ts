@@ -1,10 +1,11 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { writeBundle } from "#shared/eventlog/bundle"
 import { eraseUser, usersOf } from "#shared/eventlog/erasure"
+import { StoredEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
 import { callsFilter, memoryFilter, runSubject } from "#shared/eventlog/subjects"
 import type { StoredCall } from "#shared/model/call"
@@ -217,6 +218,69 @@ effect(test, "what cannot be taken in is refused with what to do, and nothing is
       yield* log.append({ subject: "memory.local.mira.c.ingestor", cause: "y", events: turns("c/b", "My boat is called Otter."), epoch: mark?.sequence ?? 0 }, mark?.sequence ?? 0, mark?.checksum ?? "")
       assert.is(ok(yield* run("users", "import", file)).added, 1)
       assert.ok(existsSync(file))
+    }).pipe(Effect.provide(logOn(there.url)))
+  }), 60_000)
+
+effect(test, "events of every version that was ever stored are taken in, as they are written now", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporaryFolder
+    const [here, there] = [yield* testServer, yield* testServer]
+    const file = join(folder, "mira.gz")
+    const files = join(import.meta.dirname, "../../golden/services")
+    // Turns come before their end; their name sorts last.
+    const goldenOf = (actor: string) => {
+      const names = readdirSync(join(files, actor)).sort()
+      return (actor === "ingestor" ? names.reverse() : names).map((name) => StoredEvent.make(JSON.parse(readFileSync(join(files, actor, name), "utf8"))))
+    }
+    const subjectOf = (actor: string) => `memory.local.mira.c.${actor}`
+    const actors = ["ingestor", "compressor", "retriever", "evaluator"]
+    yield* Effect.gen(function*() {
+      const log = yield* EventLog
+      for (const actor of actors) {
+        let last = { sequence: 0, checksum: "" }
+        for (const [at, event] of goldenOf(actor).entries()) last = yield* log.append({ subject: subjectOf(actor), cause: `${at}`, events: [event] }, last.sequence, last.checksum)
+      }
+      yield* writeBundle(file, [memoryFilter({ tenant: "local", user: "mira" }), callsFilter("local", "mira")], "")
+    }).pipe(Effect.provide(logOn(here.url)))
+    yield* Effect.gen(function*() {
+      const log = yield* EventLog
+      const first = yield* importUser(file, "local", () => undefined).pipe(Effect.provide(CallStore.layerJetStream))
+      assert.ok(first.added > 0)
+      for (const actor of actors) {
+        const stored = (yield* log.load(subjectOf(actor))).flatMap(({ events }) => events)
+        const newest = new Map(goldenOf(actor).map((event) => [event.type, event.version]))
+        assert.ok(stored.length > 0, actor)
+        for (const { type, version } of stored) assert.is(version, newest.get(type), type)
+      }
+      assert.is((yield* importUser(file, "local", () => undefined).pipe(Effect.provide(CallStore.layerJetStream))).added, 0)
+    }).pipe(Effect.provide(logOn(there.url)))
+  }), 60_000)
+
+effect(test, "what was said last of an answer stays the last word, however often it is taken in", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporaryFolder
+    const [here, there] = [yield* testServer, yield* testServer]
+    const file = join(folder, "mira.gz")
+    const subject = "memory.local.mira.answers.retriever"
+    const answer = StoredEvent.make(JSON.parse(readFileSync(join(import.meta.dirname, "../../golden/services/retriever/AnswerGiven-v1.json"), "utf8")))
+    const id = (answer.data as { readonly answer: string }).answer
+    const feedback = (verdict: string) => StoredEvent.make({ type: "FeedbackReceived", version: 1, data: { answer: id, verdict, comment: "" } })
+    const write = (...said: ReadonlyArray<readonly [cause: string, event: StoredEvent]>) =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        let last = { sequence: 0, checksum: "" }
+        for (const [cause, event] of said) last = yield* log.append({ subject, cause, events: [event] }, last.sequence, last.checksum)
+      })
+    yield* Effect.andThen(
+      write(["a", answer], ["f1", feedback("correct")], ["f2", feedback("incorrect")]),
+      writeBundle(file, [memoryFilter({ tenant: "local", user: "mira" }), callsFilter("local", "mira")], "")
+    ).pipe(Effect.provide(logOn(here.url)))
+    yield* Effect.gen(function*() {
+      yield* write(["a", answer], ["own", feedback("correct")])
+      for (const added of [1, 0, 0]) {
+        assert.is((yield* importUser(file, "local", () => undefined).pipe(Effect.provide(CallStore.layerJetStream))).added, added)
+        assert.equal((yield* (yield* EventLog).load(subject)).map(({ cause }) => cause), ["a", "own", "f2"])
+      }
     }).pipe(Effect.provide(logOn(there.url)))
   }), 60_000)
 
