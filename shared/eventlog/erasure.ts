@@ -240,7 +240,7 @@ export interface Erased {
   readonly holds: (subject: string) => boolean
 }
 
-/** Calls back for each erasure that ends from here on, until the scope closes: what a process keeps of the user is to be let go. */
+/** Calls back for each erasure that ends from here on, until the scope closes: what a process keeps of the user is to be let go. One that cannot be read is taken for anybody's. */
 export const onErasure = (forget: (erased: Erased) => void): Effect.Effect<void, never, EventLog | Scope.Scope> =>
   Effect.gen(function*() {
     const log = yield* EventLog
@@ -250,7 +250,12 @@ export const onErasure = (forget: (erased: Erased) => void): Effect.Effect<void,
       Stream.runForEach((commit) =>
         Effect.gen(function*() {
           const erasedTenant = decodeToken(commit.subject.split(".")[1] ?? "")
-          for (const event of yield* erasuresIn(commit.events)) {
+          const erasures = yield* erasuresIn(commit.events).pipe(
+            Effect.tapError((error) => Effect.logWarning(`what a user's erasure says cannot be read, so all that is kept in memory goes: ${error.message}`)),
+            Effect.orElseSucceed(() => undefined)
+          )
+          if (erasures === undefined) forget({ is: () => true, holds: () => true })
+          for (const event of erasures ?? []) {
             const is: Erased["is"] = (tenant, user) => tenant === erasedTenant && userHash(tenant, user) === event.user
             forget({
               is,

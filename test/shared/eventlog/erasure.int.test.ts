@@ -9,7 +9,7 @@ import { eraseUser, lastErasure, onErasure, usersOf } from "#shared/eventlog/era
 import { EventLog } from "#shared/eventlog/event-log"
 import { Nats } from "#shared/eventlog/nats"
 import { verifyCommits } from "#shared/eventlog/replay"
-import { erasedFilter, memoryFilter, memorySubject, userHash } from "#shared/eventlog/subjects"
+import { erasedFilter, erasedSubject, memoryFilter, memorySubject, userHash } from "#shared/eventlog/subjects"
 import type { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
 import { behaviour as ingestor } from "#services/ingestor/behaviour"
@@ -74,6 +74,18 @@ it("who keeps something is told of each erasure from then on, and whose it was",
   yield* eraseUser("local", "mira.b")
   for (let tries = 0; tries < 100 && told.length < 2; tries++) yield* Effect.sleep(20)
   assert.equal(told, [[true, false, false, true, false], [false, false, true, false, false]])
+}))
+
+it("an erasure that cannot be read is taken for anybody's, and those after it are told", Effect.gen(function*() {
+  const log = yield* EventLog
+  const entity = yield* makeEntity(ingestor)
+  yield* entity.execute(at("mira"), turn("a"), { cause: "1" })
+  const told: Array<ReadonlyArray<boolean>> = []
+  yield* onErasure(({ holds, is }) => void told.push([is("local", "mira"), is("local", "tom"), holds(at("tom"))]))
+  yield* log.append({ subject: erasedSubject("local", userHash("local", "tom")), cause: "1", events: [{ type: "UserErased", version: 99, data: {} }] }, 0, "")
+  yield* eraseUser("local", "mira")
+  for (let tries = 0; tries < 100 && told.length < 2; tries++) yield* Effect.sleep(20)
+  assert.equal(told, [[true, true, true], [true, false, false]])
 }))
 
 it("what was decided before the erasure is not recorded after it, first commit or later one", Effect.gen(function*() {
