@@ -139,8 +139,8 @@ test("what an entity takes is told by the members of its state's parts", () => {
   assert.is(foldedBytes(emptyFold(7)), none)
 })
 
-it("the cache is bounded by bytes: what does not fit beside the entity used last is folded from its first commit again", Effect.gen(function*() {
-  const log = yield* EventLog
+/** The log, and the subjects that were folded from their first commit, in order. */
+const watchedLog = Effect.map(EventLog, (log) => {
   const begun: Array<string> = []
   const watched = EventLog.of({
     ...log,
@@ -149,6 +149,11 @@ it("the cache is bounded by bytes: what does not fit beside the entity used last
       return log.load(subject, options)
     }
   })
+  return { begun, watched }
+})
+
+it("the cache is bounded by bytes: what does not fit beside the entity used last is folded from its first commit again", Effect.gen(function*() {
+  const { begun, watched } = yield* watchedLog
   const small = 3_000
   const entity = yield* makeEntity(tally, 100, small).pipe(Effect.provideService(EventLog, watched))
   const [large, other] = [target("large"), target("other")]
@@ -165,15 +170,7 @@ it("the cache is bounded by bytes: what does not fit beside the entity used last
 }))
 
 it("what was not used for five minutes leaves the cache, and what is used stays", Effect.gen(function*() {
-  const log = yield* EventLog
-  const begun: Array<string> = []
-  const watched = EventLog.of({
-    ...log,
-    load: (subject, options) => {
-      if ((options?.after ?? 0) === 0) begun.push(subject)
-      return log.load(subject, options)
-    }
-  })
+  const { begun, watched } = yield* watchedLog
   const real = yield* Clock.Clock
   let ahead = 0
   const shifted: Clock.Clock = {
