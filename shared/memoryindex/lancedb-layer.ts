@@ -192,13 +192,17 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
 
       const load = Effect.fnUntraced(function*(user: string): Effect.fn.Return<UserIndex, MemoryIndexError> {
         for (let tries = 0; tries < 3; tries++) {
-          const index = new UserIndex(dimensions)
+          let index = new UserIndex(dimensions)
           removed.delete(user)
           const { table: read } = opened
           const tidiedBefore = tidied
           const meanwhile = [...writing, ...pending].map(({ change }) => change).filter((change) => userOf(change) === user)
           loading.set(user, meanwhile)
-          const isRead = yield* attempt(() => readChanges(read, user, dimensions, (change) => applyTo(index, change), (rows) => index.reserve(rows))).pipe(
+          const isRead = yield* attempt(() => readChanges(read, user, dimensions, (rows) => {
+            index = new UserIndex(dimensions)
+            index.reserve(rows)
+            return (change) => applyTo(index, change)
+          })).pipe(
             Effect.as(true),
             Effect.catchTag("MemoryIndexError", (error) =>
               table.withPermits(1)(Effect.suspend(() => {

@@ -146,18 +146,38 @@ const columnsOf = (batch: Batch) => {
 const turnsOf = (stored: string, id: string): [string, ...Array<string>] =>
   stored.length === id.length + 4 && stored.slice(2, -2) === id ? [id] : (JSON.parse(stored) as [string, ...Array<string>])
 
+type Columns = ReturnType<typeof columnsOf>
+
 /**
- * One user's changes in order.
+ * One user's changes in order. Rows are read a batch at a time, since those of a large user take more memory than what becomes of them, and
+ * mostly stand in the order they came; where tidying has moved some, all are read again and sorted.
  *
- * @param expect told once, before any change, how many rows there are
+ * @param begin told how many rows there are before any change, and again where reading begins anew; @returns takes the changes
  * @throws Error when a row cannot be read: the folder is damaged
  */
-export const readChanges = async (table: Table, user: string, dimensions: number, each: (change: IndexChange) => void, expect: (rows: number) => void = () => undefined): Promise<void> => {
-  const found = await table.query().where(ofUser(user)).select([...texts.filter((name) => name !== "user"), ...numbers, "vector"]).toArrow()
-  // An empty result comes without columns.
-  if (found.numRows === 0) return
-  expect(found.numRows)
-  const batches = found.batches.map(columnsOf)
+export const readChanges = async (table: Table, user: string, dimensions: number, begin: (rows: number) => (change: IndexChange) => void): Promise<void> => {
+  const rows = await table.countRows(ofUser(user))
+  if (rows === 0) return
+  const query = () => table.query().where(ofUser(user)).select([...texts.filter((name) => name !== "user"), ...numbers, "vector"])
+  let each = begin(rows)
+  let last = -Infinity
+  let isInOrder = true
+  for await (const batch of query()) {
+    const columns = columnsOf(batch)
+    isInOrder = columns.place.every((place) => place > last)
+    if (!isInOrder) break
+    last = columns.place.reduce((most, place) => Math.max(most, place), last)
+    await applyRows(user, dimensions, [columns], each)
+  }
+  if (isInOrder) return
+  each = begin(rows)
+  const all: Array<Columns> = []
+  for await (const batch of query()) all.push(columnsOf(batch))
+  await applyRows(user, dimensions, all, each)
+}
+
+/** Rows of some batches, as changes in the order of their places. */
+const applyRows = async (user: string, dimensions: number, batches: ReadonlyArray<Columns>, each: (change: IndexChange) => void): Promise<void> => {
   const order: Array<{ readonly batch: number; readonly row: number; readonly place: number }> = []
   batches.forEach(({ place }, batch) => {
     for (let row = 0; row < place.length; row++) order.push({ batch, row, place: place[row] ?? 0 })

@@ -219,7 +219,7 @@ const streamBench = Command.make(
   {
     minutes: Flag.Finite("minutes").pipe(Flag.withDescription("Length of the steady part"), Flag.withDefault(20)),
     rate: count("rate", 30, "Single turns a second"),
-    conversations: count("conversations", 200, "Conversations at a time that they are spread over; one of 100 turns is followed by another"),
+    conversations: count("conversations", 200, "Conversations at a time that they are spread over; one of 100 turns is followed by one of another user"),
     compressors: count("compressors", 2, "Processes"),
     embedders: count("embedders", 2, "Processes"),
     retrievers: count("retrievers", 1, "Processes"),

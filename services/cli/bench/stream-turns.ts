@@ -64,12 +64,13 @@ const pick = <A>(draw: Draw, from: readonly [A, ...Array<A>] | ReadonlyArray<A>)
 /** Turns on one thing before a conversation comes to the next. */
 const topicTurns = 8
 
-/** Turns of one conversation before its user begins another. */
+/** Turns of one conversation before another takes its place. */
 export const conversationTurns = 100
 
 /**
  * Spread over `conversations` conversations at a time, five to a user, at random; speakers take turns in each, and topics change. One that has
- * become {@link conversationTurns} long is left and another takes its place; the first ones are of all lengths, so that they do not all end at once.
+ * become {@link conversationTurns} long is left and another takes its place, of another user: who talked all day without end would be
+ * nobody. The first ones are of all lengths, so that they do not all end at once.
  */
 export const streamTurns = (draw: Draw, conversations: number, firstPlace = 0): (() => StreamTurn) => {
   const said = new Map<number, number>()
@@ -79,14 +80,15 @@ export const streamTurns = (draw: Draw, conversations: number, firstPlace = 0): 
     const begun = Math.floor((at * conversationTurns) / conversations)
     const before = said.get(at) ?? begun - (begun % 2)
     said.set(at, before + 1)
-    const conversation = at + conversations * Math.floor(before / conversationTurns)
+    const ended = Math.floor(before / conversationTurns)
+    const conversation = at + conversations * ended
     const marker = markerOf(place)
     const what = `${pick(draw, qualities)} ${things[(conversation * 7 + Math.floor(before / topicTurns) * 3) % things.length] ?? ""}`
     const speaker = before % 2 === 0 ? "user" : "assistant"
     const text = speaker === "user"
       ? `I ${pick(draw, deeds)} a ${what} named ${marker} in ${pick(draw, places)} with ${pick(draw, people)}, and ${pick(draw, wishes)}.`
       : `The ${what} named ${marker} sounds lovely, and ${pick(draw, people)} would agree; ${pick(draw, advice)}, and ${pick(draw, advice)}.`
-    return { place: place++, user: `u${Math.floor(at / 5)}`, conversation: `c${conversation}`, speaker, text, marker, what }
+    return { place: place++, user: `u${Math.floor(at / 5) + Math.ceil(conversations / 5) * ended}`, conversation: `c${conversation}`, speaker, text, marker, what }
   }
 }
 

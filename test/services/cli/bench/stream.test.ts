@@ -28,13 +28,13 @@ test("the same seed streams the same turns, speakers take turns, and a conversat
   }
 })
 
-test("a conversation ends after a hundred turns and another of the same user follows, not all at once", () => {
+test("a conversation ends after a hundred turns and one of another user follows, not all at once", () => {
   const next = streamTurns(stream("test", 1), 10)
   const turns = Array.from({ length: 3_000 }, next)
   const lengths = [...Map.groupBy(turns, ({ conversation }) => conversation).values()].map((own) => own.length)
   assert.is(Math.max(...lengths), conversationTurns)
   assert.ok(lengths.length >= 35 && lengths.length <= 45, String(lengths.length))
-  assert.is(new Set(turns.map(({ user }) => user)).size, 2)
+  for (const own of Map.groupBy(turns, ({ user }) => user).values()) assert.ok(new Set(own.map(({ conversation }) => conversation)).size <= 5)
   // The first ten are of ten lengths, from whole to a tenth.
   const first = lengths.slice(0, 10).sort((one, two) => one - two)
   assert.equal(first, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100])
