@@ -174,9 +174,9 @@ export const answerGenerations = (run: string, state: RunState, generations: Rea
 /** Numbers named like `all` or `0,2,3`. */
 const wanted = (given: string, all: ReadonlyArray<Replayed>): Effect.Effect<ReadonlyArray<Replayed>, WrongUsage> => {
   if (given === "all") return Effect.succeed(all)
-  const numbers = given.split(",").map((part) => Number(part.trim()))
-  const found = numbers.map((number) => all.find(({ generation }) => generation === number))
-  const missing = numbers.filter((_, index) => found[index] === undefined)
+  const named = given.split(",").map((part) => part.trim())
+  const found = named.map((name) => all.find(({ generation }) => String(generation) === name))
+  const missing = named.filter((_, index) => found[index] === undefined)
   if (missing.length > 0) return Effect.fail(new WrongUsage({ message: `no generation ${missing.join(", ")}; the run has 0 to ${all.length - 1}. Give \`all\` or numbers like 0,2` }))
   return Effect.succeed(found.filter((generation) => generation !== undefined))
 }

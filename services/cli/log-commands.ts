@@ -3,19 +3,33 @@ import { Console, Effect, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { dropDead, listDead, retryDead } from "#shared/actor/dead-letters"
 import { EventLog } from "#shared/eventlog/event-log"
-import { formatPosition } from "#shared/eventlog/position"
+import type { Commit } from "#shared/eventlog/envelope"
+import { formatPosition, type Position } from "#shared/eventlog/position"
 import { decodeToken } from "#shared/eventlog/subjects"
 import { logLayer } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 
 const shorten = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text)
 
+const subjectOf = ({ subject }: Commit): ReadonlyArray<string> => subject.split(".").map(decodeToken)
+
+const viewOf = (log: Position["log"], commit: Commit) => ({
+  position: formatPosition({ log, sequence: commit.sequence }), time: commit.time, subject: subjectOf(commit), inputThrough: commit.inputThrough, events: commit.events
+})
+
+const lineOf = (commit: Commit): string => {
+  const events = commit.events.map((event) => event.type)
+  return `${String(commit.sequence).padStart(7)}  ${commit.time.slice(0, 19)}  ${subjectOf(commit).slice(1).join(" · ")}  ${events.length === 0 ? "(water mark)" : events.join(", ")}  ${
+    shorten(JSON.stringify(commit.events[0]?.data ?? ""), 100)
+  }`
+}
+
 const tail = Command.make(
   "tail",
   {
     log: Flag.Literals("log", ["memory", "metamem"]).pipe(Flag.withDefault("memory"), Flag.withDescription("Which log to show")),
     last: Flag.Int("last").pipe(Flag.withDefault(20), Flag.withDescription("How many of the stream's last messages to start with")),
-    follow: Flag.Boolean("follow").pipe(Flag.withDefault(false), Flag.withDescription("Go on with what is appended, until Ctrl-C"))
+    follow: Flag.Boolean("follow").pipe(Flag.withDefault(false), Flag.withDescription("Go on with what is appended, until Ctrl-C; with --json a line a commit"))
   },
   ({ follow, last, log: which }) =>
     Effect.gen(function*() {
@@ -24,17 +38,9 @@ const tail = Command.make(
       const head = yield* log.head(which === "memory" ? "MEMORY" : "METAMEM")
       const options = { after: Math.max(0, head - last) }
       const commits = follow ? log.follow([`${which}.>`], options) : log.read([`${which}.>`], options)
-      yield* Stream.runForEach(commits, (commit) => {
-        const events = commit.events.map((event) => event.type)
-        const subject = commit.subject.split(".").map(decodeToken)
-        return Console.log(
-          json
-            ? JSON.stringify({ position: formatPosition({ log: which, sequence: commit.sequence }), time: commit.time, subject, inputThrough: commit.inputThrough, events: commit.events })
-            : `${String(commit.sequence).padStart(7)}  ${commit.time.slice(0, 19)}  ${subject.slice(1).join(" · ")}  ${events.length === 0 ? "(water mark)" : events.join(", ")}  ${
-              shorten(JSON.stringify(commit.events[0]?.data ?? ""), 100)
-            }`
-        )
-      })
+      if (json && !follow) return yield* emit({ commits: (yield* Stream.runCollect(commits)).map((commit) => viewOf(which, commit)) }, () => "")
+      // What never ends cannot be one document: a line a commit.
+      yield* Stream.runForEach(commits, (commit) => Console.log(json ? JSON.stringify(viewOf(which, commit)) : lineOf(commit)))
     }).pipe(Effect.provide(logLayer))
 ).pipe(Command.withDescription("Show the last commits of a log"))
 

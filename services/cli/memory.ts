@@ -1,13 +1,14 @@
-/** Commands about one user's memories: `ask`, `memories list|show|history|forget|restore`, `feedback`. */
+/** Commands about one user's memories: `ask`, `memories list|show|history|forget|restore`; the others have files of their own. */
 import { Effect, Option, Result, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
-import { formatPosition } from "#shared/eventlog/position"
+import { formatPosition, parsePosition } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { normaliseTime } from "#shared/domain/time"
 import { AskPart, AskReply, deadlineMsMax, deadlineMsMin, MemoriesReply } from "#services/retriever/protocol"
 import { build } from "./build.ts"
+import { feedback } from "./feedback.ts"
 import { idleActors, withActors } from "./home.ts"
 import { findMemory, history, isWithoutSource, show } from "./history.ts"
 import { indexCommand } from "./index-commands.ts"
@@ -69,7 +70,7 @@ const restsOn = ({ citations, evidence }: AskReply): string =>
 const ask = Command.make(
   "ask",
   {
-    question: Argument.String("question"),
+    question: Argument.String("question").pipe(Argument.withDescription("What to answer, in words; quotes keep it one argument")),
     user,
     at: time("at", "When the question is asked, e.g. 2026-04-20T10:00:00Z (default: now)"),
     asOf: time("as-of", "Only what was known at this position or time"),
@@ -86,6 +87,8 @@ const ask = Command.make(
       if (input.deadline < deadlineMsMin || input.deadline > deadlineMsMax) return yield* new WrongUsage({ message: `--deadline-ms is a number from ${deadlineMsMin} to ${deadlineMsMax}` })
       if (Option.isSome(input.run) !== Option.isSome(input.generation)) return yield* new WrongUsage({ message: "--run and --generation go together" })
       const at = yield* isoOf(input.at)
+      if (Option.isSome(input.asOf) && parsePosition(input.asOf.value) === undefined) yield* isoOf(input.asOf)
+      if (Option.isSome(input.after) && parsePosition(input.after.value)?.log !== "memory") return yield* new WrongUsage({ message: `--after is a position of the memory log, as \`ingest\` tells it; "${input.after.value}" is none` })
       const guided = Option.isSome(input.run) && Option.isSome(input.generation)
         ? yield* Effect.map(replayRun(tenant, input.run.value, input.generation.value), (replayed) => ({
           generation: { run: replayed.run, generation: replayed.generation },
@@ -117,7 +120,7 @@ const ask = Command.make(
           "",
           restsOn(reply),
           ...(reply.evidence.length === 0 ? [] : [evidenceText(reply)]),
-          `${reply.latencyMs} ms${reply.generation.run === "" ? ", no principles adopted" : `, guided by generation ${reply.generation.generation} of ${reply.generation.run}`}${reply.behind.length === 0 ? "" : `; behind: ${reply.behind.join(", ")}`}`,
+          `answer ${reply.answerId}, ${reply.latencyMs} ms${reply.generation.run === "" ? ", no principles adopted" : `, guided by generation ${reply.generation.generation} of ${reply.generation.run}`}${reply.behind.length === 0 ? "" : `; behind: ${reply.behind.join(", ")}`}`,
           ...(hint === undefined ? [] : [hint])
         ].join("\n"))
     }).pipe(withActors(["retriever"]))
@@ -200,21 +203,5 @@ const memories = Command.make("memories").pipe(
     change("restore", "Restore", "Take a forgotten or superseded memory back")
   ])
 )
-
-const feedback = Command.make(
-  "feedback",
-  {
-    answer: Argument.String("answer").pipe(Argument.withDescription("The answer's id, from `ask --json`")),
-    verdict: Argument.Literals("verdict", ["correct", "incorrect"]),
-    comment: Argument.String("comment").pipe(Argument.withDefault("")),
-    user
-  },
-  (input) =>
-    Effect.gen(function*() {
-      const { tenant } = yield* root
-      const reply = yield* request(requestSubject("retriever", "feedback"), { tenant, user: input.user, answer: input.answer, verdict: input.verdict, comment: input.comment }, 10_000)
-      yield* emit(reply, () => "recorded")
-    }).pipe(withActors(["retriever"]))
-).pipe(Command.withDescription("Say whether an answer was right"))
 
 export const memoryCommands = [ingest, build, ask, memories, feedback, status, reconcile, usersCommand, indexCommand] as const

@@ -25,7 +25,7 @@ const keepRunning = (names: ReadonlyArray<(typeof actors)[number]>) =>
 
 const up = Command.make("up", {}, () => keepRunning(actors)).pipe(Command.withDescription("Run the server and all six actors in one process, until Ctrl-C"))
 
-const run = Command.make("run", { actor: Argument.Literals("actor", actors).pipe(Argument.withDescription("Which actor")) }, ({ actor }) =>
+const run = Command.make("run", { actor: Argument.Literals("actor", actors).pipe(Argument.withDescription(`Which actor: ${actors.join(", ")}`)) }, ({ actor }) =>
   Effect.andThen(Effect.sync(takeActorStart), keepRunning([actor]))).pipe(Command.withDescription("Run one more of one actor, until Ctrl-C"))
 
 export const operationCommands = [up, run, doctor, logCommand, deadCommand, benchCommand] as const

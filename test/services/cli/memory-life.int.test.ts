@@ -5,6 +5,7 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject } from "#shared/eventlog/subjects"
+import { logCommand } from "#services/cli/log-commands"
 import { memoryCommands } from "#services/cli/memory"
 import { memoryActors, settled } from "#test/support/actors"
 import { commandRunner } from "#test/support/commands"
@@ -24,7 +25,7 @@ const mira = [
 effect(test, "a later fact replaces an earlier one of another conversation, once, and for as long as nobody takes it back", () =>
   Effect.gen(function*() {
     const { home, url } = yield* testServer
-    const run = commandRunner([...memoryCommands], home, url)
+    const run = commandRunner([...memoryCommands, logCommand], home, url)
     yield* Effect.gen(function*() {
       const log = yield* EventLog
       const file = join(home, "turns.jsonl")
@@ -75,7 +76,14 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
       assert.is((yield* run("reconcile", "--user", "mira")).json.changed, 0)
       assert.is((yield* facts("mira")).find(({ id }) => id === hamburg.id)?.supersededBy, undefined)
 
-      yield* run("ask", "Where does Mira live?", "--user", "mira", "--deadline-ms", "4000")
+      const { answerId } = (yield* run("ask", "Where does Mira live?", "--user", "mira", "--deadline-ms", "4000")).json
+      // Nobody has to say again whose answer it was.
+      assert.equal((yield* run("feedback", answerId, "incorrect", "Lisbon")).json, { recorded: true })
+      assert.equal((yield* run("feedback", answerId.slice(0, 12), "incorrect", "Lisbon", "--user", "mira")).json, { recorded: false })
+      assert.match((yield* run("feedback", answerId, "correct", "--user", "tom")).error, /no answer given to tom/)
+      assert.match((yield* run("feedback", "nothing", "correct")).error, /no answer has an id that begins with nothing/)
+      const { commits } = (yield* run("log", "tail", "--last", "3")).json
+      assert.ok(commits.length >= 1 && commits.some(({ events, subject }: any) => subject.at(-1) === "retriever" && events[0].type === "FeedbackReceived"), JSON.stringify(commits))
       const shown = yield* run("memories", "show", hamburg.id.slice(0, 10), "--user", "mira")
       assert.equal([shown.json.memory.id, shown.json.sources[0].text], [hamburg.id, mira[0][3]])
       const told2 = yield* run("memories", "history", hamburg.id, "--user", "mira")
