@@ -36,8 +36,8 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
         principles: principles.map(({ bornIn, id, parents, scope, text }) => ({ id, text, scope, bornIn, parents })),
         validation: state.generations[generation]?.decisions.map(({ counts, decision, figures, scope }) => ({ scope, decision, counts, difference: figures.mean })) ?? []
       })),
-      rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ after, before, decision, difference, id, operation, scope, sources, step }) => ({
-        step, scope, reason: decision, operation: id, kind: operation, principle: (after ?? before)?.id ?? null, text: (after ?? before)?.text ?? "", difference,
+      rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ after, before, decision, difference, id, operation, reason, scope, sources, step }) => ({
+        step, scope, decision, reason, operation: id, kind: operation, principle: (after ?? before)?.id ?? null, text: (after ?? before)?.text ?? "", difference,
         retirement: retirementIn(state, operation, sources)
       })),
       // Nothing of an imported record was tested here.
@@ -48,7 +48,7 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       [
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
-        ...(rejected.length === 0 ? [] : [table(rejected.map(({ difference, kind, principle, reason, retirement, scope, step, text }) => [`  step ${step}`, reason, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text}`]))]),
+        ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, principle, reason, retirement, scope, step, text }) => [`  step ${step}`, decision, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
         recommended !== null ? "" : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
         ...smallSample(state)
       ].filter((line) => line !== "").join("\n"))

@@ -87,11 +87,11 @@ const refs = (questions: ReadonlyArray<Question>) => questions.map(({ id, user }
 
 const percent = (share: number | null | undefined): string => (share === null || share === undefined ? "?" : `${(share * 100).toFixed(1)} points`)
 
-const gateLine = ({ after, before, counts, decision, figures, kind, operation, policy, scope, sources }: Extract<RunEvent, { readonly _tag: "GateDecided" }>): string => {
+const gateLine = ({ after, before, counts, decision, figures, kind, operation, policy, reason, scope, sources }: Extract<RunEvent, { readonly _tag: "GateDecided" }>): string => {
   const answers = counts.questions * counts.samples
   const [so, otherwise] = ({ add: ["with it", "without"], update: ["reworded", "before"], delete: ["without it", "with it"] } as const)[kind]
   return `  gate (${policy}) ${decision}: ${isRetirement(kind, sources) ? "retire" : kind} [${scope}] ${after?.text ?? before?.text ?? operation} — ${
-    answers === 0 ? "asked of no question" : `${counts.candidateCorrect} of ${answers} correct ${so}, difference to ${otherwise} ${percent(figures.mean)} (selection, not evidence)`
+    answers === 0 ? "asked of no question" : `${counts.candidateCorrect} of ${answers} correct ${so}, difference to ${otherwise} ${percent(figures.mean)} (selection, not evidence): ${reason}`
   }`
 }
 

@@ -31,6 +31,7 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     const { generations, recommended, rejected } = ok(yield* run("generations", "--run", "a"))
     assert.ok(generations.some(({ n }: any) => n === recommended))
     assert.ok(rejected.every(({ principle, step, text }: any) => principle !== null && step >= 1 && text !== ""))
+    assert.ok(rejected.length > 0 && rejected.every(({ decision, reason }: any) => /^(rejected|undecided)$/.test(decision) && reason.length > decision.length), JSON.stringify(rejected))
     const last = generations.at(-1)
     assert.ok(last.n >= 1)
     const [principle] = last.principles

@@ -36,12 +36,12 @@ test("an early end is told with its step and reason", () => {
 
 const counts = { questions: 20, samples: 5, incumbentCorrect: 40, candidateCorrect: 55, incumbentErrors: 0, candidateErrors: 0 }
 const principle = { id: "P1-1-abc", text: "Guess.", scope: "time" as const, bornIn: 1, parents: [] }
-const decided = { _tag: "GateDecided", step: 9, round: 0, scope: "time", policy: "likely", decision: "accepted", reason: "", operation: "O9-1-abc", index: 1, draw: 0, counts, figures: { mean: 0.15, standardError: 0.05, z: 3 } } as const
+const decided = { _tag: "GateDecided", step: 9, round: 0, scope: "time", policy: "likely", decision: "accepted", reason: "better by at least .84 standard errors", operation: "O9-1-abc", index: 1, draw: 0, counts, figures: { mean: 0.15, standardError: 0.05, z: 3 } } as const
 
 test("a deletion is told as one, and as a retirement where no question suggests it", () => {
   assert.match(runLine({ ...decided, kind: "delete", before: principle, sources: ["q1"] }) ?? "", /accepted: delete \[time\] Guess\. — 55 of 100 correct without it, difference to with it 15\.0 points/)
   assert.match(runLine({ ...decided, kind: "delete", before: principle, sources: [] }) ?? "", /accepted: retire \[time\] Guess\./)
-  assert.match(runLine({ ...decided, kind: "add", after: principle, sources: [] }) ?? "", /accepted: add \[time\] Guess\. — 55 of 100 correct with it, difference to without 15\.0 points/)
+  assert.match(runLine({ ...decided, kind: "add", after: principle, sources: [] }) ?? "", /accepted: add \[time\] Guess\. — 55 of 100 correct with it, difference to without 15\.0 points \(selection, not evidence\): better by at least \.84/)
 })
 
 test("what is turned down before the gate is told with its reason", () => {
