@@ -4,6 +4,8 @@ import { foldCommits, emptyFold } from "#shared/actor/entity"
 import { jobCodec, type JobSettled } from "#shared/actor/jobs"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
+import type { Commit } from "#shared/eventlog/envelope"
+import type { UnreadableEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
@@ -32,12 +34,18 @@ export interface Replayed {
 /** Most runs a message names. */
 const namedMax = 12
 
-/** The refusal of a name that no run has. It says which runs there are, where the log is on a server that can list them. */
-export const noSuchRun = (tenant: string, run: string) =>
+/** Names of a tenant's runs, in order; none where the log is not on a server that can list them. */
+export const runNames = (tenant: string) =>
   Effect.gen(function*() {
     const nats = yield* Effect.serviceOption(Nats)
     const subjects = Option.isNone(nats) ? {} : (yield* attempt("list runs", () => nats.value.jsm.streams.info("METAMEM", { subjects_filter: runsFilter(tenant) }))).state.subjects ?? {}
-    const names = Object.keys(subjects).map(runOf).sort()
+    return Object.keys(subjects).map(runOf).sort()
+  })
+
+/** The refusal of a name that no run has. It says which runs there are. */
+export const noSuchRun = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const names = yield* runNames(tenant)
     const more = names.length > namedMax ? ` and ${names.length - namedMax} more` : ""
     return new CommandFailed({
       message: `there is no run ${run === "" ? "without a name" : run}${tenant === "local" ? "" : ` of tenant ${tenant}`}; ${
@@ -114,6 +122,13 @@ export interface RunResult {
   readonly settled: JobSettled
 }
 
+/** The settled job that a commit holds; undefined for any other. */
+export const resultOf = ({ events: [stored], subject }: Pick<Commit, "events" | "subject">): Result.Result<RunResult | undefined, UnreadableEvent> => {
+  const address = parseResultSubject(subject)
+  if (address === undefined || stored === undefined) return Result.succeed(undefined)
+  return Result.map(jobCodec.decode(stored), (event) => (event._tag === "JobSettled" ? { address, settled: event } : undefined))
+}
+
 /** Tells every settled job of a run, in the order of the log; a run has tens of thousands, and none is kept here. */
 export const eachResult = (tenant: string, run: string, tell: (result: RunResult) => void) =>
   Effect.gen(function*() {
@@ -121,12 +136,10 @@ export const eachResult = (tenant: string, run: string, tell: (result: RunResult
     yield* log.read([resultFilter({ tenant, run })]).pipe(
       Stream.runForEachArray((commits) =>
         Effect.gen(function*() {
-          for (const { events: [stored], subject } of commits) {
-            const address = parseResultSubject(subject)
-            if (address === undefined || stored === undefined) continue
-            const event = jobCodec.decode(stored)
-            if (Result.isFailure(event)) return yield* event.failure
-            if (event.success._tag === "JobSettled") tell({ address, settled: event.success })
+          for (const commit of commits) {
+            const result = resultOf(commit)
+            if (Result.isFailure(result)) return yield* result.failure
+            if (result.success !== undefined) tell(result.success)
           }
         })
       )

@@ -4,15 +4,16 @@ import { Effect, Option, Result, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import { EventLog } from "#shared/eventlog/event-log"
-import { verifyCommits } from "#shared/eventlog/replay"
-import { memoryFilter, parseMemorySubject, runFilter } from "#shared/eventlog/subjects"
+import { type Fault, verifyCommits } from "#shared/eventlog/replay"
+import { adoptedSubject, memoryFilter, onlineSubject, parseMemorySubject, runFilter } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
 import { compressorCodec } from "#services/compressor/protocol"
 import { embedderCodec } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { logLayer } from "./home.ts"
 import { CommandFailed, emit, root } from "./root.ts"
-import { eachResult, foldRun, replayAll } from "./runs.ts"
+import { noSuchRun, runNames } from "./runs.ts"
+import { verifyRun } from "./verify-run.ts"
 
 interface FoldedMemory {
   id: string
@@ -76,72 +77,54 @@ export const memoryHash = (filter: string) =>
     return { memories: sorted.length, memoryHash: hash.digest("hex") }
   })
 
-const runCheck = (tenant: string, run: string) =>
+/** Runs to read: the one named, or with nothing named all of the tenant. */
+const runsMeant = (tenant: string, { all, run, user }: { readonly all: boolean; readonly run: Option.Option<string>; readonly user: Option.Option<string> }) =>
   Effect.gen(function*() {
-    const store = yield* CallStore
-    const log = yield* EventLog
-    const checked = yield* verifyCommits(log.readRaw([runFilter({ tenant, run })]))
-    const generations = yield* replayAll(tenant, run)
-    const state = yield* foldRun(tenant, run)
-    const users = new Map([...state.questions.values()].map(({ id, user }) => [id, user]))
-    // Replies that results refer to: gone because their user was erased is no damage; gone while the user's turns stand is.
-    const missing: Array<string> = []
-    const erased: Array<string> = []
-    const byUser = new Map<string, Array<string>>()
-    yield* eachResult(tenant, run, ({ address, settled }) => {
-      const { callKey, user } = (settled.data ?? {}) as Record<string, unknown>
-      if (address.kind !== "rollout" || typeof callKey !== "string" || typeof user !== "string") return
-      const keys = byUser.get(user)
-      if (keys === undefined) byUser.set(user, [callKey])
-      else keys.push(callKey)
-    })
-    const goneOf = (user: string, keys: ReadonlyArray<string>) => Effect.map(store.loadAll(tenant, user), (kept) => ({ user, gone: keys.filter((key) => !kept.has(key)) }))
-    for (const { gone, user } of yield* Effect.forEach(byUser, ([user, keys]) => goneOf(user, keys), { concurrency: 8 })) {
-      if (gone.length === 0) continue
-      const stands = Option.isSome(yield* log.readRaw([memoryFilter({ tenant, user })]).pipe(Stream.runHead))
-      for (const key of gone) (stands ? missing : erased).push(key)
-    }
-    return {
-      checked,
-      missing,
-      erased,
-      questions: users.size,
-      generations: generations.map(({ generation, hash, identical, sealed }) => ({ n: generation, sealed: sealed.hash, replayed: hash, identical }))
-    }
+    if (Option.isNone(run)) return all || Option.isNone(user) ? yield* runNames(tenant) : []
+    // Asked of the messages, since they may be damaged.
+    const stands = Option.isSome(yield* (yield* EventLog).readRaw([runFilter({ tenant, run: run.value })]).pipe(Stream.runHead))
+    return stands ? [run.value] : yield* yield* noSuchRun(tenant, run.value)
   })
+
+const shownMax = 10
 
 export const verify = Command.make(
   "verify",
   {
-    run: Flag.String("run").pipe(Flag.withDescription("Verify a run and replay its generations"), Flag.optional),
+    run: Flag.String("run").pipe(Flag.withDescription("Verify a run: its messages, that each decision follows from its results, and its generations replayed"), Flag.optional),
     user: Flag.String("user").pipe(Flag.withDescription("Verify one user's memory and give its hash"), Flag.optional),
-    all: Flag.Boolean("all").pipe(Flag.withDescription("Verify everything of the tenant (default when neither run nor user is given)"), Flag.withDefault(false))
+    all: Flag.Boolean("all").pipe(Flag.withDescription("Verify all users' memories together, and every run where none is named (default when neither run nor user is given)"), Flag.withDefault(false))
   },
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
       const log = yield* EventLog
-      const ofRun = Option.isSome(input.run) ? yield* runCheck(tenant, input.run.value) : undefined
-      const filter = Option.isSome(input.user) ? memoryFilter({ tenant, user: input.user.value }) : input.all || ofRun === undefined ? memoryFilter({ tenant }) : undefined
+      const names = yield* runsMeant(tenant, input)
+      const runs = yield* Effect.forEach(names, (run) => verifyRun(tenant, run))
+      const filter = Option.isSome(input.user) ? memoryFilter({ tenant, user: input.user.value }) : input.all || Option.isNone(input.run) ? memoryFilter({ tenant }) : undefined
       const ofMemory = filter === undefined ? undefined : yield* verifyCommits(log.readRaw([filter]))
       const hashed = filter === undefined || (ofMemory?.checksumErrors ?? 0) > 0 ? undefined : yield* memoryHash(filter)
-      const checks = [ofRun?.checked, ofMemory].filter((check) => check !== undefined)
+      const ofTenant = Option.isNone(input.run) && (input.all || Option.isNone(input.user)) ? yield* verifyCommits(log.readRaw([adoptedSubject(tenant), onlineSubject(tenant)])) : undefined
+      const checks = [...runs.map(({ checked }) => checked), ofMemory, ofTenant].filter((check) => check !== undefined)
+      const faults = (kind: Fault["kind"]) => checks.flatMap(({ faults }) => faults.filter((fault) => fault.kind === kind).map(({ message, sequence, subject }) => `${subject} at ${sequence}: ${message}`))
       const sum = (pick: (check: (typeof checks)[number]) => number) => checks.reduce((total, check) => total + pick(check), 0)
+      const generations = runs.flatMap((run) => run.generations)
+      const [damaged, missing, extra, changed] = [faults("checksum"), [...faults("missing"), ...runs.flatMap((run) => run.missing)], [...faults("extra"), ...runs.flatMap((run) => run.extra)], runs.flatMap((run) => run.changed)]
       const result = {
-        ok: sum(({ brokenChains, checksumErrors }) => brokenChains + checksumErrors) === 0 && (ofRun?.missing.length ?? 0) === 0 && (ofRun?.generations.every(({ identical }) => identical) ?? true),
+        ok: [damaged, missing, extra, changed].every((found) => found.length === 0) && generations.every(({ identical }) => identical),
         commits: sum(({ commits }) => commits),
         checksumErrors: sum(({ checksumErrors }) => checksumErrors),
-        missing: ofRun?.missing ?? [],
-        extra: checks.flatMap(({ faults }) => faults.filter(({ kind }) => kind === "chain").map(({ message }) => message)),
-        erased: ofRun?.erased ?? [],
-        generations: ofRun?.generations.map(({ n, replayed, sealed }) => ({ n, sealed, replayed })) ?? [],
+        damaged, missing, extra, changed,
+        erased: runs.flatMap((run) => run.erased),
+        generations: generations.map(({ n, replayed, run, sealed }) => ({ run, n, sealed, replayed })),
         ...(hashed === undefined ? {} : { memories: hashed.memories, memoryHash: hashed.memoryHash }),
         modelCalls: 0
       }
       yield* emit(result, () =>
         [
-          `${result.ok ? "whole" : "NOT WHOLE"}: ${result.commits} commits, ${result.checksumErrors} checksum errors, ${result.extra.length} broken chains, ${result.missing.length} missing replies, ${result.erased.length} erased`,
-          ...result.generations.map(({ n, replayed, sealed }) => `  generation ${n}: ${replayed === sealed ? "identical" : "DIFFERS"}  ${replayed.slice(0, 16)}`),
+          `${result.ok ? "whole" : "NOT WHOLE"}: ${result.commits} commits, ${result.checksumErrors} checksum errors, ${missing.length} pieces missing, ${extra.length} too many, ${changed.length} decisions changed, ${result.erased.length} replies erased`,
+          ...[...damaged, ...missing.map((one) => `missing: ${one}`), ...extra.map((one) => `too many: ${one}`), ...changed].slice(0, shownMax).map((line) => `  ${line}`),
+          ...result.generations.map(({ n, replayed, run, sealed }) => `  generation ${n} of ${run}: ${replayed === sealed ? "identical" : "DIFFERS"}  ${replayed.slice(0, 16)}`),
           ...(hashed === undefined ? [] : [`  ${hashed.memories} memories, hash ${hashed.memoryHash}`]),
           "0 model calls"
         ].join("\n"))

@@ -6,7 +6,8 @@ import { Effect, Stream } from "effect"
 import { CorruptCommit, decodeCommit, header, type RawMessage } from "./envelope.ts"
 
 export interface Fault {
-  readonly kind: "checksum" | "chain"
+  /** `missing`: what it follows is not there; `extra`: it follows what something else follows already, or begins a subject that has begun. */
+  readonly kind: "checksum" | "missing" | "extra"
   readonly subject: string
   readonly sequence: number
   readonly message: string
@@ -34,8 +35,8 @@ const faultLimit = 100
  */
 export const verifyCommits = <E, R>(messages: Stream.Stream<RawMessage, E, R>): Effect.Effect<Verification, E, R> =>
   Effect.suspend(() => {
-    /** Checksum of the last commit of each subject. */
-    const last = new Map<string, string>()
+    /** Checksum of the last commit of each subject, and what that one follows. */
+    const last = new Map<string, { readonly checksum: string; readonly previous: string }>()
     const faults: Array<Fault> = []
     const counts = { commits: 0, events: 0, checksumErrors: 0, brokenChains: 0 }
     const fault = (kind: Fault["kind"], { sequence, subject }: RawMessage, message: string): void => {
@@ -47,15 +48,17 @@ export const verifyCommits = <E, R>(messages: Stream.Stream<RawMessage, E, R>): 
       try {
         const { checksum, events, previousChecksum } = decodeCommit(raw)
         counts.events += events.length
-        const before = last.get(raw.subject) ?? ""
-        last.set(raw.subject, checksum)
-        if (previousChecksum === before) return
-        fault("chain", raw, before === "" ? "its subject begins in the middle: earlier commits are missing" : "it does not follow the commit before it on its subject")
+        const before = last.get(raw.subject)
+        last.set(raw.subject, { checksum, previous: previousChecksum })
+        if (previousChecksum === (before?.checksum ?? "")) return
+        if (before === undefined) fault("missing", raw, "its subject begins in the middle: earlier commits are missing")
+        else if (previousChecksum === "" || previousChecksum === before.previous) fault("extra", raw, "it follows what another commit of its subject follows already")
+        else fault("missing", raw, "it does not follow the commit before it on its subject")
       } catch (error) {
         if (!(error instanceof CorruptCommit)) throw error
         fault("checksum", raw, error.message)
         // What follows is judged by what this one claims to be, so that one fault is told once.
-        last.set(raw.subject, raw.headers[header.checksum] ?? "")
+        last.set(raw.subject, { checksum: raw.headers[header.checksum] ?? "", previous: raw.headers[header.previous] ?? "" })
       }
     }
     return messages.pipe(

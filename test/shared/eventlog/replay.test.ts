@@ -54,7 +54,7 @@ test("a commit that is missing breaks its subject's chain, once", async () => {
   const raws = messages(30)
   const middle = await verify(raws.filter((_, i) => i !== 10))
   assert.equal([middle.commits, middle.checksumErrors, middle.brokenChains], [29, 0, 1])
-  assert.is(middle.faults[0]?.sequence, 14)
+  assert.equal([middle.faults[0]?.sequence, middle.faults[0]?.kind], [14, "missing"])
   const first = await verify(raws.slice(1))
   assert.is(first.brokenChains, 1)
   assert.match(first.faults[0]?.message ?? "", /earlier commits are missing/)
@@ -65,6 +65,7 @@ test("a commit put in twice or out of order breaks the chain", async () => {
   const [third] = raws.slice(3)
   assert.ok(third)
   assert.ok((await verify([...raws, third])).brokenChains === 1)
+  for (const more of raws.slice(6)) assert.equal((await verify([...raws, more])).faults.map(({ kind }) => kind), ["extra"])
   assert.ok((await verify([raws[3], raws[0], ...raws.slice(6)].filter((raw) => raw !== undefined))).brokenChains > 0)
 })
 

@@ -1,0 +1,80 @@
+/** What `metamem verify` finds out about one run: each message whole and in its place, each decision following from its results, each generation replayed. */
+import { Effect, Option, Result, Stream } from "effect"
+import { CorruptCommit, decodeCommit, type RawMessage } from "#shared/eventlog/envelope"
+import { EventLog } from "#shared/eventlog/event-log"
+import { verifyCommits } from "#shared/eventlog/replay"
+import { memoryFilter, runFilter, runSubject } from "#shared/eventlog/subjects"
+import { CallStore } from "#shared/model/call-store"
+import { makeVerifier } from "#services/reflector/analysis"
+import { algorithmVersion } from "#services/reflector/parameters"
+import { replayAll, resultOf } from "./runs.ts"
+
+/** The commit of a message; undefined where it is damaged. */
+const soundCommit = (raw: RawMessage) => {
+  try {
+    return decodeCommit(raw)
+  } catch (error) {
+    if (error instanceof CorruptCommit) return undefined
+    throw error
+  }
+}
+
+/** Replies that results refer to and that are gone: of users that were erased, which is no damage, and of others. */
+const goneReplies = (tenant: string, byUser: ReadonlyMap<string, ReadonlyArray<string>>) =>
+  Effect.gen(function*() {
+    const store = yield* CallStore
+    const log = yield* EventLog
+    const missing: Array<string> = []
+    const erased: Array<string> = []
+    const goneOf = (user: string, keys: ReadonlyArray<string>) => Effect.map(store.loadAll(tenant, user), (kept) => ({ user, gone: keys.filter((key) => !kept.has(key)) }))
+    for (const { gone, user } of yield* Effect.forEach(byUser, ([user, keys]) => goneOf(user, keys), { concurrency: 8 })) {
+      if (gone.length === 0) continue
+      const stands = Option.isSome(yield* log.readRaw([memoryFilter({ tenant, user })]).pipe(Stream.runHead))
+      for (const key of gone) (stands ? missing : erased).push(`reply ${key}`)
+    }
+    return { missing, erased }
+  })
+
+/** Everything of a run read again. A damaged message is counted and passed over; where it is one of the run's own, no generation can be replayed. */
+export const verifyRun = (tenant: string, run: string) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const messages = log.readRaw([runFilter({ tenant, run })])
+    const checked = yield* verifyCommits(messages)
+    const own = runSubject({ tenant, run })
+    const verifier = makeVerifier({ tenant, run })
+    const replies = new Map<string, Array<string>>()
+    let isReadable = true
+    yield* messages.pipe(
+      Stream.runForEach((raw) =>
+        Effect.gen(function*() {
+          const commit = soundCommit(raw)
+          if (commit === undefined) {
+            isReadable &&= raw.subject !== own
+            return
+          }
+          if (isReadable) yield* verifier.next(commit)
+          const result = resultOf(commit)
+          if (Result.isFailure(result)) return yield* result.failure
+          const { callKey, user } = (result.success?.settled.data ?? {}) as Record<string, unknown>
+          if (result.success?.address.kind !== "rollout" || typeof callKey !== "string" || typeof user !== "string") return
+          const keys = replies.get(user)
+          if (keys === undefined) replies.set(user, [callKey])
+          else keys.push(callKey)
+        })
+      )
+    )
+    const decided = verifier.end()
+    // Under another version of the rules nobody can say which results a decision used.
+    const isComparable = isReadable && verifier.state().parameters?.algorithm === algorithmVersion
+    const { erased, missing } = yield* goneReplies(tenant, replies)
+    const generations = isReadable ? yield* replayAll(tenant, run) : []
+    return {
+      checked,
+      missing: [...(isComparable ? decided.missing.map((key) => `result ${key} of ${run}`) : []), ...missing],
+      extra: isComparable ? decided.extra.map((key) => `result ${key} of ${run}`) : [],
+      changed: isComparable ? decided.differing.map(({ cause, position }) => `${position} (${cause}) of ${run} does not follow from its results`) : [],
+      erased,
+      generations: generations.map(({ generation, hash, identical, sealed }) => ({ run, n: generation, sealed: sealed.hash, replayed: hash, identical }))
+    }
+  })
