@@ -43,6 +43,8 @@ const importsAllowed: ReadonlyArray<readonly [from: string, to: string]> = [
   ["services/cli/", "services/reflector/parameters.ts"],
   // The answer of the reflector on evolution from live feedback.
   ["services/cli/", "services/reflector/online-protocol.ts"],
+  // What its events say, pure, in words that the reflector logs and the command line prints.
+  ["services/cli/", "services/reflector/online-words.ts"],
   // What the log says of a run, pure, which the command line prints.
   ["services/cli/", "services/reflector/analysis.ts"],
   // The benches measure the rules, the projection and the run's stages themselves.

@@ -11,8 +11,9 @@ import type { Verdict } from "#shared/domain/question"
 import { decideGate, type GateQuestion, likelyThreshold, noTally, type Tally } from "#shared/metamemory/gate"
 import { likeness, nearlySame } from "#shared/metamemory/ledger"
 import { meanDifference, type MeanDifference } from "#shared/metamemory/statistics"
-import { conversationsOf, type Feedback, fewestUsers, usersIn, weightsOf } from "./online-feedback.ts"
+import { conversationsOf, type Feedback, fewestUsers, firstOfEach, usersIn, weightsOf } from "./online-feedback.ts"
 import { onlineCodec, type OnlineEvent, type RolledBack, type ShadowLooked, type WatchLooked } from "./online-protocol.ts"
+import { generationName, onlineLine } from "./online-words.ts"
 
 type Untagged<E> = E extends unknown ? Omit<E, "_tag"> : never
 
@@ -126,7 +127,6 @@ export const onlineRun = (number: number): string => `online-${number}`
 const numberOf = (run: string): number => Number(/^online-(\d+)$/.exec(run)?.[1] ?? 0)
 
 const same = (a: GenerationRef, b: GenerationRef): boolean => a.run === b.run && a.generation === b.generation
-const named = ({ generation, run }: GenerationRef): string => (run === "" ? "no principles" : `generation ${generation} of ${run}`)
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
 const figures = ({ mean, standardError }: Pick<MeanDifference, "mean" | "standardError">) => ({ mean: finite(mean), standardError: finite(standardError) })
 const points = (share: number): string => `${(100 * share).toFixed(1)} points`
@@ -174,7 +174,7 @@ const endRun = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "End
   const { recommended, run } = command
   const ended = (outcome: "candidate" | "nothing better" | "overtaken" | "withdrawn before", reason: string): OnlineEvent => ({ _tag: "OnlineRunEnded", run, recommended, outcome, reason })
   if (recommended === 0) return [ended("nothing better", command.stopped ?? "the run recommends what it began with")]
-  if (!same(command.inForce.ref, phase.from)) return [ended("overtaken", `${named(command.inForce.ref)} was adopted meanwhile`)]
+  if (!same(command.inForce.ref, phase.from)) return [ended("overtaken", `${generationName(command.inForce.ref)} was adopted meanwhile`)]
   const added = command.principles.filter(({ scope, text }) => !command.start.some((one) => one.scope === scope && one.text === text))
   const known = state.rollbacks.filter(({ reader }) => reader === command.reader).flatMap(({ withdrawn }) => withdrawn)
   const again = added.find(({ scope, text }) => known.some((one) => one.scope === scope && likeness(one.text, text) >= nearlySame))
@@ -190,7 +190,7 @@ const lookShadow = (state: OnlineState, command: Extract<OnlineCommand, { _tag: 
   if (phase._tag !== "Shadow" || phase.run !== command.run) return []
   const { generation, run } = phase
   const ended = (decision: "adopted" | "dropped", reason: string): OnlineEvent => ({ _tag: "ShadowEnded", run, generation, decision, reason, adoptedAfter: command.inForce.sequence })
-  if (!same(command.inForce.ref, phase.from)) return [ended("dropped", `${named(command.inForce.ref)} was adopted meanwhile`)]
+  if (!same(command.inForce.ref, phase.from)) return [ended("dropped", `${generationName(command.inForce.ref)} was adopted meanwhile`)]
   const last = shadowLooks.at(-1) ?? 0
   const before = phase.last?.pairs ?? 0
   const pairs = firstEnough(command.pairs, nextShadowLook(before))
@@ -208,6 +208,10 @@ const lookShadow = (state: OnlineState, command: Extract<OnlineCommand, { _tag: 
   return [looked, ...(pairs.length >= last ? [ended("dropped", `still ${decision} after ${pairs.length} live questions: ${reason}`)] : expired)]
 }
 
+/** Feedback under a generation that looks are taken at, oldest first: nobody uses them up by more than a tenth of the last. */
+export const watchedFeedback = (feedback: ReadonlyArray<Feedback>, ref: GenerationRef): ReadonlyArray<Feedback> =>
+  firstOfEach(feedback.filter((one) => same(one.generation, ref)).toSorted((a, b) => a.sequence - b.sequence), watchLooks.at(-1) ?? 0)
+
 const lookWatch = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "LookWatch" }>): ReadonlyArray<OnlineEvent> => {
   const { watch } = state
   if (watch === undefined || watch.run !== command.run) return []
@@ -218,7 +222,7 @@ const lookWatch = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "
   if (!same(command.inForce.ref, own)) return [{ _tag: "WatchEnded", ...own, reason: "overtaken" }]
   const due = nextWatchLook(watch.last?.feedback ?? 0)
   const ofGeneration = (ref: GenerationRef) => command.feedback.filter((one) => same(one.generation, ref)).toSorted((a, b) => a.sequence - b.sequence)
-  const under = due === undefined ? undefined : firstEnough(ofGeneration(own), due)
+  const under = due === undefined ? undefined : firstEnough(watchedFeedback(command.feedback, own), due)
   const now = under === undefined ? undefined : shareRight(under)
   if (under === undefined || now === undefined) return []
   const until = under.at(-1)?.sequence ?? 0
@@ -235,7 +239,7 @@ const lookWatch = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "
       _tag: "RolledBack", ...own,
       // Before the first adoption nothing was in force, which is what the run's own generation 0 holds.
       to: watch.from.run === "" ? { run, generation: 0 } : watch.from,
-      reason: `${points(fallen)} fewer right answers by ${under.length} feedbacks than under ${named(watch.from)}`,
+      reason: `${points(fallen)} fewer right answers by ${under.length} feedbacks than under ${generationName(watch.from)}`,
       adoptedAfter: command.inForce.sequence,
       withdrawn: command.principles.filter(({ scope, text }) => !command.start.some((one) => one.scope === scope && one.text === text)).map(({ scope, text }) => ({ scope, text })),
       reader: command.reader
@@ -298,7 +302,7 @@ const evolve = (state: OnlineState, event: OnlineEvent): OnlineState => {
     case "WatchLooked":
       return state.watch === undefined ? state : { ...state, watch: { ...state.watch, last: told as Untagged<WatchLooked> } }
     case "WatchEnded":
-      return { ...state, watch: undefined }
+      return { ...state, watch: undefined, lastOutcome: onlineLine(event) }
     case "RolledBack":
       return { ...state, watch: undefined, due: { to: event.to, after: event.adoptedAfter }, rollbacks: [...state.rollbacks, told as Untagged<RolledBack>], lastOutcome: `${event.run}: rolled back, ${event.reason}` }
   }

@@ -115,6 +115,16 @@ export const capOf = (counts: ReadonlyArray<number>): number => {
   return 0
 }
 
+/** The first that came from everybody, as many as a tenth of `count`: so many items are not used up by one who says much. */
+export const firstOfEach = <A extends Pick<Feedback, "user">>(items: ReadonlyArray<A>, count: number): ReadonlyArray<A> => {
+  const counts = new Map<string, number>()
+  return items.filter(({ user }) => {
+    const own = (counts.get(user) ?? 0) + 1
+    counts.set(user, own)
+    return own <= Math.ceil(count * largestShare)
+  })
+}
+
 const countsOf = (users: ReadonlyArray<string>): ReadonlyMap<string, number> => {
   const counts = new Map<string, number>()
   for (const user of users) counts.set(user, (counts.get(user) ?? 0) + 1)
@@ -171,8 +181,11 @@ export const batchOf = (fresh: ReadonlyArray<Feedback>, seed: string): Batch => 
   const kept = parts.flat()
   const conversations = conversationsOf(usable)
   const users = byUser.size
-  if (conversations < fewestConversations) return { _tag: "Short", conversations, users, lacks: `feedback with a right answer from ${conversations} of ${fewestConversations} distinct conversations` }
-  if (users < fewestUsers) return { _tag: "Short", conversations, users, lacks: `feedback of ${users} of ${fewestUsers} users: nobody's may be more than a tenth` }
+  const lacks = [
+    ...(conversations < fewestConversations ? [`feedback with a right answer from ${conversations} of ${fewestConversations} distinct conversations`] : []),
+    ...(users < fewestUsers ? [`feedback of ${users} of ${fewestUsers} users, since nobody's may be more than a tenth`] : [])
+  ]
+  if (lacks.length > 0) return { _tag: "Short", conversations, users, lacks: lacks.join("; ") }
   if (parts.some((part) => part.length === 0) || conversationsOf(kept) < fewestConversations) {
     return { _tag: "Short", conversations, users, lacks: `of ${conversations} conversations ${conversationsOf(kept)} are left when nobody has more than a tenth of training, validation and guard; ${fewestConversations} are needed` }
   }

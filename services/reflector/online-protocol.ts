@@ -147,10 +147,17 @@ export const OnlineStatus = Schema.Struct({
   }),
   needed: Schema.Struct({ conversations: Schema.Int, users: Schema.Int, /** Absent = a batch is ready. */ lacks: Schema.optionalKey(Schema.String) }),
   adopted: Schema.NullOr(GenerationRef),
+  /** How many the adopted generation holds; a generation 0 may hold what its run went on from. */
+  principles: Schema.Int,
   run: Schema.NullOr(Schema.Struct({ run: Schema.String, stage: Schema.String, step: Schema.Int, steps: Schema.Int })),
-  /** Of the candidate in shadow: settled pairs, and how many more are being answered. */
-  shadow: Schema.NullOr(Schema.Struct({ run: Schema.String, generation: Schema.Int, pairs: Schema.Int, waiting: Schema.Int, needed: Schema.Int, conversations: Schema.Int, lastLook: Schema.NullOr(ShadowLooked.payload) })),
-  watch: Schema.NullOr(Schema.Struct({ run: Schema.String, generation: Schema.Int, feedback: Schema.Int, needed: Schema.Int, lastLook: Schema.NullOr(WatchLooked.payload) })),
+  /** Jobs of run and shadow that wait for a model that is away or turns the key down, by kind. */
+  held: Schema.Array(Schema.Struct({ kind: Schema.String, message: Schema.String })),
+  /** Of the candidate in shadow: settled pairs, how many of them could not be judged on both sides, and how many more are being answered. */
+  shadow: Schema.NullOr(Schema.Struct({
+    run: Schema.String, generation: Schema.Int, share: Schema.Finite, pairs: Schema.Int, unjudged: Schema.Int, waiting: Schema.Int, needed: Schema.Int, conversations: Schema.Int, users: Schema.Int,
+    lastLook: Schema.NullOr(ShadowLooked.payload)
+  })),
+  watch: Schema.NullOr(Schema.Struct({ run: Schema.String, generation: Schema.Int, feedback: Schema.Int, needed: Schema.Int, conversations: Schema.Int, users: Schema.Int, lastLook: Schema.NullOr(WatchLooked.payload) })),
   /** The last run's or shadow's end, in words. */
   lastOutcome: Schema.NullOr(Schema.String),
   rollbacks: Schema.Array(Schema.Struct({ run: Schema.String, generation: Schema.Int, to: GenerationRef, reason: Schema.String }))

@@ -8,7 +8,7 @@ import { principlesFor } from "#shared/metamemory/router"
 import type { JudgementInput } from "#services/evaluator/protocol"
 import type { RolloutInput } from "#services/retriever/protocol"
 import { type Pair, shadowLooks } from "./online-behaviour.ts"
-import { type Feedback, isUsable } from "./online-feedback.ts"
+import { type Feedback, firstOfEach, isUsable } from "./online-feedback.ts"
 import type { RunParameters } from "./parameters.ts"
 import type { Results } from "./protocol.ts"
 import { resultKey, type RunJob, verdictOf } from "./stages.ts"
@@ -25,13 +25,13 @@ export interface Shadow {
 
 export type Shadowed = Feedback & { readonly question: Question }
 
-/** The live questions a shadow answers, oldest feedback first: a drawn share of those answered right or corrected after it began. */
-export const shadowed = (feedback: ReadonlyArray<Feedback>, of: { readonly run: string; readonly after: number; readonly share: number }): ReadonlyArray<Shadowed> =>
-  feedback
-    .filter(isUsable)
-    .filter(({ answer, sequence }) => sequence > of.after && uniform("shadow", of.run, answer) < of.share)
-    .toSorted((a, b) => a.sequence - b.sequence)
-    .slice(0, shadowLooks.at(-1))
+const shadowMax = shadowLooks.at(-1) ?? 0
+
+/** The live questions a shadow answers, oldest feedback first: a drawn share of those answered right or corrected after it began, nobody's more than a tenth of all it may ask. */
+export const shadowed = (feedback: ReadonlyArray<Feedback>, of: { readonly run: string; readonly after: number; readonly share: number }): ReadonlyArray<Shadowed> => {
+  const drawn = feedback.filter(isUsable).filter(({ answer, sequence }) => sequence > of.after && uniform("shadow", of.run, answer) < of.share)
+  return firstOfEach(drawn.toSorted((a, b) => a.sequence - b.sequence), shadowMax).slice(0, shadowMax)
+}
 
 type Side = "i" | "c"
 const keyOf = (side: Side, { id }: Question): string => `${side}_${digest("question", id).slice(0, 16)}`

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto"
 import { Clock, Config, Effect, Result, Schedule, Semaphore, Stream } from "effect"
 import { type Entity, type Folded, makeEntity } from "#shared/actor/entity"
-import { isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
+import { heldJobs, isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
 import { leaseSeconds, Leases } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
@@ -22,10 +22,11 @@ import { answersConversation } from "#services/retriever/protocol"
 import type { AdoptionCommand, AdoptionState } from "./adoption.ts"
 import { readResult, type Runs } from "./driver.ts"
 import type { Material } from "./material.ts"
-import { isOpenForRun, nextShadowLook, nextWatchLook, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState } from "./online-behaviour.ts"
-import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, offered, receivedFrom } from "./online-feedback.ts"
+import { isOpenForRun, nextShadowLook, nextWatchLook, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState, watchedFeedback } from "./online-behaviour.ts"
+import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, offered, receivedFrom, usersIn } from "./online-feedback.ts"
 import type { OnlineStatus } from "./online-protocol.ts"
 import { shadowAddress, shadowed, shadowJobs, shadowPairs } from "./online-shadow.ts"
+import { guidedBy, onlineLine } from "./online-words.ts"
 import { algorithmVersion, presets, type RunParameters, type RunQuestion, type RunRequest, startOf } from "./parameters.ts"
 import type { JobResult, OpenRequest } from "./protocol.ts"
 import { resultKey, type RunJob, workerOf } from "./stages.ts"
@@ -38,6 +39,8 @@ export const settings = Config.all({
 
 /** Without an outcome for this long, a job of a shadow is published again where no worker has or gets it. */
 const againMs = 60_000
+/** How long it is believed that jobs of a kind wait; while they do it is said every few seconds. */
+const heldMs = 20_000
 /** Names looked through for one that no other run has. */
 const namesMax = 1_000
 /** Steps of an online run: three rounds through its training questions, within these bounds. */
@@ -120,6 +123,13 @@ export const runOnline = (parts: OnlineParts) =>
       else own.set(user, received.success.map(({ best, ...one }) => ({ ...one, conversation: conversations.get(best ?? "") ?? answersConversation })))
     })
 
+    /** What was last heard of jobs that wait, by kind. */
+    const holds = new Map<string, { readonly message: string; readonly at: number }>()
+    yield* heldJobs.pipe(
+      Stream.runForEach(({ kind, message }) => Effect.map(Clock.currentTimeMillis, (at) => void holds.set(kind, { message, at }))),
+      Effect.forkScoped
+    )
+
     const turnstile = yield* Semaphore.make(1)
     /** Brings the feedback up to the end of the log. */
     const sync = turnstile.withPermits(1)(Effect.gen(function*() {
@@ -157,30 +167,44 @@ export const runOnline = (parts: OnlineParts) =>
       return offered(feedbackOf(tenant), state.closed, [...ofRuns.values()])
     })
 
-    const decide = (tenant: string, { sequence }: Folded<OnlineState>, command: OnlineCommand) =>
-      Effect.map(entities.execute(onlineSubject(tenant), command, { cause: `${command._tag} after ${sequence}` }), ({ folded }) => folded)
+    const decide = Effect.fnUntraced(function*(tenant: string, { sequence }: Folded<OnlineState>, command: OnlineCommand) {
+      const { events, folded } = yield* entities.execute(onlineSubject(tenant), command, { cause: `${command._tag} after ${sequence}` })
+      for (const event of events) yield* Effect.logInfo(`${tenant}: ${onlineLine(event)}`)
+      return folded
+    })
 
     /** Carries out the adoption that was decided, unless somebody adopted something since. */
-    const adoptDue = Effect.fnUntraced(function*(tenant: string, { due }: OnlineState) {
+    const adoptDue = Effect.fnUntraced(function*(tenant: string, { due, lastOutcome }: OnlineState) {
       if (due === undefined) return
       const { after, to } = due
       const found = (yield* runState(tenant, to.run)).generations.find(({ number }) => number === to.generation)
       if (found === undefined) return yield* Effect.logWarning(`generation ${to.generation} of ${to.run} was to be adopted and is not in the log`)
-      yield* adoptions.execute(
+      const { fresh } = yield* adoptions.execute(
         adoptedSubject(tenant),
         { _tag: "Adopt", event: { _tag: "GenerationAdopted", run: to.run, generation: to.generation, hash: found.hash, principles: found.principles }, after },
         { cause: `online ${to.run}/${to.generation} after ${after}`, correlation: to.run }
       )
+      // Nobody asked for it just now, so it is said where warnings are.
+      if (fresh) yield* Effect.logWarning(`live answers of ${tenant} are from here on guided by ${guidedBy(to, found.principles.length)} (${lastOutcome ?? "decided before"})`)
     })
 
     const register = (tenant: string, questions: ReadonlyArray<Question>) => request(requestSubject("evaluator", "register"), { tenant, questions }, 30_000)
 
-    /** The next name for a run, and whether such a run was opened and not recorded, by a process that ended in between. */
+    /** Feedback that a run took its questions from. */
+    const feedbackIn = (tenant: string, parameters: RunParameters | undefined): ReadonlyArray<Feedback> => {
+      const ids = new Set(questionsOf(parameters).map(({ id }) => id))
+      return feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))
+    }
+
+    /**
+     * The next name for a run, and whether such a run was opened and not recorded, by a process that ended in between. One that was brought
+     * here from elsewhere rests on nobody's feedback here, and its name is passed over.
+     */
     const nextName = Effect.fnUntraced(function*(tenant: string, { number }: OnlineState) {
       for (let next = number + 1; next <= number + namesMax; next++) {
         const { generations, parameters } = yield* runState(tenant, onlineRun(next))
         if (generations.length === 0) return { number: next, isOpened: false }
-        if (parameters?.preset === "online") return { number: next, isOpened: true }
+        if (parameters?.preset === "online" && feedbackIn(tenant, parameters).length > 0) return { number: next, isOpened: true }
       }
       return yield* Effect.die(new Error(`${namesMax} runs have the names that online runs would have`))
     })
@@ -207,8 +231,7 @@ export const runOnline = (parts: OnlineParts) =>
       const { parameters } = yield* runState(tenant, run)
       if (parameters === undefined) return folded
       const questions = questionsOf(parameters)
-      const ids = new Set(questions.map(({ id }) => id))
-      const own = feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))
+      const own = feedbackIn(tenant, parameters)
       const { branch } = parameters
       return yield* decide(tenant, folded, {
         _tag: "TakeRun",
@@ -329,10 +352,11 @@ export const runOnline = (parts: OnlineParts) =>
       const all = feedbackOf(tenant)
       const fresh = yield* freshOf(tenant, state)
       const batch = batchOf(fresh, String(wholeNumber(2 ** 31, "online", tenant, state.number + 1)))
-      const { ref } = yield* inForce(tenant)
+      const { principles, ref } = yield* inForce(tenant)
       const run = phase._tag === "Running" ? statusOf(yield* runState(tenant, phase.run), { tenant, run: phase.run }, undefined) : undefined
       const shadow = phase._tag === "Shadow" ? { phase, ...(yield* shadowOf(tenant, phase)) } : undefined
-      const under = all.filter(({ generation }) => generation.run === watch?.run && generation.generation === watch.generation).length
+      const under = watch === undefined ? [] : watchedFeedback(all, watch)
+      const now = yield* Clock.currentTimeMillis
       return {
         tenant,
         on: isOn(state),
@@ -340,15 +364,20 @@ export const runOnline = (parts: OnlineParts) =>
           ? `it was switched ${state.on ? "on" : "off"}`
           : parts.isOnByDefault ? "a judge's model is set; `metamem online off` switches it off" : "no judge's model is set, and comparing words is too coarse to change answers unasked; `metamem online on` switches it on",
         stage: phase._tag === "Running" ? "run" : phase._tag === "Shadow" ? "shadow" : "collecting",
-        feedback: { standing: all.length, fresh: fresh.length, conversations: conversationsOf(fresh), users: new Set(fresh.map(({ user }) => user)).size },
+        feedback: { standing: all.length, fresh: fresh.length, conversations: conversationsOf(fresh), users: usersIn(fresh) },
         needed: { conversations: fewestConversations, users: fewestUsers, ...(batch._tag === "Short" ? { lacks: batch.lacks } : {}) },
         adopted: ref.run === "" ? null : ref,
+        principles: principles.length,
         run: run === undefined ? null : { run: run.run, stage: run.stage, step: run.step, steps: run.steps },
+        held: phase._tag === "Collecting" ? [] : [...holds].filter(([, { at }]) => now - at < heldMs).map(([kind, { message }]) => ({ kind, message })),
         shadow: shadow === undefined ? null : {
-          run: shadow.phase.run, generation: shadow.phase.generation, pairs: shadow.pairs.length, waiting: shadow.items.length - shadow.pairs.length,
-          needed: nextShadowLook(shadow.phase.last?.pairs ?? 0), conversations: conversationsOf(shadow.pairs), lastLook: shadow.phase.last ?? null
+          run: shadow.phase.run, generation: shadow.phase.generation, share: shadow.phase.share, pairs: shadow.pairs.length,
+          unjudged: shadow.pairs.filter(({ candidate, incumbent }) => candidate === "error" || incumbent === "error").length, waiting: shadow.items.length - shadow.pairs.length,
+          needed: nextShadowLook(shadow.phase.last?.pairs ?? 0), conversations: conversationsOf(shadow.pairs), users: usersIn(shadow.pairs), lastLook: shadow.phase.last ?? null
         },
-        watch: watch === undefined ? null : { run: watch.run, generation: watch.generation, feedback: under, needed: nextWatchLook(watch.last?.feedback ?? 0) ?? 0, lastLook: watch.last ?? null },
+        watch: watch === undefined ? null : {
+          run: watch.run, generation: watch.generation, feedback: under.length, needed: nextWatchLook(watch.last?.feedback ?? 0) ?? 0, conversations: conversationsOf(under), users: usersIn(under), lastLook: watch.last ?? null
+        },
         lastOutcome: state.lastOutcome ?? null,
         rollbacks: state.rollbacks.map(({ generation, reason, run, to }) => ({ run, generation, to, reason }))
       } satisfies OnlineStatus

@@ -6,13 +6,14 @@ import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
 import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
-import { onlineSubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { Nats } from "#shared/eventlog/nats"
+import { heldSubject, onlineSubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import type { OnlineStatus } from "#services/reflector/online-protocol"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
 import { adopted, adoptions, good, makeLive, none, onlineEvents, onlineModel, people, standing, until } from "./online-stage.ts"
-import { answering, configured, connection, reflector, stateOf, verification, workers } from "./stage.ts"
+import { answering, configured, connection, finished, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "./stage.ts"
 
 const test = suite("evolution from live feedback, whole")
 
@@ -54,6 +55,10 @@ effect(
         assert.equal((yield* verification("online-1")).differing, [])
         assert.equal(yield* adoptions, [], "a run adopts nothing")
         assert.is((yield* status).stage, "shadow")
+        const { nc } = yield* Nats
+        nc.publish(heldSubject("evaluator", "judgement"), JSON.stringify({ kind: "judgement", hold: "away", message: "the judge is away" }))
+        while ((yield* status).held.length === 0) yield* Effect.sleep(50)
+        assert.equal((yield* status).held, [{ kind: "judgement", message: "the judge is away" }])
 
         yield* Effect.forEach(people(30), (at) => live("b", at, none, at % 4 !== 0), { concurrency: 8 })
         yield* until("ShadowEnded")
@@ -69,7 +74,7 @@ effect(
         yield* adopted(2)
         assert.equal((yield* adoptions).map(({ generation, principles, run }) => ({ run, generation, principles: principles.length > 0 })), [{ ...now, principles: true }, { run: "online-1", generation: 0, principles: false }])
         const end = yield* status
-        assert.equal([end.adopted, end.watch, end.rollbacks.length], [{ run: "online-1", generation: 0 }, null, 1])
+        assert.equal([end.adopted, end.principles, end.watch, end.held, end.rollbacks.length], [{ run: "online-1", generation: 0 }, 0, null, [], 1])
 
         const log = yield* EventLog
         const written = JSON.stringify((yield* log.load(onlineSubject("t"))).map(({ events }) => events))
@@ -112,6 +117,32 @@ effect(
         assert.equal(second.filter((id) => first.includes(id)), [])
         while ((yield* status).stage !== "run") yield* Effect.sleep(50)
         assert.is((yield* status).feedback.fresh, 10)
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "model" })))
+    }),
+  120_000
+)
+
+effect(
+  test as never,
+  "a run that was brought here under the next name rests on nobody's feedback here: it is tried by nobody, and its name is passed over",
+  () =>
+    Effect.gen(function*() {
+      const { url } = yield* testServer
+      const model = yield* scriptedModel(onlineModel)
+      yield* Effect.gen(function*() {
+        yield* Layer.build(Layer.mergeAll(workers, reflector))
+        yield* answering("evaluator")
+        yield* answering("reflector")
+        yield* register(questions(117))
+        yield* openRun("online-1", runRequest(questions(117), { preset: "online", steps: 1 }))
+        yield* finished("online-1")
+        const live = yield* makeLive
+        yield* live("a", 0, none, true)
+        yield* Effect.sleep("2500 millis")
+        assert.equal(yield* onlineEvents, [])
+        yield* Effect.forEach(people(30).slice(1), (at) => live("a", at, none, true), { concurrency: 8 })
+        yield* until("OnlineRunOpened")
+        assert.equal((yield* onlineEvents).map((event) => event._tag === "OnlineRunOpened" && [event.run, event.questions]), [["online-2", 30]])
       }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "model" })))
     }),
   120_000

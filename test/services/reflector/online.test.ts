@@ -66,6 +66,11 @@ test("feedback of fewer than ten users is no batch, however much it is", () => {
   assert.ok(short._tag === "Short" && /9 of 10 users/.test(short.lacks))
 })
 
+test("all that a batch lacks is told at once", () => {
+  const short = batchOf(many(12, (at) => `u${at % 4}`), "s")
+  assert.ok(short._tag === "Short" && /12 of 30 distinct conversations; .*4 of 10 users/.test(short.lacks), JSON.stringify(short))
+})
+
 test("a noisy user has at most a tenth of each part, and no conversation stands in two", () => {
   const batch = batchOf([...many(60, (at) => `u${at % 40}`), ...many(100, () => "noisy").map((one, at) => ({ ...one, answer: `n${at}`, conversation: `n${at}`, question: question(`noisy-${at}`, "noisy") }))], "s")
   assert.ok(batch._tag === "Ready")
@@ -233,6 +238,18 @@ test("a user who is right a hundred times for the candidate cannot carry it agai
   assert.ok(dropped.at(-1)?._tag === "ShadowEnded" && fold([...begun, ...dropped]).due === undefined)
 })
 
+test("one who says much takes no more than a tenth of what a shadow may ask, and ends none", () => {
+  const noisy = many(400, () => "noisy", (at) => ({ answer: `n${at}`, sequence: 61 + at, question: question(`noisy-${at}`, "noisy") }))
+  const others = many(60, (at) => `u${at % 12}`, (at) => ({ sequence: 600 + at }))
+  const items = shadowed([...noisy, ...others], { run: "online-1", after: 60, share: 1 })
+  assert.equal([items.length, items.filter(({ user }) => user === "noisy").length], [80, 20])
+  const own = items.map(({ conversation, question, user }): Pair => ({ question: question.id, user, conversation, abstention: false, incumbent: "incorrect", candidate: "correct" }))
+  const events = decided(begun, look(own))
+  assert.ok(events[0]?._tag === "ShadowLooked" && events[0].users >= 10 && events.at(-1)?._tag === "ShadowEnded", JSON.stringify(events))
+  // Before others came, nothing was decided by what was full of one.
+  assert.equal(decided(begun, look(own.slice(0, 20))), [])
+})
+
 test("errors are no answers: a shadow with too many of them decides nothing", () => {
   const torn = pairs(20, 5, 0).map((pair, at): Pair => (at < 3 ? { ...pair, candidate: "error" } : pair))
   assert.equal(decided(begun, look(torn)).map((event) => event._tag === "ShadowLooked" && event.decision), ["void"])
@@ -344,6 +361,22 @@ test("a noisy user's hundred feedbacks roll nothing back", () => {
   assert.equal(mixed.map((event) => event._tag === "WatchLooked" && event.decision), ["not worse"])
   const share = shareRight([...under(24, 22), ...noisy])
   assert.ok(share !== undefined && share.mean > 0.8, `${share?.mean}`)
+})
+
+test("one who says much does not use up the looks at what was adopted", () => {
+  const noisy = under(400, 400, () => "noisy").map((one, at) => ({ ...one, answer: `n${at}`, conversation: `n${at}` }))
+  const others = under(12, 11).map((one, at) => ({ ...one, sequence: 1_000 + at }))
+  const told = [...before, ...noisy, ...others]
+  const all = after(adoptedThen, ...Array.from({ length: 6 }, () => watch(told)))
+  assert.equal(all.slice(adoptedThen.length).map((event) => event._tag === "WatchLooked" && [event.feedback, event.decision]), [[41, "not worse"]])
+  assert.ok(fold(all).watch !== undefined, "it is watched on")
+})
+
+test("what ends a watch is told as the last that happened", () => {
+  const overtaken = after(adoptedThen, watch(before, { inForce: { ref: { run: "mine", generation: 1 }, sequence: 90 } }))
+  assert.match(fold(overtaken).lastOutcome ?? "", /generation 2 of online-1 is watched no longer: another generation was adopted/)
+  const kept = after(adoptedThen, ...[20, 40, 80, 160, 320].map((count) => watch([...before, ...under(count, count * 0.8)])))
+  assert.match(fold(kept).lastOutcome ?? "", /is kept/)
 })
 
 test("nothing is rolled back before the adoption stands, without anything to compare with, or when somebody adopted another", () => {

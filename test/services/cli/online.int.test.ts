@@ -1,0 +1,34 @@
+/** What the command tells of evolution from live feedback, from a reflector at work and from the log. */
+import { Effect } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import { makeLive, none, people } from "../reflector/online-stage.ts"
+import { finished, openRun, questions, runRequest } from "../reflector/stage.ts"
+import { onRunStage } from "./run-stage.ts"
+
+const test = suite("evolution from live feedback, by its command")
+
+const text = (entries: ReadonlyArray<{ readonly what: string }>): ReadonlyArray<string> => entries.map(({ what }) => what)
+
+onRunStage(test, "its history tells every switch, run and adoption in the order of the log, whoever asked for it", 117, ({ run }) =>
+  Effect.gen(function*() {
+    assert.equal((yield* run("online", "history")).json, { tenant: "t", entries: [] })
+    const live = yield* makeLive
+    yield* Effect.forEach(people(8), (at) => live("a", at, none, true))
+    assert.match((yield* run("online")).json.needed.lacks, /8 of 30 distinct conversations; .*8 of 10 users/)
+    assert.is((yield* run("online", "on")).json.on, true)
+    yield* openRun("a", runRequest(questions(117), { steps: 1 }))
+    yield* finished("a")
+    assert.is((yield* run("adopt", "--run", "a", "--generation", "0")).error, "")
+    assert.equal([(yield* run("online")).json.adopted, (yield* run("online")).json.principles], [{ run: "a", generation: 0 }, 0])
+    assert.is((yield* run("online", "off")).json.on, false)
+    const { entries } = (yield* run("online", "history")).json
+    assert.equal(text(entries), [
+      "evolution from live feedback was switched on",
+      "live answers are guided by generation 0 of a, which holds no principles",
+      "evolution from live feedback was switched off"
+    ])
+    assert.ok(entries.every(({ event, position, time }: any) => /^metamem:/.test(position) && Date.parse(time) > 0 && event._tag !== ""))
+  }), { METAMEM_JUDGE: "lexical" })
+
+test.run()
