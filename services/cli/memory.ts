@@ -22,7 +22,9 @@ import { usersCommand } from "./users.ts"
 const user = Flag.String("user").pipe(Flag.withDescription("Whose memory"))
 const time = (name: string, what: string) => Flag.String(name).pipe(Flag.withDescription(what), Flag.optional)
 
-const isoOf = (given: Option.Option<string>) =>
+const kind = Flag.Literals("kind", ["turn", "fact"]).pipe(Flag.withDescription("Only turns or only facts"), Flag.optional)
+
+const isoOf = (given: Option.Option<string>): Effect.Effect<{ readonly at?: string }, WrongUsage> =>
   Option.isNone(given)
     ? Effect.succeed({})
     : Effect.fromResult(normaliseTime(given.value)).pipe(
@@ -76,6 +78,9 @@ const ask = Command.make(
     asOf: time("as-of", "Only what was known at this position or time"),
     after: time("after", "Wait until everything up to this position can be found"),
     conversation: time("conversation", "Only this conversation"),
+    kind,
+    from: time("from", "Only what was said at this time or later"),
+    to: time("to", "Only what was said at this time or earlier"),
     run: time("run", "Answer as a generation of this run would"),
     generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation of the run"), Flag.optional),
     deadline: Flag.Int("deadline-ms").pipe(Flag.withDescription("Time limit in milliseconds; what is not ready by then is left out and said"), Flag.withDefault(30_000))
@@ -86,7 +91,7 @@ const ask = Command.make(
       if (input.question.trim() === "") return yield* new WrongUsage({ message: "the question is empty" })
       if (input.deadline < deadlineMsMin || input.deadline > deadlineMsMax) return yield* new WrongUsage({ message: `--deadline-ms is a number from ${deadlineMsMin} to ${deadlineMsMax}` })
       if (Option.isSome(input.run) !== Option.isSome(input.generation)) return yield* new WrongUsage({ message: "--run and --generation go together" })
-      const at = yield* isoOf(input.at)
+      const [at, from, to] = yield* Effect.all([isoOf(input.at), isoOf(input.from), isoOf(input.to)])
       if (Option.isSome(input.asOf) && parsePosition(input.asOf.value) === undefined) yield* isoOf(input.asOf)
       if (Option.isSome(input.after) && parsePosition(input.after.value)?.log !== "memory") return yield* new WrongUsage({ message: `--after is a position of the memory log, as \`ingest\` tells it; "${input.after.value}" is none` })
       const guided = Option.isSome(input.run) && Option.isSome(input.generation)
@@ -108,7 +113,10 @@ const ask = Command.make(
           ...guided,
           ...(Option.isSome(input.asOf) ? { asOf: input.asOf.value } : {}),
           ...(Option.isSome(input.after) ? { after: input.after.value } : {}),
-          ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {})
+          ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {}),
+          ...(Option.isSome(input.kind) ? { kinds: [input.kind.value] } : {}),
+          ...(from.at === undefined ? {} : { from: from.at }),
+          ...(to.at === undefined ? {} : { to: to.at })
         },
         input.deadline + 5_000,
         json ? undefined : answer.part
@@ -131,7 +139,7 @@ const list = Command.make(
   {
     user,
     conversation: time("conversation", "Only this conversation"),
-    kind: Flag.Literals("kind", ["turn", "fact"]).pipe(Flag.withDescription("Only turns or only facts"), Flag.optional),
+    kind,
     limit: Flag.Int("limit").pipe(Flag.withDescription("At most so many, the latest first"), Flag.withDefault(50))
   },
   (input) =>

@@ -77,6 +77,12 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
       assert.is((yield* facts("mira")).find(({ id }) => id === hamburg.id)?.supersededBy, undefined)
 
       const { answerId } = (yield* run("ask", "Where does Mira live?", "--user", "mira", "--deadline-ms", "4000")).json
+      const evidence = (...filters: ReadonlyArray<string>) =>
+        Effect.map(run("ask", "Where does Mira live?", "--user", "mira", "--deadline-ms", "4000", ...filters), ({ json }) => [...new Set((json.evidence as ReadonlyArray<{ kind: string; conversation: string }>).map(({ conversation, kind }) => `${kind} ${conversation}`))].sort())
+      assert.equal(yield* evidence("--kind", "turn"), ["turn autumn", "turn spring"])
+      assert.equal(yield* evidence("--kind", "turn", "--from", "2026-06-01"), ["turn autumn"])
+      assert.equal(yield* evidence("--kind", "turn", "--from", "2026-01-01", "--to", "2026-06-01"), ["turn spring"])
+      assert.equal(yield* evidence("--kind", "turn", "--conversation", "spring"), ["turn spring"])
       // Nobody has to say again whose answer it was.
       assert.equal((yield* run("feedback", answerId, "incorrect", "Lisbon")).json, { recorded: true })
       assert.equal((yield* run("feedback", answerId.slice(0, 12), "incorrect", "Lisbon", "--user", "mira")).json, { recorded: false })
@@ -105,6 +111,7 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
         [["ask", " ", "--user", "mira"], /question is empty/],
         [["ask", "x", "--user", "mira", "--deadline-ms", "3"], /from 50 to 600000/],
         [["ask", "x", "--user", "mira", "--at", "last week"], /not a time/],
+        [["ask", "x", "--user", "mira", "--from", "last week"], /not a time/],
         [["memories", "list", "--user", "mira", "--limit", "0"], /at least 1/],
         [["memories", "list", "--user", "mira", "--limit", "-1"], /at least 1/]
       ] as const) assert.match((yield* run(...wrong)).error, mend)
