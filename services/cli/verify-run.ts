@@ -1,6 +1,7 @@
 /** What `metamem verify` finds out about one run: each message whole and in its place, each decision following from its results, each generation replayed. */
 import { Effect, Option, Result, Stream } from "effect"
 import { CorruptCommit, decodeCommit, type RawMessage } from "#shared/eventlog/envelope"
+import { lastErasure, markHours } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { verifyCommits } from "#shared/eventlog/replay"
 import { memoryFilter, runFilter, runSubject } from "#shared/eventlog/subjects"
@@ -19,18 +20,29 @@ const soundCommit = (raw: RawMessage) => {
   }
 }
 
-/** Replies that results refer to and that are gone: of users that were erased, which is no damage, and of others. */
-const goneReplies = (tenant: string, byUser: ReadonlyMap<string, ReadonlyArray<string>>) =>
+/** A reply that a result refers to, and when that was settled. */
+interface Referred {
+  readonly key: string
+  readonly time: string
+}
+
+/**
+ * Replies that results refer to and that are gone: of users that were erased, which is no damage, and of others. Who was erased may have
+ * come back, and what was settled since then has to be there; work begun before an erasure may be settled after it.
+ */
+const goneReplies = (tenant: string, byUser: ReadonlyMap<string, ReadonlyArray<Referred>>) =>
   Effect.gen(function*() {
     const store = yield* CallStore
     const log = yield* EventLog
     const missing: Array<string> = []
     const erased: Array<string> = []
-    const goneOf = (user: string, keys: ReadonlyArray<string>) => Effect.map(store.loadAll(tenant, user), (kept) => ({ user, gone: keys.filter((key) => !kept.has(key)) }))
-    for (const { gone, user } of yield* Effect.forEach(byUser, ([user, keys]) => goneOf(user, keys), { concurrency: 8 })) {
+    const goneOf = (user: string, referred: ReadonlyArray<Referred>) => Effect.map(store.loadAll(tenant, user), (kept) => ({ user, gone: referred.filter(({ key }) => !kept.has(key)) }))
+    for (const { gone, user } of yield* Effect.forEach(byUser, ([user, referred]) => goneOf(user, referred), { concurrency: 8 })) {
       if (gone.length === 0) continue
       const stands = Option.isSome(yield* log.readRaw([memoryFilter({ tenant, user })]).pipe(Stream.runHead))
-      for (const key of gone) (stands ? missing : erased).push(`reply ${key}`)
+      const erasure = yield* lastErasure(tenant, user)
+      const until = erasure === undefined ? Number.NEGATIVE_INFINITY : Date.parse(erasure.time) + markHours * 3_600_000
+      for (const { key, time } of gone) (stands && Date.parse(time) > until ? missing : erased).push(`reply ${key}`)
     }
     return { missing, erased }
   })
@@ -43,7 +55,7 @@ export const verifyRun = (tenant: string, run: string) =>
     const checked = yield* verifyCommits(messages)
     const own = runSubject({ tenant, run })
     const verifier = makeVerifier({ tenant, run })
-    const replies = new Map<string, Array<string>>()
+    const replies = new Map<string, Array<Referred>>()
     let isReadable = true
     yield* messages.pipe(
       Stream.runForEach((raw) =>
@@ -58,9 +70,10 @@ export const verifyRun = (tenant: string, run: string) =>
           if (Result.isFailure(result)) return yield* result.failure
           const { callKey, user } = (result.success?.settled.data ?? {}) as Record<string, unknown>
           if (result.success?.address.kind !== "rollout" || typeof callKey !== "string" || typeof user !== "string") return
-          const keys = replies.get(user)
-          if (keys === undefined) replies.set(user, [callKey])
-          else keys.push(callKey)
+          const referred = { key: callKey, time: commit.time }
+          const ofUser = replies.get(user)
+          if (ofUser === undefined) replies.set(user, [referred])
+          else ofUser.push(referred)
         })
       )
     )

@@ -2,9 +2,11 @@
 import { Effect, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
-import { parseResultSubject, resultFilter, resultSubject, runSubject } from "#shared/eventlog/subjects"
+import { callsFilter, parseResultSubject, resultFilter, resultSubject, runSubject } from "#shared/eventlog/subjects"
+import { makeQuestion, register, stateOf } from "../reflector/stage.ts"
 import { onFinishedRun } from "./run-stage.ts"
 
 const test = suite("verify")
@@ -52,6 +54,23 @@ onFinishedRun(test, "what is gone, added, damaged or cut out of a run is told ap
     yield* attempt("publish", () => nc.request(runSubject(address), "no commit", { timeout: 5_000 }))
     const unreadable = yield* found()
     assert.equal([unreadable.ok, unreadable.failed, unreadable.checksumErrors, unreadable.generations], [false, true, 2, []])
+  }))
+
+onFinishedRun(test, "replies of a user who was erased are no damage, while the marks of the erasure stand and when the user comes back; those of others are", ({ run }) =>
+  Effect.gen(function*() {
+    const { jsm } = yield* Nats
+    const { questions } = yield* stateOf("a")
+    const [first, second] = [...questions.values()]
+    assert.ok(first !== undefined && second !== undefined && first.user !== second.user)
+    yield* eraseUser("t", first.user)
+    const erased = (yield* run("verify", "--run", "a")).json
+    assert.equal([erased.ok, erased.missing], [true, []])
+    assert.ok(erased.erased.length > 0)
+    yield* register([{ ...makeQuestion(0), user: first.user }])
+    assert.equal((yield* run("verify", "--run", "a")).json.erased, erased.erased)
+    yield* attempt("purge", () => jsm.streams.purge("CALLS", { filter: callsFilter("t", second.user) }))
+    const damaged = (yield* run("verify", "--run", "a")).json
+    assert.equal([damaged.ok, damaged.erased, damaged.missing.length > 0], [false, erased.erased, true])
   }))
 
 test.run()
