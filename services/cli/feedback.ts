@@ -47,6 +47,7 @@ export const feedback = Command.make(
       const { tenant } = yield* root
       const { answer, user } = yield* findAnswer(tenant, input.answer, Option.getOrUndefined(input.user))
       const reply = yield* request(requestSubject("retriever", "feedback"), { tenant, user, answer, verdict: input.verdict, comment: input.comment }, 10_000)
-      yield* emit(reply as { readonly recorded: boolean }, ({ recorded }) => (recorded ? "recorded" : "nothing was changed: the same was said before"))
+      yield* emit(reply as { readonly recorded: boolean }, ({ recorded }) =>
+        !recorded ? "nothing was changed: the same was said before" : input.verdict === "incorrect" && input.comment.trim() === "" ? "recorded; more can be learnt from it when the right answer is told too" : "recorded")
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("Say whether an answer was right"))

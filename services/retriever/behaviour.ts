@@ -20,9 +20,10 @@ export const behaviour: Behaviour<RetrieverState, RetrieverCommand, RetrieverEve
           return Result.fail(new UnknownAnswer({ answer: command.answer, message: `no answer ${command.answer} was given to this user; \`metamem ask --json\` prints the id as answerId` }))
         }
         const last = state.answers.get(command.answer)
+        const comment = command.comment.trim()
         // Saying it again adds nothing, but for the right answer when it was not told before.
-        if (last?.verdict === command.verdict && (command.comment === "" || command.comment === last.comment)) return Result.succeed([])
-        return Result.succeed([{ _tag: "FeedbackReceived", answer: command.answer, verdict: command.verdict, comment: command.comment }])
+        if (last?.verdict === command.verdict && (comment === "" || comment === last.comment.trim())) return Result.succeed([])
+        return Result.succeed([{ _tag: "FeedbackReceived", answer: command.answer, verdict: command.verdict, comment }])
       }
     }
   },

@@ -31,6 +31,12 @@ test("a right answer told later is recorded, and once", () => {
   given(given1, received("incorrect")).when(told).then({ ...received("incorrect"), comment: "In the attic." } as RetrieverEvent)
   given(given1, { ...received("incorrect"), comment: "In the attic." } as RetrieverEvent).when(feedback("incorrect")).then()
 })
+test("blanks are no right answer, and take away none", () => {
+  const told = { ...received("incorrect"), comment: "In the attic." } as RetrieverEvent
+  given(given1, told).when({ ...feedback("incorrect"), comment: " \n" }).then()
+  given(given1, told).when({ ...feedback("incorrect"), comment: " In the attic. " }).then()
+  given(given1).when({ ...feedback("incorrect"), comment: " In the attic. " }).then(told)
+})
 test("feedback on an answer nobody gave is refused", () => {
   given().when(feedback("correct")).thenFails("UnknownAnswer")
   given(given1).when(feedback("correct", "a2")).thenFails("UnknownAnswer")
