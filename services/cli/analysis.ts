@@ -238,7 +238,9 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
       run,
       total: summed(rows),
       byRole: grouped(({ kind, purpose }) => `${roles[kind] ?? kind}${purpose === "learning" ? "" : `, ${purpose}`}`).map(({ name, ...spent }) => ({ role: name, ...spent })),
-      bySteps: grouped(({ step }) => String(step)).map(({ name, ...spent }) => ({ step: Number(name), guard: Number(name) > (state.parameters?.steps ?? 0), ...spent })),
+      bySteps: [...Map.groupBy(rows, ({ purpose, step }) => (purpose === "shadow" ? purpose : step))].map(([step, own]) => ({
+        step: step === "shadow" ? null : step, guard: step !== "shadow" && step > (state.parameters?.steps ?? 0), ...summed(own)
+      })),
       rows,
       principles: principleCosts(state, tokensOf),
       modelCalls: 0
@@ -249,7 +251,7 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
         table([
           ["", "jobs", "calls paid", "from the log", "prompt tokens", "completion tokens", "failed"],
           ...byRole.map((row) => line(row.role, row)),
-          ...bySteps.map((row) => line(row.guard ? "guard test" : `step ${row.step}`, row)),
+          ...bySteps.map((row) => line(row.step === null ? "shadow" : row.guard ? "guard test" : `step ${row.step}`, row)),
           line("all", total)
         ]),
         principles.length === 0

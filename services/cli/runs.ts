@@ -13,6 +13,7 @@ import { type JobAddress, parseResultSubject, resultFilter, runOf, runsFilter, r
 import { generationHash, type GateRecord } from "#shared/metamemory/generation"
 import { makeCost } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
+import { shadowAddress } from "#services/reflector/online-protocol"
 import { CommandFailed } from "./root.ts"
 
 export type RunState = ReturnType<typeof behaviour.initial>
@@ -171,11 +172,16 @@ export const failuresOf = (tenant: string, run: string) =>
     return [...failures.values()]
   })
 
-/** What a run cost by role and step, from its results; the one count that every command shows. */
+/** What a run cost by role and step, from its results; the one count that every command shows. Last, what its shadow cost. */
 export const costOfRun = (tenant: string, run: string) =>
   Effect.gen(function*() {
     const log = yield* EventLog
-    const cost = makeCost()
-    yield* log.read([resultFilter({ tenant, run })]).pipe(Stream.runForEachArray((commits) => Effect.sync(() => commits.forEach(cost.add))))
-    return cost.rows()
+    const [own, shadow] = [makeCost(), makeCost("shadow")]
+    const beside = shadowAddress(tenant, run)
+    // Somebody may have given that name to a run.
+    const isShadow = (yield* log.last(runSubject(beside))) === undefined
+    for (const [of, cost] of [[{ tenant, run }, own], ...(isShadow ? [[beside, shadow] as const] : [])] as const) {
+      yield* log.read([resultFilter(of)]).pipe(Stream.runForEachArray((commits) => Effect.sync(() => commits.forEach(cost.add))))
+    }
+    return [...own.rows(), ...shadow.rows()]
   })

@@ -223,8 +223,8 @@ export const attemptsOf = (state: RunState, step: number, question: string): Rea
 
 export interface CostRow {
   readonly step: number
-  /** `training` and `gate` answers and judgements, those of the `guard` test, or `learning` from them. */
-  readonly purpose: "training" | "gate" | "guard" | "learning"
+  /** `training` and `gate` answers and judgements, those of the `guard` test, `learning` from them, or those of live questions in `shadow`, after the run. */
+  readonly purpose: "training" | "gate" | "guard" | "learning" | "shadow"
   readonly kind: string
   /** Jobs settled, and of them failed. */
   readonly jobs: number
@@ -244,15 +244,15 @@ const decodeSpent = Schema.decodeUnknownOption(Spent)
 const decodeRollout = Schema.decodeUnknownOption(Schema.Struct({ callKey: RolloutData.fields.callKey, usage: RolloutData.fields.usage, reused: RolloutData.fields.reused }))
 const decodeJudgement = Schema.decodeUnknownOption(JudgementData)
 
-/** Adds up what a run's results say they cost; give it the commits of `resultFilter` in any order. Tokens are of the calls paid for. */
-export const makeCost = () => {
+/** Adds up what results say they cost; give it the commits of `resultFilter` in any order. Tokens are of the calls paid for. @param purpose of all of them; absent = as their keys say, as a run's do */
+export const makeCost = (purposeOfAll?: CostRow["purpose"]) => {
   const rows = new Map<string, { -readonly [K in keyof CostRow]: CostRow[K] }>()
   return {
     add: (commit: Commit): void => {
       const read = readResult(commit)
       if (read === undefined) return
       const { result: { data, key, kind, status }, step } = read
-      const purpose = purposeOf(kind, key)
+      const purpose = purposeOfAll ?? purposeOf(kind, key)
       const place = `${step}/${purpose}/${kind}`
       const row = rows.get(place) ?? { step, purpose, kind, jobs: 0, failed: 0, calls: 0, reused: 0, promptTokens: 0, completionTokens: 0 }
       rows.set(place, row)

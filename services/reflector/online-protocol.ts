@@ -4,6 +4,7 @@ import { GenerationRef } from "#shared/domain/evidence"
 import { PrincipleScope } from "#shared/domain/scope"
 import { IsoTime } from "#shared/domain/turn"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
+import type { RunAddress } from "#shared/eventlog/subjects"
 
 /** A person switched evolution from live feedback on or off for the tenant. */
 export const OnlineSwitched = defineEvent("OnlineSwitched", { version: 1, payload: Schema.Struct({ on: Schema.Boolean }) })
@@ -126,6 +127,9 @@ export type OnlineEvent =
   | WatchLooked
   | EventOf<typeof WatchEnded>
   | RolledBack
+
+/** Where a shadow's jobs and their results stand: beside the run, of which they are no part. */
+export const shadowAddress = (tenant: string, run: string): RunAddress => ({ tenant, run: `${run}-shadow` })
 
 export const OnlineRequest = Schema.Struct({ tenant: Schema.NonEmptyString })
 export const OnlineSwitchRequest = Schema.Struct({ tenant: Schema.NonEmptyString, on: Schema.Boolean })

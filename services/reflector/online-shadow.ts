@@ -13,9 +13,6 @@ import type { RunParameters } from "./parameters.ts"
 import type { Results } from "./protocol.ts"
 import { resultKey, type RunJob, verdictOf } from "./stages.ts"
 
-/** Where a shadow's jobs and their results stand: beside the run, of which they are no part. */
-export const shadowAddress = (tenant: string, run: string): RunAddress => ({ tenant, run: `${run}-shadow` })
-
 export interface Shadow {
   readonly address: RunAddress
   readonly parameters: RunParameters

@@ -1,10 +1,13 @@
 /** What the command tells of evolution from live feedback, from a reflector at work and from the log. */
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { EventLog } from "#shared/eventlog/event-log"
+import { parseResultSubject, resultFilter, resultSubject } from "#shared/eventlog/subjects"
+import { shadowAddress } from "#services/reflector/online-protocol"
 import { makeLive, none, people } from "../reflector/online-stage.ts"
 import { finished, openRun, questions, runRequest } from "../reflector/stage.ts"
-import { onRunStage } from "./run-stage.ts"
+import { onFinishedRun, onRunStage } from "./run-stage.ts"
 
 const test = suite("evolution from live feedback, by its command")
 
@@ -29,6 +32,20 @@ onRunStage(test, "its history tells every switch, run and adoption in the order 
       "evolution from live feedback was switched off"
     ])
     assert.ok(entries.every(({ event, position, time }: any) => /^metamem:/.test(position) && Date.parse(time) > 0 && event._tag !== ""))
+  }), { METAMEM_JUDGE: "lexical" })
+
+onFinishedRun(test, "what a shadow cost is told beside what its run cost", ({ run }) =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const before = (yield* run("cost", "--run", "a")).json
+    assert.ok(before.bySteps.every(({ step }: any) => step !== null))
+    const answered = (yield* log.read([resultFilter({ tenant: "t", run: "a" })]).pipe(Stream.runCollect)).find(({ subject }) => parseResultSubject(subject)?.kind === "rollout")
+    assert.ok(answered !== undefined)
+    yield* log.append({ subject: resultSubject({ ...shadowAddress("t", "a"), step: 0, kind: "rollout", key: "c_1" }), cause: "settled", events: answered.events }, 0, "")
+    const after = (yield* run("cost", "--run", "a")).json
+    assert.equal(after.bySteps.slice(0, -1), before.bySteps)
+    assert.equal([after.bySteps.at(-1).step, after.bySteps.at(-1).jobs, after.total.jobs], [null, 1, before.total.jobs + 1])
+    assert.ok(after.byRole.some(({ role }: any) => role === "answer, shadow"))
   }), { METAMEM_JUDGE: "lexical" })
 
 test.run()
