@@ -10,7 +10,7 @@
  */
 import { closeSync, existsSync, openSync, readFileSync, readSync, rmSync, statSync } from "node:fs"
 import { homedir } from "node:os"
-import { basename, delimiter, dirname, join, relative, resolve } from "node:path"
+import { basename, delimiter, dirname, join, relative, resolve, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { buildNats, endChild, fetchWheel, findPip, lastLines, onPath, run, say, versionLine } from "./setup-fetch.mjs"
 import {
@@ -38,6 +38,7 @@ const outsideNode = () =>
   [process.env.npm_node_execpath, process.execPath, ...onPath("node")].find((path) => path && !path.includes("node_modules") && existsSync(path)) ?? process.execPath
 
 const npmPackages = async () => {
+  if (root.split(sep).includes("node_modules")) return done("npm packages", "installed with this one")
   const modules = join(root, "node_modules")
   const stamp = join(modules, ".metamem-lock")
   const lockText = readFileSync(join(root, "package-lock.json"), "utf8")
