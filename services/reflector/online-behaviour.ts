@@ -8,7 +8,7 @@ import type { Behaviour } from "#shared/actor/behaviour"
 import type { GenerationRef } from "#shared/domain/evidence"
 import type { Principle } from "#shared/domain/principle"
 import type { Verdict } from "#shared/domain/question"
-import { decideGate, type GateQuestion, likelyThreshold, noTally, type Tally } from "#shared/metamemory/gate"
+import { decideGate, errorShareMax, type GateQuestion, likelyThreshold, noTally, type Tally } from "#shared/metamemory/gate"
 import { likeness, nearlySame } from "#shared/metamemory/ledger"
 import { meanDifference, type MeanDifference } from "#shared/metamemory/statistics"
 import { conversationsOf, type Feedback, fewestUsers, firstOfEach, usersIn, weightsOf } from "./online-feedback.ts"
@@ -205,6 +205,8 @@ const lookShadow = (state: OnlineState, command: Extract<OnlineCommand, { _tag: 
   }
   if (decision === "accepted") return [looked, ended("adopted", `${reason} on ${pairs.length} live questions (${points(difference.mean)})`)]
   if (decision === "rejected") return [looked, ended("dropped", `${reason} on ${pairs.length} live questions (${points(difference.mean)})`)]
+  // No later question would make up for them, and the next run can find the same again.
+  if (Math.max(counts.incumbentErrors, counts.candidateErrors) > errorShareMax * last) return [looked, ended("dropped", `${reason}, too many to decide anything on ${last} live questions`)]
   return [looked, ...(pairs.length >= last ? [ended("dropped", `still ${decision} after ${pairs.length} live questions: ${reason}`)] : expired)]
 }
 

@@ -253,6 +253,10 @@ test("one who says much takes no more than a tenth of what a shadow may ask, and
 test("errors are no answers: a shadow with too many of them decides nothing", () => {
   const torn = pairs(20, 5, 0).map((pair, at): Pair => (at < 3 ? { ...pair, candidate: "error" } : pair))
   assert.equal(decided(begun, look(torn)).map((event) => event._tag === "ShadowLooked" && event.decision), ["void"])
+  const broken = pairs(20, 5, 0).map((pair, at): Pair => (at < 5 ? { ...pair, candidate: "error", incumbent: "error" } : pair))
+  const [looked, dropped] = decided(begun, look(broken))
+  assert.ok(looked?._tag === "ShadowLooked" && looked.decision === "void")
+  assert.ok(dropped?._tag === "ShadowEnded" && dropped.decision === "dropped" && /25\.0 % of an arm's samples are errors, too many to decide anything on 200/.test(dropped.reason), "five errors are more than 2 % of two hundred")
 })
 
 test("a shadow asks a drawn share of later feedback, both sides alike, and one side where both would be shown the same", () => {
