@@ -1,8 +1,10 @@
 /** Loads this package's TypeScript below `node_modules`, where Node refuses to strip types by itself. Preloaded by `metamem.mjs`. */
 import { readFileSync } from "node:fs"
 import { registerHooks, stripTypeScriptTypes } from "node:module"
+import { dirname } from "node:path"
+import { pathToFileURL } from "node:url"
 
-const root = new URL("..", import.meta.url).href
+const root = `${pathToFileURL(dirname(import.meta.dirname))}/`
 
 registerHooks({
   load: (url, context, next) =>
