@@ -132,12 +132,18 @@ export const buildMemory = (dataset: Dataset) =>
       conversations,
       (of) =>
         Effect.gen(function*() {
+          const givenUp = new Map<string, string>()
           for (const commit of yield* log.load(memorySubject(of, "compressor"))) {
             for (const event of commit.events) {
-              if (event.type === "MemoriesRecorded") memories += (event.data as { memories: ReadonlyArray<unknown> }).memories.length
-              if (event.type === "ExtractionFailed") failed.push({ user: of.user, conversation: of.conversation, error: (event.data as { error: string }).error })
+              const { error = "", memories: found = [], segments = [] } = event.data as { readonly error?: string; readonly memories?: ReadonlyArray<unknown>; readonly segments?: ReadonlyArray<string> }
+              if (event.type === "MemoriesRecorded") {
+                memories += found.length
+                for (const segment of segments) givenUp.delete(segment)
+              }
+              if (event.type === "ExtractionFailed") for (const segment of segments) givenUp.set(segment, error)
             }
           }
+          for (const error of givenUp.values()) failed.push({ user: of.user, conversation: of.conversation, error })
         }),
       { concurrency: 16, discard: true }
     )

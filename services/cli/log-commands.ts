@@ -1,12 +1,12 @@
 /** Looking at the log and at what could not be processed: `log tail`, `dead list|show|retry|drop`. */
 import { Console, Effect, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { dropDead, listDead, retryDead } from "#shared/actor/dead-letters"
+import { dropDead, isAsked, listDead, retryDead } from "#shared/actor/dead-letters"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { Commit } from "#shared/eventlog/envelope"
 import { formatPosition, type Position } from "#shared/eventlog/position"
-import { decodeToken } from "#shared/eventlog/subjects"
-import { logLayer } from "./home.ts"
+import { type ActorName, decodeToken } from "#shared/eventlog/subjects"
+import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 
 const shorten = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text)
@@ -72,9 +72,10 @@ const deadShow = Command.make("show", { number }, ({ number }) =>
 const deadRetry = Command.make("retry", { number }, ({ number }) =>
   Effect.gen(function*() {
     const letter = yield* letterOf(number)
-    if (!(yield* retryDead(letter))) return yield* new CommandFailed({ message: `dead letter ${number} cannot be put back: ${letter.mend}` })
+    const retried = isAsked(letter) ? withActors([letter.actor as ActorName])(retryDead(letter)) : retryDead(letter)
+    if (!(yield* retried)) return yield* new CommandFailed({ message: `dead letter ${number} cannot be put back: ${letter.mend}` })
     yield* emit({ retried: number }, () => `dead letter ${number} was put back`)
-  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Put one back where it came from"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Have one done again, or put back where it came from"))
 
 const deadDrop = Command.make("drop", { number }, ({ number }) =>
   Effect.gen(function*() {

@@ -74,7 +74,12 @@ const commandsOf = ({ binary, events: stored }: Pick<Commit, "binary" | "events"
     case "ingestor":
       return Result.map(decoded(ingestorCodec), (events) => events.map((event) => ({ actor, command: toldAgain(event) })))
     case "compressor":
-      return Result.map(decoded(compressorCodec), (events) => (events.length === 0 ? [] : [{ actor, command: { _tag: "RecordExtraction", events } }]))
+      return Result.map(decoded(compressorCodec), (events) => {
+        const [first] = events
+        // Facts without the end of their segment: of a second try, where the first had been given up; or of a merge.
+        const isSecondTry = events.length === 1 && first?._tag === "MemoriesRecorded" && !first.segments[0].startsWith("merged ")
+        return events.length === 0 ? [] : [{ actor, command: isSecondTry ? { _tag: "RecordSecondTry", event: first } : { _tag: "RecordExtraction", events } }]
+      })
     case "embedder":
       return Result.map(decoded(embedderCodec), (events) =>
         events.map(({ dimensions, ids, model }) => ({ actor, command: { _tag: "RecordVectors", model, dimensions, ids, bytes: binary.length } })))

@@ -9,7 +9,6 @@ import { type EntityError, makeEntity } from "#shared/actor/entity"
 import type { Leases } from "#shared/actor/lease"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import { runSignals } from "#shared/actor/signals"
-import type { Memory } from "#shared/domain/memory"
 import type { Turn } from "#shared/domain/turn"
 import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
@@ -25,8 +24,10 @@ import { openNamed, settings as classifierSettings } from "./classifier.ts"
 import { emptyShortTerm, flushSegments, pushSegment, type ShortTermState } from "./construction/short-term-buffer.ts"
 import { preCompressor, settings as compressionSettings } from "./pre-compression.ts"
 import { extractorOf, settings as extractionSettings } from "./extraction.ts"
-import { type CompressorEvent, decodeChangeRequest, decodeReconcileRequest } from "./protocol.ts"
+import { type CompressorEvent, decodeChangeRequest, decodeReconcileRequest, decodeSecondTryRequest } from "./protocol.ts"
 import { makeReconciler } from "./reconcile.ts"
+import { recordedOf } from "./recorded.ts"
+import { buryFailed, makeSecondTry, secondTryVerb } from "./second-try.ts"
 
 export const settings = Config.all({
   /** Conversations worked on at once. */
@@ -50,10 +51,6 @@ interface Segmented {
 /** Id of a segment: its turns decide it, so segmenting again finds the same. */
 export const segmentId = (turns: ReadonlyArray<Pick<Turn, "id">>): string =>
   createHash("sha256").update(turns.map(({ id }) => id).join("\n")).digest("hex").slice(0, 24)
-
-/** Id of a fact: where it stands and what it says decide it. */
-export const factId = (target: string, fact: Pick<Memory, "text" | "turns">): string =>
-  createHash("sha256").update([target, fact.text, ...fact.turns].join("\n")).digest("hex").slice(0, 32)
 
 /** Runs until the scope closes. */
 export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Leases | Models> = Layer.effectDiscard(
@@ -122,12 +119,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
         if (first === undefined) return []
         const segments = [first.segment, ...rest.map(({ segment }) => segment)] as const
         if (outcome._tag === "Failed") return [...closed, { _tag: "ExtractionFailed", segments, turns: first.turns, attempts: outcome.attempts, error: outcome.error }]
-        const { call, extractor, facts, template } = outcome
-        const memories = facts.map((fact): Memory => ({ id: factId(target, fact), kind: "fact", ...fact }))
-        return [...closed, { _tag: "MemoriesRecorded", segments, memories, extractor, template, ...(call === undefined ? {} : { call }) }]
+        return [...closed, recordedOf(target, segments, outcome)]
       })
 
-    const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError> {
+    const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError, Nats> {
       const folded = yield* conversations.load(target)
       if (folded.inputThrough >= minimum) return folded.inputThrough
       const { batches, next } = yield* completeBatches(target, minimum, folded.epoch)
@@ -141,6 +136,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
         const events = (yield* Effect.forEach(chunk, (batch) => settle(target, batch), { concurrency: 4 })).flat()
         const segments = chunk.flat().map(segmentId).join(" ")
         const isLast = from + commitSize >= due.length
+        yield* buryFailed(target, events)
         yield* conversations.execute(
           target,
           { _tag: "RecordExtraction", events },
@@ -183,6 +179,18 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           )
           return { changed: fresh, position: folded.sequence }
         })
+    }).pipe(Effect.forkScoped)
+
+    const secondTry = yield* makeSecondTry(conversations, extract)
+    yield* respond<RequestRefused | LogUnavailable, never>({
+      subject: requestSubject("compressor", secondTryVerb),
+      queue: "compressor",
+      concurrency: 4,
+      handle: (payload) =>
+        decodeSecondTryRequest(payload).pipe(
+          Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: error.message })),
+          Effect.flatMap(secondTry)
+        )
     }).pipe(Effect.forkScoped)
 
     yield* respond<RequestRefused | LogUnavailable, never>({

@@ -7,6 +7,8 @@ export interface CompressorState {
   readonly segmentedTurns: Set<string>
   /** Segments whose extraction has ended, well or not. */
   readonly settledSegments: Set<string>
+  /** Those whose extraction was given up, with their turns. */
+  readonly failedSegments: Map<string, ReadonlyArray<string>>
   readonly closedSegments: Set<string>
   /** Facts of this conversation, and turns that were replaced or forgotten. */
   readonly memories: Set<string>
@@ -31,6 +33,7 @@ export const behaviour: Behaviour<CompressorState, CompressorCommand, Compressor
   initial: () => ({
     segmentedTurns: new Set(),
     settledSegments: new Set(),
+    failedSegments: new Map(),
     closedSegments: new Set(),
     memories: new Set(),
     supersededBy: new Map(),
@@ -40,6 +43,8 @@ export const behaviour: Behaviour<CompressorState, CompressorCommand, Compressor
     switch (command._tag) {
       case "RecordExtraction":
         return Result.succeed(command.events.filter((event) => isNew(state, event)))
+      case "RecordSecondTry":
+        return Result.succeed(command.event.segments.every((segment) => state.failedSegments.has(segment)) ? [command.event] : [])
       case "Supersede":
         if (state.supersededBy.get(command.memory) === command.by) return Result.succeed([])
         if (command.memory === command.by) {
@@ -70,11 +75,17 @@ export const behaviour: Behaviour<CompressorState, CompressorCommand, Compressor
         for (const turn of event.turns) state.segmentedTurns.add(turn)
         return state
       case "MemoriesRecorded":
-        for (const segment of event.segments) state.settledSegments.add(segment)
+        for (const segment of event.segments) {
+          state.settledSegments.add(segment)
+          state.failedSegments.delete(segment)
+        }
         for (const memory of event.memories) state.memories.add(memory.id)
         return state
       case "ExtractionFailed":
-        for (const segment of event.segments) state.settledSegments.add(segment)
+        for (const segment of event.segments) {
+          state.settledSegments.add(segment)
+          state.failedSegments.set(segment, event.turns)
+        }
         return state
       case "MemorySuperseded":
         state.supersededBy.set(event.memory, event.by)

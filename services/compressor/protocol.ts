@@ -63,6 +63,8 @@ export class UnknownMemory extends Schema.TaggedError<UnknownMemory>()("UnknownM
 
 export type CompressorCommand =
   | { readonly _tag: "RecordExtraction"; readonly events: ReadonlyArray<CompressorEvent> }
+  /** Facts of segments whose extraction had been given up; nothing where it had not. */
+  | { readonly _tag: "RecordSecondTry"; readonly event: EventOf<typeof MemoriesRecorded> }
   | { readonly _tag: "Supersede"; readonly memory: string; readonly by: string; readonly reason: string }
   /** One memory in place of several wordings of it; its text is new and gets a vector of its own. */
   | {
@@ -91,6 +93,11 @@ export const ChangeRequest = Schema.Struct({
   ])
 })
 export const decodeChangeRequest = Schema.decodeUnknownEffect(ChangeRequest)
+
+/** Extraction of a segment that was given up is to be tried once more. */
+export const SecondTryRequest = Schema.Struct({ tenant: Schema.NonEmptyString, user: Schema.NonEmptyString, conversation: Schema.NonEmptyString, segment: Schema.NonEmptyString })
+export type SecondTryRequest = typeof SecondTryRequest.Type
+export const decodeSecondTryRequest = Schema.decodeUnknownEffect(SecondTryRequest)
 
 /** A fact of a user with the conversation it stands in, as one side of a pair. */
 export const PairedFact = Schema.Struct({ ...Memory.fields, conversation: Schema.NonEmptyString })

@@ -3,6 +3,7 @@ import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream"
 import { Effect, Schema } from "effect"
 import { apiCode, attempt, type LogUnavailable, Nats } from "../eventlog/nats.ts"
 import { type ActorName, deadSubject } from "../eventlog/subjects.ts"
+import { request, type RequestError } from "./requests.ts"
 
 export const DeadLetter = Schema.Struct({
   actor: Schema.String,
@@ -13,7 +14,7 @@ export const DeadLetter = Schema.Struct({
   tries: Schema.Int,
   /** What a person can do. */
   mend: Schema.String,
-  /** The message to publish again and where; absent when retrying makes no sense. */
+  /** The message to publish again and where, or the request that does it; absent when retrying makes no sense. */
   again: Schema.optionalKey(Schema.Struct({ subject: Schema.String, payload: Schema.String }))
 })
 export type DeadLetter = typeof DeadLetter.Type
@@ -75,12 +76,19 @@ export const dropDead = (sequence: number): Effect.Effect<boolean, LogUnavailabl
   Effect.flatMap(Nats, ({ jsm }) =>
     attempt("drop a dead letter", async () => (await standing(jsm, sequence)) !== null && (await jsm.streams.deleteMessage("DEAD", sequence))))
 
-/** Publishes the letter's message again and drops the letter. False when it cannot be put back. */
-export const retryDead = (letter: StandingDeadLetter): Effect.Effect<boolean, LogUnavailable, Nats> =>
+/** Longest wait for a request that does a letter's work: a model may be asked several times. */
+const secondTryMs = 600_000
+
+/** True where an actor is asked to do the work again, which has to run for it. */
+export const isAsked = ({ again }: DeadLetter): boolean => again?.subject.startsWith("request.") ?? false
+
+/** Publishes the letter's message again, or has its request done, and drops the letter. False when it cannot be put back; fails, and leaves it, when the request does. */
+export const retryDead = (letter: StandingDeadLetter): Effect.Effect<boolean, RequestError, Nats> =>
   Effect.gen(function*() {
     const { again } = letter
     if (again === undefined) return false
     const { js } = yield* Nats
-    yield* attempt("put a dead letter back", () => js.publish(again.subject, again.payload))
+    if (isAsked(letter)) yield* request(again.subject, JSON.parse(again.payload), secondTryMs)
+    else yield* attempt("put a dead letter back", () => js.publish(again.subject, again.payload))
     return yield* dropDead(letter.sequence)
   })

@@ -284,4 +284,24 @@ effect(test, "what was said last of an answer stays the last word, however often
     }).pipe(Effect.provide(logOn(there.url)))
   }), 60_000)
 
+effect(test, "facts of a second try come along with what had been given up before", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporaryFolder
+    const [here, there] = [yield* testServer, yield* testServer]
+    const file = join(folder, "mira.gz")
+    const subject = "memory.local.mira.c.compressor"
+    const event = (type: string, data: object) => StoredEvent.make({ type, version: 1, data: { ...data } })
+    const facts = [{ id: "m1", kind: "fact", text: "The user likes ivy.", speaker: "user", time: "2026-03-02T18:04:00.000Z", turns: ["t1"] }]
+    yield* Effect.gen(function*() {
+      const log = yield* EventLog
+      const first = yield* log.append({ subject, cause: "through 1 s1", events: [event("SegmentClosed", { segment: "s1", turns: ["t1"] }), event("ExtractionFailed", { segments: ["s1"], turns: ["t1"], attempts: 3, error: "away" })] }, 0, "")
+      yield* log.append({ subject, cause: "second try s1", events: [event("MemoriesRecorded", { segments: ["s1"], memories: facts, extractor: "m", template: "t" })] }, first.sequence, first.checksum)
+      yield* writeBundle(file, [memoryFilter({ tenant: "local", user: "mira" }), callsFilter("local", "mira")], "")
+    }).pipe(Effect.provide(logOn(here.url)))
+    yield* Effect.gen(function*() {
+      for (const added of [2, 0]) assert.is((yield* importUser(file, "local", () => undefined).pipe(Effect.provide(CallStore.layerJetStream))).added, added)
+      assert.equal((yield* (yield* EventLog).load(subject)).map(({ events }) => events.map(({ type }) => type)), [["SegmentClosed", "ExtractionFailed"], ["MemoriesRecorded"]])
+    }).pipe(Effect.provide(logOn(there.url)))
+  }), 60_000)
+
 test.run()

@@ -1,7 +1,9 @@
 import { ConfigProvider, Effect, Layer } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { listDead, retryDead } from "#shared/actor/dead-letters"
 import { makeEntity } from "#shared/actor/entity"
+import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
@@ -160,6 +162,38 @@ for (const [what, reply] of [["no JSON at all", "no JSON at all"], ["only facts 
       assert.equal(events.filter(({ type }) => type === "MemoriesRecorded").map(({ data }) => data.memories.map(({ turns }: { turns: unknown }) => turns)), [[["b"]]])
     }).pipe(Effect.provide(logOn(url)))
   }), 30_000)
+
+effect(test, "what was given up is a dead letter; retried it stays while the model fails, and then brings its facts, once", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel()
+    model.setFault(() => ({ _tag: "Text", change: () => "no JSON at all" }))
+    yield* Effect.gen(function*() {
+      const log = yield* EventLog
+      const conversations = yield* makeEntity(ingestorBehaviour)
+      const source = memorySubject(of, "ingestor")
+      yield* conversations.execute(source, { _tag: "ReceiveTurns", turns: [turn("a", "I like roses."), turn("b", "I like ivy.")] }, { cause: "1" })
+      yield* conversations.execute(source, close, { cause: "2" })
+      yield* Layer.build(compressor({ METAMEM_LLM_URL: model.url, METAMEM_EXTRACTOR: "model" }))
+      const events = yield* compressed
+      const [failed] = events.filter(({ type }) => type === "ExtractionFailed")
+      const [letter] = yield* listDead()
+      assert.ok(letter !== undefined && failed !== undefined)
+      assert.equal([letter.actor, letter.kind, letter.error, letter.tries], ["compressor", "extraction", failed.data.error, failed.data.attempts])
+      assert.not.match(JSON.stringify(letter), /roses|ivy/)
+
+      assert.match((yield* Effect.flip(retryDead(letter))).message, /extraction failed again/)
+      assert.is((yield* listDead()).length, 1)
+      model.setFault(undefined)
+      assert.is(yield* retryDead(letter), true)
+      assert.equal(yield* listDead(), [])
+      const recorded = (yield* compressed).filter(({ type }) => type === "MemoriesRecorded")
+      assert.equal(recorded.map(({ data }) => [data.segments, data.memories.length > 0]), [[failed.data.segments, true]])
+      const head = yield* log.head("MEMORY")
+      assert.equal(yield* request(letter.again!.subject, JSON.parse(letter.again!.payload), 10_000), { facts: 0 })
+      assert.is(yield* log.head("MEMORY"), head)
+    }).pipe(Effect.provide(logOn(url)))
+  }), 40_000)
 
 effect(test, "short segments share a call of the model; when the call fails, each is tried alone and only the bad one is given up", () =>
   Effect.gen(function*() {

@@ -21,6 +21,14 @@ test("a segment and its facts are recorded once", () => given().when(record(clos
 test("of segments some of which stand, the others are recorded", () =>
   given(closed("s1"), recorded("s1")).when(record(closed("s1"), recorded("s1"), closed("s2"), recorded("s2"))).then(closed("s2"), recorded("s2")))
 test("extraction that was given up is settled and not recorded over", () => given(closed("s1"), failed("s1")).when(record(closed("s1"), recorded("s1", fact("m1")))).then())
+test("a second try records its facts where extraction was given up, once, and nowhere else", () => {
+  const again = { _tag: "RecordSecondTry", event: recorded("s1", fact("m1")) as Extract<CompressorEvent, { _tag: "MemoriesRecorded" }> } as const
+  given(closed("s1"), failed("s1")).when(again).then(recorded("s1", fact("m1")))
+  given(closed("s1"), failed("s1"), recorded("s1")).when(again).then()
+  given(closed("s1"), recorded("s1")).when(again).then()
+  given().when(again).then()
+  assert.equal([...fold([closed("s1"), failed("s1"), closed("s2"), failed("s2"), recorded("s1")]).failedSegments.keys()], ["s2"])
+})
 test("no facts are a result", () => given().when(record(closed("s1"), recorded("s1"))).then(closed("s1"), recorded("s1")))
 
 test("a memory is replaced once", () => given().when(supersede).then(superseded))
