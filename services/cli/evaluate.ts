@@ -195,7 +195,7 @@ export const evaluate = Command.make(
     data: dataFlag.pipe(Flag.optional),
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run"), Flag.optional),
     runs: Flag.String("runs").pipe(Flag.withDescription("Instead of both: runs like fold-1,fold-2, whose reported tests are pooled; no model is asked"), Flag.optional),
-    generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 0,2"), Flag.withDefault("all")),
+    generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 0,2 (default: all)"), Flag.withDefault("all")),
     limit: limitFlag,
     plot: plotFlag("accuracy by generation")
   },

@@ -66,7 +66,7 @@ const exportCommand = Command.make(
   {
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
     out: Flag.String("out").pipe(Flag.withDescription("Folder (reference) or file (bundle) to write")),
-    format: Flag.Literals("format", ["bundle", "reference"]).pipe(Flag.withDescription("bundle: one file that another home can import; reference: the published system's folders"), Flag.withDefault("bundle" as const)),
+    format: Flag.Literals("format", ["bundle", "reference"]).pipe(Flag.withDescription("bundle: one file that another home can import; reference: the published system's folders (default: bundle)"), Flag.withDefault("bundle" as const)),
     force: Flag.Boolean("force").pipe(Flag.withDescription("Replace what stands there"), Flag.withDefault(false))
   },
   ({ force, format, out, run }) =>

@@ -27,8 +27,8 @@ const lineOf = (commit: Commit): string => {
 const tail = Command.make(
   "tail",
   {
-    log: Flag.Literals("log", ["memory", "metamem"]).pipe(Flag.withDefault("memory"), Flag.withDescription("Which log to show")),
-    last: Flag.Int("last").pipe(Flag.withDefault(20), Flag.withDescription("How many of the stream's last messages to start with")),
+    log: Flag.Literals("log", ["memory", "metamem"]).pipe(Flag.withDefault("memory"), Flag.withDescription("Which log to show (default: memory)")),
+    last: Flag.Int("last").pipe(Flag.withDefault(20), Flag.withDescription("How many of the stream's last messages to start with (default 20)")),
     follow: Flag.Boolean("follow").pipe(Flag.withDefault(false), Flag.withDescription("Go on with what is appended, until Ctrl-C; with --json a line a commit"))
   },
   ({ follow, last, log: which }) =>

@@ -83,7 +83,7 @@ const ask = Command.make(
     to: time("to", "Only what was said at this time or earlier"),
     run: time("run", "Answer as a generation of this run would"),
     generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation of the run"), Flag.optional),
-    deadline: Flag.Int("deadline-ms").pipe(Flag.withDescription("Time limit in milliseconds; what is not ready by then is left out and said"), Flag.withDefault(30_000))
+    deadline: Flag.Int("deadline-ms").pipe(Flag.withDescription("Time limit in milliseconds; what is not ready by then is left out and said (default 30000)"), Flag.withDefault(30_000))
   },
   (input) =>
     Effect.gen(function*() {
@@ -140,7 +140,7 @@ const list = Command.make(
     user,
     conversation: time("conversation", "Only this conversation"),
     kind,
-    limit: Flag.Int("limit").pipe(Flag.withDescription("At most so many, the latest first"), Flag.withDefault(50))
+    limit: Flag.Int("limit").pipe(Flag.withDescription("At most so many, the latest first (default 50)"), Flag.withDefault(50))
   },
   (input) =>
     Effect.gen(function*() {

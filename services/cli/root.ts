@@ -14,7 +14,7 @@ export const root = Command.make("metamem").pipe(
       Flag.withDescription("URL of a running nats-server (default: the home's own, or METAMEM_NATS_URL)"),
       Flag.optional
     ),
-    tenant: Flag.String("tenant").pipe(Flag.withDescription("Whose data it is"), Flag.withDefault("local"))
+    tenant: Flag.String("tenant").pipe(Flag.withDescription("Whose data it is (default: local)"), Flag.withDefault("local"))
   })
 )
 

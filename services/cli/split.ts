@@ -69,11 +69,11 @@ export const split = Command.make(
     data: dataFlag,
     out: Flag.String("out").pipe(Flag.withDescription("Folder for fold_1_train.json, fold_1_val.json, fold_1_test.json, …")),
     mode: Flag.Literals("mode", ["stratified", "reference"]).pipe(
-      Flag.withDescription("stratified: by type, groups together, disjoint validation; reference: the published shuffle and cuts"),
+      Flag.withDescription("stratified: by type, groups together, disjoint validation; reference: the published shuffle and cuts (default: stratified)"),
       Flag.withDefault("stratified")
     ),
-    folds: Flag.Int("folds").pipe(Flag.withDescription("Number of folds"), Flag.withDefault(referenceSplitDefaults.folds)),
-    seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of the shuffle"), Flag.withDefault(referenceSplitDefaults.seed))
+    folds: Flag.Int("folds").pipe(Flag.withDescription("Number of folds (default 5)"), Flag.withDefault(referenceSplitDefaults.folds)),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of the shuffle (default 42)"), Flag.withDefault(referenceSplitDefaults.seed))
   },
   ({ data, folds, mode, out, seed }) =>
     Effect.gen(function*() {

@@ -64,7 +64,7 @@ export const runFlags = {
   operationsPerStep: number("operations-per-step", "Most operations a step puts to the gate"),
   principlesInScope: number("principles-in-scope", "Most principles a question is shown"),
   patience: number("patience", "End early after this many steps in a row that sealed nothing, with no trial open; 0: never"),
-  seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of everything drawn"), Flag.withDefault(42)),
+  seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of everything drawn (default 42)"), Flag.withDefault(42)),
   gate: Flag.Literals("gate", ["likely", "proven", "always"]).pipe(Flag.withDescription("likely: about 80 % sure (default); proven: p ≤ .05; always: accept everything, as the original"), Flag.optional),
   judge: Flag.Literals("judge", ["lexical", "model"]).pipe(Flag.withDescription("By words, or by the model of the role judge (default: METAMEM_JUDGE)"), Flag.optional),
   reflector: Flag.Literals("reflector", ["rules", "model", "both"]).pipe(Flag.withDescription("Who reflects and proposes (default: METAMEM_REFLECTOR)"), Flag.optional),

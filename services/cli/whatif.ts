@@ -176,7 +176,7 @@ export const whatif = Command.make(
     rerun: Flag.Boolean("rerun").pipe(Flag.withDescription("Let evolution go on from there, under several seeds: many times the calls of a run"), Flag.withDefault(false)),
     samples: Flag.Int("samples").pipe(Flag.withDescription("Directly: answers a question and arm (default: as the run's validation)"), Flag.optional),
     steps: Flag.Int("steps").pipe(Flag.withDescription("Rerun: steps of each branch (default: what is left of the run, at least one)"), Flag.optional),
-    reseeds: Flag.Int("reseeds").pipe(Flag.withDescription("Rerun: how many seeds, each with a branch and its placebo"), Flag.withDefault(5))
+    reseeds: Flag.Int("reseeds").pipe(Flag.withDescription("Rerun: how many seeds, each with a branch and its placebo (default 5)"), Flag.withDefault(5))
   },
   (input) =>
     Effect.gen(function*() {

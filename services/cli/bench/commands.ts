@@ -9,7 +9,7 @@ import { homeFolder } from "../home.ts"
 import { CommandFailed, emit, progressLine, table } from "../root.ts"
 import { modelFolder, printFigures } from "./load.ts"
 
-const count = (name: string, fallback: number, description: string) => Flag.Int(name).pipe(Flag.withDescription(description), Flag.withDefault(fallback))
+const count = (name: string, fallback: number, description: string) => Flag.Int(name).pipe(Flag.withDescription(`${description} (default ${fallback})`), Flag.withDefault(fallback))
 const seedFlag = count("seed", 1, "Seed of everything synthetic; the same seed gives the same load")
 
 const loaded = <A>(load: () => Promise<A>): Effect.Effect<A> => Effect.promise(load)
@@ -21,7 +21,7 @@ const retrieval = Command.make(
   "retrieval",
   {
     data: dataFlag,
-    ranker: Flag.Literals("ranker", ["metamem", "bm25", "dense", "rrf"]).pipe(Flag.withDescription("metamem, or a plain one on the same index"), Flag.withDefault("metamem")),
+    ranker: Flag.Literals("ranker", ["metamem", "bm25", "dense", "rrf"]).pipe(Flag.withDescription("metamem, or a plain one on the same index (default: metamem)"), Flag.withDefault("metamem")),
     facts: Flag.Boolean("facts").pipe(Flag.withDescription("Index facts taken by rule beside the turns"), Flag.withDefault(false)),
     limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions"), Flag.optional),
     labelErrors: Flag.String("label-errors").pipe(Flag.withDescription("Questions to leave out (default: the file beside the data that ends in _label_errors.json)"), Flag.optional)
@@ -113,7 +113,7 @@ export const wholeNumbers = (text: string): ReadonlyArray<number> => {
 }
 
 const numbersFlag = (name: string, fallback: string, description: string) =>
-  Flag.String(name).pipe(Flag.withDescription(description), Flag.withDefault(fallback), Flag.mapTryCatch(wholeNumbers, (error) => (error as Error).message))
+  Flag.String(name).pipe(Flag.withDescription(`${description} (default ${fallback})`), Flag.withDefault(fallback), Flag.mapTryCatch(wholeNumbers, (error) => (error as Error).message))
 
 const retrieve = Command.make(
   "retrieve",
@@ -196,7 +196,7 @@ const evolve = Command.make(
   {
     world: Flag.String("world").pipe(Flag.withDescription("Address of the simulated world, e.g. http://127.0.0.1:29200")),
     policies: Flag.String("policies").pipe(
-      Flag.withDescription("Policies of the gate, comma-separated: likely, always, proven"),
+      Flag.withDescription("Policies of the gate, comma-separated: likely, always, proven (default likely,always)"),
       Flag.withDefault("likely,always"),
       Flag.mapTryCatch(policyNames, (error) => (error as Error).message)
     ),
@@ -217,7 +217,7 @@ const evolve = Command.make(
 const streamBench = Command.make(
   "stream",
   {
-    minutes: Flag.Finite("minutes").pipe(Flag.withDescription("Length of the steady part"), Flag.withDefault(20)),
+    minutes: Flag.Finite("minutes").pipe(Flag.withDescription("Length of the steady part (default 20)"), Flag.withDefault(20)),
     rate: count("rate", 30, "Single turns a second"),
     conversations: count("conversations", 200, "Conversations at a time that they are spread over; one of 100 turns is followed by one of another user"),
     compressors: count("compressors", 2, "Processes"),
