@@ -118,6 +118,7 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       return state
     case "RunFinished":
       state.recommended = event.recommended
+      state.reason = event.reason
       state.stopped = event.stopped
       state.phase = { _tag: "Finished" }
       return state

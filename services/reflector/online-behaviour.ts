@@ -83,6 +83,8 @@ export type OnlineCommand =
     readonly recommended: number
     /** Why it goes no further without having come to its end. */
     readonly stopped?: string
+    /** Why it recommends what it does, and what became of what it tried. */
+    readonly tried?: string
     readonly hash: string
     readonly principles: ReadonlyArray<Principle>
     /** What the run began with. */
@@ -173,7 +175,7 @@ const endRun = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "End
   if (phase._tag !== "Running" || phase.run !== command.run) return []
   const { recommended, run } = command
   const ended = (outcome: "candidate" | "nothing better" | "overtaken" | "withdrawn before", reason: string): OnlineEvent => ({ _tag: "OnlineRunEnded", run, recommended, outcome, reason })
-  if (recommended === 0) return [ended("nothing better", command.stopped ?? "the run recommends what it began with")]
+  if (recommended === 0) return [ended("nothing better", command.stopped ?? ["the run recommends what it began with", ...(command.tried === undefined || command.tried === "" ? [] : [command.tried])].join(": "))]
   if (!same(command.inForce.ref, phase.from)) return [ended("overtaken", `${generationName(command.inForce.ref)} was adopted meanwhile`)]
   const added = command.principles.filter(({ scope, text }) => !command.start.some((one) => one.scope === scope && one.text === text))
   const known = state.rollbacks.filter(({ reader }) => reader === command.reader).flatMap(({ withdrawn }) => withdrawn)

@@ -39,8 +39,8 @@ export const settings = Config.all({
 
 /** Without an outcome for this long, a job of a shadow is published again where no worker has or gets it. */
 const againMs = 60_000
-/** How long it is believed that jobs of a kind wait; while they do it is said every few seconds. */
-const heldMs = 20_000
+/** How long it is believed that jobs of a kind wait; while they do it is said again and again. */
+const heldMs = 40_000
 /** Names looked through for one that no other run has. */
 const namesMax = 1_000
 /** Steps of an online run: three rounds through its training questions, within these bounds. */
@@ -84,6 +84,10 @@ export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { re
     ...(of.branch === undefined ? {} : { branch: of.branch })
   }
 }
+
+/** What became of the changes a run tried, by number; undefined where it tried none. */
+const triedText = (operations: ReadonlyArray<{ readonly decision: string }>): string | undefined =>
+  operations.length === 0 ? undefined : `of ${operations.length} changes tried ${[...Map.groupBy(operations, ({ decision }) => decision)].map(([decision, own]) => `${own.length} ${decision}`).join(", ")}`
 
 export interface OnlineParts {
   readonly runs: Runs
@@ -245,7 +249,7 @@ export const runOnline = (parts: OnlineParts) =>
     })
 
     const endRun = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, run: string) {
-      const { generations, parameters, phase, recommended = 0 } = yield* runState(tenant, run)
+      const { generations, operations, parameters, phase, reason, recommended = 0 } = yield* runState(tenant, run)
       const isStale = parameters !== undefined && parameters.algorithm !== algorithmVersion
       if (phase._tag !== "Finished" && !isStale) return folded
       const number = phase._tag === "Finished" ? recommended : 0
@@ -253,7 +257,7 @@ export const runOnline = (parts: OnlineParts) =>
       const { ref, sequence } = yield* inForce(tenant)
       return yield* decide(tenant, folded, {
         _tag: "EndRun", run, recommended: number,
-        ...(phase._tag === "Finished" ? {} : { stopped: "it was opened under other rules than this version's and is not continued" }),
+        ...(phase._tag === "Finished" ? { tried: [reason, triedText(operations)].filter((text) => text !== undefined).join("; ") } : { stopped: "it was opened under other rules than this version's and is not continued" }),
         hash: found?.hash ?? "", principles: found?.principles ?? [], start: startOf(parameters), reader: parameters?.models["answer"] ?? "",
         inForce: { ref, sequence }, seen: cursor, share: shadowShare, at: new Date(yield* Clock.currentTimeMillis).toISOString()
       })

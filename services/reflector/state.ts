@@ -65,6 +65,8 @@ export interface RunState {
   /** Chained digest over all results folded so far. */
   digest: string
   recommended: number | undefined
+  /** Why it recommends that, in words; undefined = it is not over. */
+  reason: string | undefined
   /** Why the run ended before its last step, and after which one; undefined = it went through, or goes on. */
   stopped: StoppedEarly | undefined
   readonly alarms: Array<string>
@@ -92,6 +94,7 @@ export const initialState = (): RunState => ({
   stepSequence: 0,
   digest: "",
   recommended: undefined,
+  reason: undefined,
   stopped: undefined,
   alarms: [],
   imported: undefined,

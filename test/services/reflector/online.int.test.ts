@@ -103,7 +103,9 @@ effect(
         yield* Effect.scoped(Effect.gen(function*() {
           yield* Layer.build(reflector)
           yield* until("OnlineRunEnded")
-          assert.is((yield* status).feedback.fresh, 11)
+          const ended = yield* status
+          assert.is(ended.feedback.fresh, 11)
+          assert.is(ended.lastOutcome, "online-1: the run recommends what it began with: nothing was accepted")
         }))
         const first = yield* inRun("online-1")
         assert.is(first.length, 30)

@@ -301,6 +301,8 @@ test("a run's recommendation goes into shadow; where it recommends what it began
   given(opened).when(ended()).then(...begun.slice(1))
   const better = decided([opened], ended({ recommended: 0 }))
   assert.ok(better.length === 1 && better[0]?._tag === "OnlineRunEnded" && better[0].outcome === "nothing better")
+  const why = decided([opened], ended({ recommended: 0, tried: "nothing was accepted; of 2 changes tried 2 void" }))
+  assert.ok(why[0]?._tag === "OnlineRunEnded" && why[0].reason === "the run recommends what it began with: nothing was accepted; of 2 changes tried 2 void")
   const other = decided([opened], ended({ inForce: { ref: { run: "mine", generation: 1 }, sequence: 9 } }))
   assert.ok(other.length === 1 && other[0]?._tag === "OnlineRunEnded" && other[0].outcome === "overtaken")
 })
