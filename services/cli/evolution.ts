@@ -3,6 +3,7 @@ import { Effect, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
+import { guidedBy } from "#services/reflector/online-words"
 import { analysisCommands, points, retirementIn, smallSample } from "./analysis.ts"
 import { judgeCommand } from "./calibrate.ts"
 import { effectCommand } from "./effect.ts"
@@ -11,14 +12,14 @@ import { exchangeCommands } from "./exchange.ts"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { onlineCommand } from "./online.ts"
-import { foldRun, generationMeant, replayAll, replayRun, type Replayed } from "./runs.ts"
+import { adoptedNow, foldRun, generationMeant, replayAll, replayRun, type Replayed } from "./runs.ts"
 import { split } from "./split.ts"
 import { train } from "./train.ts"
 import { verify } from "./verify.ts"
 import { whatif } from "./whatif.ts"
 
 export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
-const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number of the generation; 0 is the empty one (default: the one the run recommends)"), Flag.optional)
+const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number of the generation; 0 holds what the run began with, which is nothing unless it goes on from another (default: the one the run recommends)"), Flag.optional)
 
 const principleLines = (principles: Replayed["principles"]): string =>
   principles.length === 0 ? "  (no principles)" : table(principles.map(({ bornIn, id, scope, text }) => [`  ${id}`, `[${scope}]`, text, `since ${bornIn}`]))
@@ -28,6 +29,7 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
     const all = yield* replayAll(tenant, run)
+    const adopted = yield* adoptedNow(tenant)
     const result = {
       generations: all.map(({ generation, hash, position, principles }) => ({
         n: generation,
@@ -42,11 +44,13 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       })),
       // Nothing of an imported record was tested here.
       recommended: state.imported === undefined ? (state.recommended ?? null) : null,
+      // Whichever of them guides live answers just now.
+      adopted: adopted?.run === run ? adopted.generation : null,
       undersized: state.undersized
     }
-    yield* emit(result, ({ generations, recommended, rejected }) =>
+    yield* emit(result, ({ adopted, generations, recommended, rejected }) =>
       [
-        ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}\n${principleLines(principles)}`),
+        ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
         ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, principle, reason, retirement, scope, step, text }) => [`  step ${step}`, decision, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
         recommended !== null ? "" : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
@@ -86,11 +90,11 @@ const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }
   Effect.gen(function*() {
     const { tenant } = yield* root
     const generation = yield* generationMeant(yield* foldRun(tenant, run), run, given)
-    yield* identicalRun(tenant, run, generation)
+    const { principles } = yield* identicalRun(tenant, run, generation)
     const reply = yield* request(requestSubject("reflector", "adopt"), { tenant, run, generation }, 10_000).pipe(
       Effect.flatMap(Schema.decodeUnknownEffect(Schema.Struct({ tenant: Schema.String, run: Schema.String, generation: Schema.Int })))
     )
-    yield* emit(reply, () => `live answers of ${tenant} are guided by generation ${generation} of ${run} from here on`)
+    yield* emit(reply, () => `live answers of ${tenant} are from here on guided by ${guidedBy({ run, generation }, principles.length)}`)
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
 export const evolutionCommands = [split, train, evaluate, infer, adopt, onlineCommand, generations, replay, ...analysisCommands, effectCommand, verify, ...exchangeCommands, judgeCommand, whatif] as const

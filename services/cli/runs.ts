@@ -9,7 +9,8 @@ import type { UnreadableEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
-import { type JobAddress, parseResultSubject, resultFilter, runOf, runsFilter, runSubject } from "#shared/eventlog/subjects"
+import { adoptedSubject, type JobAddress, parseResultSubject, resultFilter, runOf, runsFilter, runSubject } from "#shared/eventlog/subjects"
+import { adoptionCodec } from "#shared/metamemory/events"
 import { generationHash, type GateRecord } from "#shared/metamemory/generation"
 import { makeCost } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
@@ -53,6 +54,14 @@ export const noSuchRun = (tenant: string, run: string) =>
         names.length === 0 ? "`metamem train --run NAME --data FILE` starts one" : `there ${names.length === 1 ? "is" : "are"} ${names.slice(0, namedMax).join(", ")}${more}`
       }`
     })
+  })
+
+/** What guides a tenant's live answers just now; undefined = nothing was ever adopted. */
+export const adoptedNow = (tenant: string) =>
+  Effect.gen(function*() {
+    const last = yield* (yield* EventLog).last(adoptedSubject(tenant))
+    const events = yield* Effect.forEach(last?.events ?? [], (stored) => Effect.fromResult(adoptionCodec.decode(stored)))
+    return events.at(-1)
   })
 
 /** Commits of a run. Fails when there is none of that name. */

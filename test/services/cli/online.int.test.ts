@@ -22,8 +22,9 @@ onRunStage(test, "its history tells every switch, run and adoption in the order 
     assert.is((yield* run("online", "on")).json.on, true)
     yield* openRun("a", runRequest(questions(117), { steps: 1 }))
     yield* finished("a")
+    assert.is((yield* run("generations", "--run", "a")).json.adopted, null)
     assert.is((yield* run("adopt", "--run", "a", "--generation", "0")).error, "")
-    assert.equal([(yield* run("online")).json.adopted, (yield* run("online")).json.principles], [{ run: "a", generation: 0 }, 0])
+    assert.equal([(yield* run("generations", "--run", "a")).json.adopted, (yield* run("online")).json.adopted, (yield* run("online")).json.principles], [0, { run: "a", generation: 0 }, 0])
     assert.is((yield* run("online", "off")).json.on, false)
     const { entries } = (yield* run("online", "history")).json
     assert.equal(text(entries), [
