@@ -145,11 +145,25 @@ export const usersIn = (items: ReadonlyArray<Pick<Feedback, "user">>): number =>
 type Usable = Feedback & { readonly question: Question }
 export const isUsable = (feedback: Feedback): feedback is Usable => feedback.question !== undefined
 
+/** The questions of one run, and whether errors kept it from deciding anything on them. */
+export interface RunTook {
+  readonly ids: ReadonlySet<string>
+  readonly isVoid: boolean
+}
+
+/** What is used up: what a run decided on, and what two runs could not. */
+export const usedUp = (runs: ReadonlyArray<RunTook>): ReadonlyArray<ReadonlySet<string>> => {
+  const tried = new Set<string>()
+  const twice = new Set<string>()
+  for (const { ids } of runs.filter(({ isVoid }) => isVoid)) for (const id of ids) (tried.has(id) ? twice : tried).add(id)
+  return [...runs.filter(({ isVoid }) => !isVoid).map(({ ids }) => ids), twice]
+}
+
 /**
  * What a batch may be made of: what no run took, also where a run could have and left it out.
  *
  * @param closed sequence up to which nothing is offered any more
- * @param taken  ids of the questions that runs took since
+ * @param taken  ids of the questions that are used up since
  */
 export const offered = (feedback: ReadonlyArray<Feedback>, closed: number, taken: ReadonlyArray<ReadonlySet<string>>): ReadonlyArray<Usable> =>
   feedback.filter(isUsable).filter(({ question, sequence }) => sequence > closed && !taken.some((ids) => ids.has(question.id)))

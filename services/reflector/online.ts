@@ -23,13 +23,14 @@ import type { AdoptionCommand, AdoptionState } from "./adoption.ts"
 import { readResult, type Runs } from "./driver.ts"
 import type { Material } from "./material.ts"
 import { isOpenForRun, nextShadowLook, nextWatchLook, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState, watchedFeedback } from "./online-behaviour.ts"
-import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, offered, receivedFrom, usersIn } from "./online-feedback.ts"
+import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, offered, receivedFrom, type RunTook, usedUp, usersIn } from "./online-feedback.ts"
 import { type OnlineStatus, shadowAddress } from "./online-protocol.ts"
 import { shadowed, shadowJobs, shadowPairs } from "./online-shadow.ts"
 import { guidedBy, onlineLine } from "./online-words.ts"
 import { algorithmVersion, presets, type RunParameters, type RunQuestion, type RunRequest, startOf } from "./parameters.ts"
 import type { JobResult, OpenRequest } from "./protocol.ts"
 import { resultKey, type RunJob, workerOf } from "./stages.ts"
+import type { RunState } from "./state.ts"
 import { statusOf } from "./status.ts"
 
 export const settings = Config.all({
@@ -83,6 +84,13 @@ export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { re
     test: [],
     ...(of.branch === undefined ? {} : { branch: of.branch })
   }
+}
+
+/** True of a run that is over and could decide nothing, because too many of its answers could not be had or judged: a model was away for long, or a user was erased. */
+export const cameToNothingByErrors = ({ guardDecision, operations, phase, recommended, steps }: RunState): boolean => {
+  if (phase._tag !== "Finished" || recommended !== 0) return false
+  const verdicts = steps.flatMap(({ attempts }) => attempts.flatMap(({ verdicts }) => [...verdicts]))
+  return guardDecision === "void" || (operations.length > 0 && operations.every(({ decision }) => decision === "void")) || verdicts.filter((letter) => letter === "e").length > verdicts.length / 2
 }
 
 /** What became of the changes a run tried, by number; undefined where it tried none. */
@@ -161,14 +169,21 @@ export const runOnline = (parts: OnlineParts) =>
     })
     const runState = (tenant: string, run: string) => Effect.map(runs.load(runSubject({ tenant, run })), ({ state }) => state)
 
-    /** Ids of the questions of the last runs of each tenant; a run's never change. */
-    const taken = new Map<string, ReadonlyMap<string, ReadonlySet<string>>>()
+    /** What the last runs of each tenant took; that of one that is over never changes. */
+    const taken = new Map<string, ReadonlyMap<string, RunTook>>()
     const freshOf = Effect.fnUntraced(function*(tenant: string, state: OnlineState) {
       const known = taken.get(tenant)
-      const ofRuns = new Map<string, ReadonlySet<string>>()
-      for (const { run } of state.runs) ofRuns.set(run, known?.get(run) ?? new Set(questionsOf((yield* runState(tenant, run)).parameters).map(({ id }) => id)))
-      taken.set(tenant, ofRuns)
-      return offered(feedbackOf(tenant), state.closed, [...ofRuns.values()])
+      const ofRuns = new Map<string, RunTook>()
+      const over = new Map<string, RunTook>()
+      for (const { run } of state.runs) {
+        const own = known?.get(run)
+        const of = own === undefined ? yield* runState(tenant, run) : undefined
+        const took = own ?? { ids: new Set(questionsOf(of?.parameters).map(({ id }) => id)), isVoid: of !== undefined && cameToNothingByErrors(of) }
+        ofRuns.set(run, took)
+        if (own !== undefined || of?.phase._tag === "Finished") over.set(run, took)
+      }
+      taken.set(tenant, over)
+      return offered(feedbackOf(tenant), state.closed, usedUp([...ofRuns.values()]))
     })
 
     const decide = Effect.fnUntraced(function*(tenant: string, { sequence }: Folded<OnlineState>, command: OnlineCommand) {
@@ -249,7 +264,8 @@ export const runOnline = (parts: OnlineParts) =>
     })
 
     const endRun = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, run: string) {
-      const { generations, operations, parameters, phase, reason, recommended = 0 } = yield* runState(tenant, run)
+      const state = yield* runState(tenant, run)
+      const { generations, operations, parameters, phase, reason, recommended = 0 } = state
       const isStale = parameters !== undefined && parameters.algorithm !== algorithmVersion
       if (phase._tag !== "Finished" && !isStale) return folded
       const number = phase._tag === "Finished" ? recommended : 0
@@ -257,7 +273,7 @@ export const runOnline = (parts: OnlineParts) =>
       const { ref, sequence } = yield* inForce(tenant)
       return yield* decide(tenant, folded, {
         _tag: "EndRun", run, recommended: number,
-        ...(phase._tag === "Finished" ? { tried: [reason, triedText(operations)].filter((text) => text !== undefined).join("; ") } : { stopped: "it was opened under other rules than this version's and is not continued" }),
+        ...(phase._tag === "Finished" ? { tried: [reason, triedText(operations), cameToNothingByErrors(state) ? "errors kept it from deciding, which uses up its feedback only when it happens twice" : undefined].filter((text) => text !== undefined).join("; ") } : { stopped: "it was opened under other rules than this version's and is not continued" }),
         hash: found?.hash ?? "", principles: found?.principles ?? [], start: startOf(parameters), reader: parameters?.models["answer"] ?? "",
         inForce: { ref, sequence }, seen: cursor, share: shadowShare, at: new Date(yield* Clock.currentTimeMillis).toISOString()
       })

@@ -67,6 +67,8 @@ export interface RunState {
   recommended: number | undefined
   /** Why it recommends that, in words; undefined = it is not over. */
   reason: string | undefined
+  /** What the guard test came to; undefined = there was none. */
+  guardDecision: string | undefined
   /** Why the run ended before its last step, and after which one; undefined = it went through, or goes on. */
   stopped: StoppedEarly | undefined
   readonly alarms: Array<string>
@@ -95,6 +97,7 @@ export const initialState = (): RunState => ({
   digest: "",
   recommended: undefined,
   reason: undefined,
+  guardDecision: undefined,
   stopped: undefined,
   alarms: [],
   imported: undefined,

@@ -126,6 +126,30 @@ effect(
 
 effect(
   test as never,
+  "feedback of a run that errors kept from deciding is taken by one more run, and is used up then",
+  () =>
+    Effect.gen(function*() {
+      const { url } = yield* testServer
+      const model = yield* scriptedModel(onlineModel)
+      model.setFault(({ role }) => (role === "judge" ? { _tag: "Status", status: 400 } : undefined))
+      yield* Effect.gen(function*() {
+        const live = yield* makeLive
+        yield* Effect.forEach(people(30), (at) => live("a", at, none, true), { concurrency: 8 })
+        yield* Layer.build(Layer.mergeAll(workers, reflector))
+        while (!(yield* onlineEvents).some((event) => event._tag === "OnlineRunEnded" && event.run === "online-2")) yield* Effect.sleep(100)
+        const events = yield* onlineEvents
+        assert.equal(events.map((event) => event._tag === "OnlineRunOpened" && [event.run, event.questions]).filter((one) => one), [["online-1", 30], ["online-2", 30]])
+        const [ended] = events.flatMap((event) => (event._tag === "OnlineRunEnded" ? [event.reason] : []))
+        assert.match(ended ?? "", /errors kept it from deciding/)
+        const end = yield* status
+        assert.equal([end.feedback.fresh, end.stage], [0, "collecting"])
+      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "model" })))
+    }),
+  120_000
+)
+
+effect(
+  test as never,
   "a run that was brought here under the next name rests on nobody's feedback here: it is tried by nobody, and its name is passed over",
   () =>
     Effect.gen(function*() {

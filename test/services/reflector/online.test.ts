@@ -6,12 +6,13 @@ import type { Question } from "#shared/domain/question"
 import { eraseCause, type Commit } from "#shared/eventlog/envelope"
 import { retrieverCodec, type RetrieverEvent } from "#services/retriever/protocol"
 import { behaviour as runBehaviour } from "#services/reflector/behaviour"
-import { onlineRequest } from "#services/reflector/online"
+import { cameToNothingByErrors, onlineRequest } from "#services/reflector/online"
 import { compareShadow, onlineBehaviour, type OnlineCommand, type OnlineState, type Pair, shadowDays, shareRight } from "#services/reflector/online-behaviour"
-import { batchOf, capOf, type Feedback, offered, receivedFrom, weightsOf } from "#services/reflector/online-feedback"
+import { batchOf, capOf, type Feedback, offered, receivedFrom, usedUp, weightsOf } from "#services/reflector/online-feedback"
 import { onlineCodec, type OnlineEvent, shadowAddress } from "#services/reflector/online-protocol"
 import { shadowed, shadowJobs, shadowPairs } from "#services/reflector/online-shadow"
 import type { JobResult } from "#services/reflector/protocol"
+import { initialState, type RunState } from "#services/reflector/state"
 import { spec } from "#test/support/behaviour"
 import { goldenEvents } from "#test/support/golden-events"
 import { questions, runRequest } from "./stage.ts"
@@ -114,6 +115,29 @@ test("what a batch leaves out is offered to the next, and nothing twice", () => 
   assert.is(offered(later, 0, [new Set(first), new Set(second)]).length, 34)
   assert.equal(offered(later, 40, [new Set(first)]).map(({ sequence }) => sequence > 40), Array.from({ length: 30 }, () => true), "up to where nothing is offered any more")
   assert.is(offered(many(3, () => "u").map(({ question: _, ...one }) => one), 0, []).length, 0)
+})
+
+test("what errors kept one run from deciding on is offered to one more, and no further", () => {
+  const run = (isVoid: boolean, ...ids: ReadonlyArray<string>) => ({ ids: new Set(ids), isVoid })
+  const used = (...runs: ReadonlyArray<ReturnType<typeof run>>) => [...new Set(usedUp(runs).flatMap((ids) => [...ids]))].sort()
+  assert.equal(used(run(true, "a", "b")), [])
+  assert.equal(used(run(true, "a", "b"), run(true, "b", "c")), ["b"])
+  assert.equal(used(run(true, "a", "b"), run(false, "a")), ["a"])
+})
+
+test("a run came to nothing by errors when its guard test or all its gates were void, or most of its attempts had no verdict", () => {
+  const state = (changed: Partial<RunState>): RunState => ({ ...initialState(), phase: { _tag: "Finished" }, recommended: 0, ...changed })
+  const step = (...verdicts: ReadonlyArray<string>): RunState["steps"][number] => ({ step: 1, generation: 0, attempts: verdicts.map((verdicts, at) => ({ question: `q${at}`, verdicts })) as never })
+  const operation = (decision: string) => ({ decision }) as RunState["operations"][number]
+  assert.is(cameToNothingByErrors(state({})), false)
+  assert.is(cameToNothingByErrors(state({ guardDecision: "void" })), true)
+  assert.is(cameToNothingByErrors(state({ guardDecision: "rejected" })), false)
+  assert.is(cameToNothingByErrors(state({ operations: [operation("void"), operation("void")] })), true)
+  assert.is(cameToNothingByErrors(state({ operations: [operation("void"), operation("rejected")] })), false)
+  assert.is(cameToNothingByErrors(state({ steps: [step("eee", "eec")] })), true)
+  assert.is(cameToNothingByErrors(state({ steps: [step("eic", "eec")] })), false)
+  assert.is(cameToNothingByErrors(state({ steps: [step("eee")], recommended: 2 })), false)
+  assert.is(cameToNothingByErrors({ ...state({ steps: [step("eee")] }), phase: { _tag: "Between", step: 2 } }), false)
 })
 
 test("the questions of eight runs are looked through; what was left out before them is closed", () => {
