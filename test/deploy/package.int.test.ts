@@ -33,7 +33,7 @@ test("installed below node_modules, metamem runs, embeds and serves the local mo
     METAMEM_MINILM_DIR: process.env["METAMEM_MINILM_DIR"] ?? join(setUpHome, "models/minilm"),
     METAMEM_LOCAL_MODEL: process.env["METAMEM_LOCAL_MODEL"] ?? join(setUpHome, "models/smollm2/model.gguf")
   }
-  const run = (...args: ReadonlyArray<string>) => spawnSync(process.execPath, [join(installed, "deploy/metamem.mjs"), ...args], { cwd: folder, env, encoding: "utf8", timeout: 60_000 })
+  const run = (...args: ReadonlyArray<string>) => spawnSync(process.execPath, [join(installed, "deploy/metamem.mjs"), ...args], { cwd: folder, env, encoding: "utf8", timeout: 150_000 })
 
   const told = run("doctor", "--json")
   assert.equal([told.status, told.stderr], [0, ""])
