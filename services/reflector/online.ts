@@ -3,7 +3,7 @@
  * shadow, and adopts and rolls back what `online-behaviour.ts` decides. One process at a time looks after a tenant.
  */
 import { randomUUID } from "node:crypto"
-import { Clock, Config, Effect, Result, Schedule, Semaphore, Stream } from "effect"
+import { Clock, Config, Effect, Result, Schedule, Schema, Semaphore, Stream } from "effect"
 import { type Entity, type Folded, makeEntity } from "#shared/actor/entity"
 import { heldJobs, isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
 import { leaseSeconds, Leases } from "#shared/actor/lease"
@@ -33,9 +33,12 @@ import { resultKey, type RunJob, workerOf } from "./stages.ts"
 import type { RunState } from "./state.ts"
 import { statusOf } from "./status.ts"
 
+/** Without any, a shadow would stand in the way of the next run until its time is over. */
+const Share = Schema.FiniteFromString.check(Schema.isBetween({ minimum: 0.01, maximum: 1 }))
+
 export const settings = Config.all({
-  /** Share of live answers with a reference that a candidate answers in shadow, 0 to 1. */
-  shadowShare: Config.Number("METAMEM_ONLINE_SHADOW_SHARE").pipe(Config.withDefault(0.2))
+  /** Share of live answers with a reference that a candidate answers in shadow, 0.01 to 1. */
+  shadowShare: Config.schema(Share, "METAMEM_ONLINE_SHADOW_SHARE").pipe(Config.withDefault(0.2))
 })
 
 /** Without an outcome for this long, a job of a shadow is published again where no worker has or gets it. */

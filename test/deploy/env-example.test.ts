@@ -23,7 +23,7 @@ const sources = ["services", "shared"].flatMap((folder) =>
 /** Settings as modules declare them: name and default, "" where there is none. */
 const declared = new Map(
   sources.flatMap((text) =>
-    [...text.matchAll(/Config\.\w+\((?:\[[^\]]*\], )?"(METAMEM_[A-Z_]+)"\)((?:\.pipe\([^\n]*)?)/g)].map(([, name = "", piped = ""]) => {
+    [...text.matchAll(/Config\.\w+\((?:(?:\[[^\]]*\]|\w+), )?"(METAMEM_[A-Z_]+)"\)((?:\.pipe\([^\n]*)?)/g)].map(([, name = "", piped = ""]) => {
       const given = /withDefault\(("?)([^")]*?)\1(?: as const)?\)/.exec(piped)?.[2] ?? ""
       return [name, /^[\d_]+$/.test(given) ? given.replaceAll("_", "") : given] as const
     })

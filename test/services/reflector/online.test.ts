@@ -1,4 +1,4 @@
-import { Result } from "effect"
+import { ConfigProvider, Effect, Exit, Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Principle } from "#shared/domain/principle"
@@ -6,7 +6,7 @@ import type { Question } from "#shared/domain/question"
 import { eraseCause, type Commit } from "#shared/eventlog/envelope"
 import { retrieverCodec, type RetrieverEvent } from "#services/retriever/protocol"
 import { behaviour as runBehaviour } from "#services/reflector/behaviour"
-import { cameToNothingByErrors, onlineRequest } from "#services/reflector/online"
+import { cameToNothingByErrors, onlineRequest, settings } from "#services/reflector/online"
 import { compareShadow, onlineBehaviour, type OnlineCommand, type OnlineState, type Pair, shadowDays, shareRight } from "#services/reflector/online-behaviour"
 import { batchOf, capOf, type Feedback, offered, receivedFrom, usedUp, weightsOf } from "#services/reflector/online-feedback"
 import { onlineCodec, type OnlineEvent, shadowAddress } from "#services/reflector/online-protocol"
@@ -421,6 +421,12 @@ test("switching is recorded once, and what was undecided stays", () => {
   given({ _tag: "OnlineSwitched", on: true }).when({ _tag: "Switch", on: true }).then()
   const off: OnlineState = fold([...begun, { _tag: "OnlineSwitched", on: false }])
   assert.equal([off.on, off.phase._tag], [false, "Shadow"])
+})
+
+test("a share that lets no question into a shadow is refused", () => {
+  const share = (value: string) => Effect.runSyncExit(settings.pipe(Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_ONLINE_SHADOW_SHARE: value })))))
+  assert.equal(["0", "-1", "2", "much"].map((value) => Exit.isFailure(share(value))), [true, true, true, true])
+  assert.equal(["0.01", "1"].map((value) => Exit.isSuccess(share(value))), [true, true])
 })
 
 goldenEvents(test, "services/reflector-online", onlineCodec, [
