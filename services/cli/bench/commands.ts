@@ -225,7 +225,7 @@ const streamBench = Command.make(
     retrievers: count("retrievers", 1, "Processes"),
     burstSeconds: count("burst-seconds", 20, "Length of the part above the embedders' rate; 0 = none"),
     burstRate: count("burst-rate", 200, "Single turns a second in it"),
-    memories: count("memories", 0, "Memories of one more user, in the log before, who is asked all the while"),
+    memories: count("memories", 0, "Memories of one more user, in the log before, who is asked all the while; others, of a thousand each, fill what retrievers hold"),
     kill: Flag.Boolean("kill").pipe(Flag.withDescription("End a compressor, an embedder and a retriever in the middle, and start others"), Flag.withDefault(false)),
     seed: seedFlag
   },

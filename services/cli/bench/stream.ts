@@ -32,7 +32,11 @@ export interface StreamOptions {
   /** The part after it; 0 seconds = none. */
   readonly burstSeconds: number
   readonly burstRate: number
-  /** Memories with vectors of one more user, in the log before the stream begins; that user is asked every two seconds. */
+  /**
+   * Memories with vectors of one more user, in the log before the stream begins; that user is asked every two seconds. Users of a thousand
+   * memories each, half as many again in all, are there too and asked once: with 100,000 they fill what retrievers hold (`METAMEM_INDEX_MEMORY_MB`),
+   * so that memory that grows afterwards grows without end.
+   */
   readonly memories: number
   /** Ends a compressor, an embedder and a retriever in the middle, at once, and starts others in their place. */
   readonly kill: boolean
@@ -94,35 +98,41 @@ const probeLimitMs = 600_000
 /** Share of the best score that a turn found by its vector has. */
 const vectorScoreMin = 0.5
 const preloadedUser = "preloaded"
+/** Of each user who fills what retrievers hold, and all of theirs together as a multiple of the preloaded user's. */
+const fillingMemories = 1_000
+const fillingShare = 1.5
 const importSize = 100
 
 const lagOf = (ms: ReadonlyArray<number>): Lag => ({ samples: ms.length, p50Ms: rounded(percentile(ms, 0.5)), p95Ms: rounded(percentile(ms, 0.95)), maxMs: rounded(percentile(ms, 1)) })
 
-/** One user's turns with vectors, as if all actors had done their work on them. */
-const preload = (tenant: string, count: number, draw: Draw, onProgress: (done: number) => void) =>
+/** Turns with vectors of some users, so many each, as if all actors had done their work on them. */
+const preload = (tenant: string, counts: ReadonlyMap<string, number>, draw: Draw, onProgress: (done: number) => void) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const { dimensions, modelHash } = yield* EmbeddingModel.Embeddings
-    const next = streamTurns(draw, 1, markersMax - count)
     const vectors = Array.from({ length: 4_096 }, () => syntheticVector(draw, dimensions))
-    for (let from = 0; from < count; from += importSize) {
-      const of = { tenant, user: preloadedUser, conversation: `p${from / importSize}` }
-      const [first, ...more] = Array.from({ length: Math.min(importSize, count - from) }, (_, at) => {
-        const { marker, speaker, text } = next()
-        return { id: `${of.conversation}/${marker}`, speaker, text, time: new Date(Date.UTC(2024, 0, 1) + (from + at) * 60_000).toISOString() }
-      })
-      if (first === undefined) return
-      const ids = [first.id, ...more.map(({ id }) => id)] as const
-      const received = yield* log.append({ subject: memorySubject(of, "ingestor"), cause: "preload", events: [ingestorCodec.encode({ _tag: "TurnsReceived", turns: [first, ...more] }), ingestorCodec.encode({ _tag: "ConversationClosed" })] }, 0, "")
-      const compressed = yield* log.append({ subject: memorySubject(of, "compressor"), cause: "preload", inputThrough: received.sequence, events: [] }, 0, "")
-      yield* log.append({
-        subject: memorySubject(of, "embedder"),
-        cause: "preload",
-        inputThrough: compressed.sequence,
-        events: [embedderCodec.encode({ _tag: "VectorsRecorded", model: modelHash, dimensions, ids })],
-        binary: packVectors(ids.map(() => vectors[Math.floor(draw() * vectors.length)] ?? new Float32Array(dimensions)), dimensions)
-      }, 0, "")
-      onProgress(from + ids.length)
+    let done = 0
+    for (const [user, count] of counts) {
+      const next = streamTurns(draw, 1, markersMax - count)
+      for (let from = 0; from < count; from += importSize) {
+        const of = { tenant, user, conversation: `p${from / importSize}` }
+        const [first, ...more] = Array.from({ length: Math.min(importSize, count - from) }, (_, at) => {
+          const { marker, speaker, text } = next()
+          return { id: `${of.conversation}/${marker}`, speaker, text, time: new Date(Date.UTC(2024, 0, 1) + (from + at) * 60_000).toISOString() }
+        })
+        if (first === undefined) continue
+        const ids = [first.id, ...more.map(({ id }) => id)] as const
+        const received = yield* log.append({ subject: memorySubject(of, "ingestor"), cause: "preload", events: [ingestorCodec.encode({ _tag: "TurnsReceived", turns: [first, ...more] }), ingestorCodec.encode({ _tag: "ConversationClosed" })] }, 0, "")
+        const compressed = yield* log.append({ subject: memorySubject(of, "compressor"), cause: "preload", inputThrough: received.sequence, events: [] }, 0, "")
+        yield* log.append({
+          subject: memorySubject(of, "embedder"),
+          cause: "preload",
+          inputThrough: compressed.sequence,
+          events: [embedderCodec.encode({ _tag: "VectorsRecorded", model: modelHash, dimensions, ids })],
+          binary: packVectors(ids.map(() => vectors[Math.floor(draw() * vectors.length)] ?? new Float32Array(dimensions)), dimensions)
+        }, 0, "")
+        onProgress((done += ids.length))
+      }
     }
   })
 
@@ -144,9 +154,12 @@ export const benchStream = (options: StreamOptions) =>
       const draw = stream("bench stream", options.seed)
       const dir = yield* modelFolder
       const modelMb = yield* modelShareMb(dir)
-      if (options.memories > 0) {
+      const filling = Array.from({ length: Math.ceil((options.memories * fillingShare) / fillingMemories) }, (_, n) => [`filling-${n}`, fillingMemories] as const)
+      const preloaded = new Map(options.memories > 0 ? [...filling, [preloadedUser, options.memories]] : [])
+      const preloadedMemories = [...preloaded.values()].reduce((sum, count) => sum + count, 0)
+      if (preloaded.size > 0) {
         yield* Effect.scoped(
-          preload(tenant, options.memories, draw, (done) => progress.update(`${done} of ${options.memories} memories written`)).pipe(
+          preload(tenant, preloaded, draw, (done) => progress.update(`${done} of ${preloadedMemories} memories written`)).pipe(
             Effect.provide(EmbeddingModel.layer({ dir, threads: 1 })),
             Effect.provide(logOn(url))
           )
@@ -170,10 +183,10 @@ export const benchStream = (options: StreamOptions) =>
         const { jsm } = yield* Nats
         yield* untilAnswers("ingestor")
         yield* untilAnswers("retriever")
-        // What was there before is in the index, and its user loaded, before anything is measured.
+        // What was there before is in the index, and its users loaded, before anything is measured.
         const head = yield* (yield* EventLog).head("MEMORY")
         yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: head }), deadlineMs: 120_000 }, 125_000)
-        if (options.memories > 0) yield* request(requestSubject("retriever", "memories"), { tenant, user: preloadedUser, limit: 1 }, 120_000)
+        for (const user of preloaded.keys()) yield* request(requestSubject("retriever", "memories"), { tenant, user, limit: 1 }, 120_000)
         const next = streamTurns(draw, options.conversations)
         const questions: Array<number> = []
         const kills: Array<string> = []
@@ -297,7 +310,7 @@ export const benchStream = (options: StreamOptions) =>
         const addresses = [...new Map(acknowledged.map(({ conversation, user }) => [conversation, { tenant, user, conversation }])).values()]
         yield* Effect.forEach(addresses, (of) => sendTurns({ ...of, turns: [], close: true }), { concurrency: 8, discard: true })
         yield* waitUntilSearchable(addresses, (done) => progress.update(`closing: ${done} of ${addresses.length} conversations searchable`))
-        const check = yield* checkStream(tenant, acknowledged, new Set([preloadedUser]), progress.update)
+        const check = yield* checkStream(tenant, acknowledged, new Set(preloaded.keys()), progress.update)
         progress.end()
         return {
           ok: check.ok,
