@@ -33,7 +33,7 @@ test("help that was asked for is on stdout, and with --json on stderr", () => {
 
 test("help names what stands where nothing is given", () => {
   const help = run("split", "--help").stdout + run("bench", "evolve", "--help").stdout
-  for (const told of [/--mode .*default: stratified/, /--folds .*default 5/, /--steps .*default 35/, /--tenant .*default: local/]) assert.match(help, told)
+  for (const told of [/--mode .*default: stratified/, /--folds .*default 5/, /--policies .*default likely,always,proven/, /--steps .*default 35/, /--tenant .*default: local/]) assert.match(help, told)
 })
 
 test.run()
