@@ -212,9 +212,12 @@ const lookShadow = (state: OnlineState, command: Extract<OnlineCommand, { _tag: 
   return [looked, ...(pairs.length >= last ? [ended("dropped", `still ${decision} after ${pairs.length} live questions: ${reason}`)] : expired)]
 }
 
-/** Feedback under a generation that looks are taken at, oldest first: nobody uses them up by more than a tenth of the last. */
-export const watchedFeedback = (feedback: ReadonlyArray<Feedback>, ref: GenerationRef): ReadonlyArray<Feedback> =>
-  firstOfEach(feedback.filter((one) => same(one.generation, ref)).toSorted((a, b) => a.sequence - b.sequence), watchLooks.at(-1) ?? 0)
+/** Feedback on what readers said under a generation, oldest first. */
+const ofGeneration = (feedback: ReadonlyArray<Feedback>, ref: GenerationRef): ReadonlyArray<Feedback> =>
+  feedback.filter((one) => one.isRead && same(one.generation, ref)).toSorted((a, b) => a.sequence - b.sequence)
+
+/** Of it, what looks are taken at: nobody uses them up by more than a tenth of the last. */
+export const watchedFeedback = (feedback: ReadonlyArray<Feedback>, ref: GenerationRef): ReadonlyArray<Feedback> => firstOfEach(ofGeneration(feedback, ref), watchLooks.at(-1) ?? 0)
 
 const lookWatch = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "LookWatch" }>): ReadonlyArray<OnlineEvent> => {
   const { watch } = state
@@ -225,12 +228,11 @@ const lookWatch = (state: OnlineState, command: Extract<OnlineCommand, { _tag: "
   if (command.inForce.sequence <= watch.adoptedAfter) return []
   if (!same(command.inForce.ref, own)) return [{ _tag: "WatchEnded", ...own, reason: "overtaken" }]
   const due = nextWatchLook(watch.last?.feedback ?? 0)
-  const ofGeneration = (ref: GenerationRef) => command.feedback.filter((one) => same(one.generation, ref)).toSorted((a, b) => a.sequence - b.sequence)
   const under = due === undefined ? undefined : firstEnough(watchedFeedback(command.feedback, own), due)
   const now = under === undefined ? undefined : shareRight(under)
   if (under === undefined || now === undefined) return []
   const until = under.at(-1)?.sequence ?? 0
-  const earlier = ofGeneration(watch.from).filter(({ sequence }) => sequence < until)
+  const earlier = ofGeneration(command.feedback, watch.from).filter(({ sequence }) => sequence < until)
   const before = firstEnough(earlier, watchLooks[0]) === undefined ? undefined : shareRight(earlier)
   const fallen = before === undefined ? 0 : before.mean - now.mean
   const isWorse = before !== undefined && fallen > 0 && fallen > likelyThreshold * Math.hypot(before.standardError, now.standardError)

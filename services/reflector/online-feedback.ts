@@ -20,6 +20,8 @@ export interface Feedback {
   readonly correct: boolean
   /** What guided the answer. */
   readonly generation: GenerationRef
+  /** False of an answer that no reader gave (none could be asked, or there was no evidence): it says nothing of what guides readers. */
+  readonly isRead: boolean
   /** Sequence of the feedback in the memory log. */
   readonly sequence: number
   /** The question with what is known of its right answer; absent where only that the answer was wrong is known. */
@@ -35,7 +37,6 @@ export interface Received extends Omit<Feedback, "conversation"> {
 const referenceLength = 2_000
 
 const questionOf = (user: string, sequence: number, given: AnswerGiven, correct: boolean, comment: string): Question | undefined => {
-  // An answer that no reader gave (none could be asked, or there was no evidence) says nothing of how memories should be read.
   const answer = (correct ? given.text : comment).trim()
   if (given.model === "" || given.question.trim() === "" || answer === "" || answer.length > referenceLength) return undefined
   return {
@@ -81,6 +82,7 @@ export const receivedFrom = (user: string, commits: ReadonlyArray<Commit>): Resu
         best: first === undefined ? undefined : more.reduce((best, one) => (one.score > best.score ? one : best), first).memory,
         correct: verdict === "correct",
         generation: given.generation,
+        isRead: given.model !== "",
         sequence: commit.sequence,
         ...(question === undefined ? {} : { question })
       })

@@ -23,7 +23,7 @@ const { fold, given } = spec(onlineBehaviour)
 const none = { run: "", generation: 0 }
 const question = (id: string, user: string, changed: Partial<Question> = {}): Question => ({ id, text: `What of ${id}?`, type: "live", answer: "A", abstention: false, user, cluster: user, asOf: 1, ...changed })
 const feedback = (at: number, user: string, changed: Partial<Feedback> = {}): Feedback => ({
-  answer: `a${at}`, user, conversation: `c${at}`, correct: true, generation: none, sequence: at + 1, question: question(`live-${at}`, user), ...changed
+  answer: `a${at}`, user, conversation: `c${at}`, correct: true, generation: none, isRead: true, sequence: at + 1, question: question(`live-${at}`, user), ...changed
 })
 const many = (count: number, user: (at: number) => string, changed: (at: number) => Partial<Feedback> = () => ({})): ReadonlyArray<Feedback> =>
   Array.from({ length: count }, (_, at) => feedback(at, user(at), changed(at)))
@@ -179,7 +179,9 @@ test("the last word on an answer counts, and a new correction is a new question"
 })
 
 test("an answer that no reader gave is no reference, and that something is not known is an abstention", () => {
-  assert.is(received(commit(1, given1("a", { model: "" })), commit(2, said("a", "correct")))[0]?.question, undefined)
+  const [unread] = received(commit(1, given1("a", { model: "" })), commit(2, said("a", "correct")))
+  assert.equal([unread?.question, unread?.isRead], [undefined, false])
+  assert.is(received(commit(1, given1("a")), commit(2, said("a", "correct")))[0]?.isRead, true)
   assert.is(received(commit(1, given1("a")), commit(2, said("a", "incorrect", "I do not know.")))[0]?.question?.abstention, true)
 })
 
@@ -391,6 +393,13 @@ test("a noisy user's hundred feedbacks roll nothing back", () => {
   assert.equal(mixed.map((event) => event._tag === "WatchLooked" && event.decision), ["not worse"])
   const share = shareRight([...under(24, 22), ...noisy])
   assert.ok(share !== undefined && share.mean > 0.8, `${share?.mean}`)
+})
+
+test("answers that no reader could be asked for roll nothing back", () => {
+  const unread = under(40, 0).map((one) => ({ ...one, isRead: false }))
+  assert.equal(decided(adoptedThen, watch([...before, ...unread])), [])
+  const fine = decided(adoptedThen, watch([...before.map((one, at) => ({ ...one, isRead: at < 30 })), ...unread, ...under(20, 16, (at) => `w${at}`)]))
+  assert.equal(fine.map((event) => event._tag === "WatchLooked" && [event.feedback, event.before?.mean]), [[20, 0.8]])
 })
 
 test("one who says much does not use up the looks at what was adopted", () => {
