@@ -8,6 +8,7 @@ import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
 import { attemptsOf, type CostRow, curveOf } from "#services/reflector/analysis"
 import { logLayer } from "./home.ts"
+import { onlineEntries } from "./online.ts"
 import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { costOfRun, foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
@@ -173,6 +174,10 @@ export const historyReport = (state: RunState, id: string): History | undefined 
   return found.entries.length === 0 && found.generations.length === 0 ? undefined : found
 }
 
+/** What became of live answers under some generations of a run: shadows, adoptions, whoever asked for them, and rollbacks. */
+const livedThrough = (tenant: string, run: string, generations: ReadonlyArray<number>) =>
+  Effect.map(onlineEntries(tenant), (entries) => entries.filter(({ event }) => "generation" in event && event.run === run && generations.includes(event.generation)))
+
 const historyCommand = Command.make("history", { run: runFlag, principle: principleArgument }, ({ principle, run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
@@ -180,12 +185,14 @@ const historyCommand = Command.make("history", { run: runFlag, principle: princi
     const found = historyReport(state, principle)
     if (found === undefined) return yield* noPrinciple(run, state, principle)
     const entries = found.entries.map((entry) => ({ ...entry, retirement: retirementIn(state, entry.kind, entry.sources) }))
-    yield* emit({ run, principle, ...found, entries, modelCalls: 0 }, ({ entries, generations }) =>
+    const live = yield* livedThrough(tenant, run, found.generations)
+    yield* emit({ run, principle, ...found, entries, live: live.map(({ event: _, ...one }) => one), modelCalls: 0 }, ({ entries, generations, live }) =>
       [
         ...entries.map((entry) =>
           `step ${entry.step}: ${entry.kind} ${entry.decision} (${decisionText(entry)})${entry.retirement ? ", proposed for its measured effect" : ""}: ${entry.text}`
         ),
-        generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`
+        generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`,
+        ...live.map(({ time, what }) => `${time.slice(0, 19).replace("T", " ")}: ${what}`)
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))
 

@@ -59,7 +59,7 @@ const switchTo = (name: "on" | "off", description: string) =>
 const entry = <E extends { readonly _tag: string }>({ sequence, time }: Commit, event: E, line: string) => ({ position: formatPosition({ log: "metamem", sequence }), sequence, time, what: line, event })
 
 /** What happened, oldest first, each with its place in the log: of evolution from live feedback, and every adoption, whoever asked for it. */
-const entries = (tenant: string) =>
+export const onlineEntries = (tenant: string) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const decided = yield* Effect.forEach(yield* log.load(onlineSubject(tenant)), (commit) =>
@@ -73,7 +73,7 @@ const entries = (tenant: string) =>
 const history = Command.make("history", {}, () =>
   Effect.gen(function*() {
     const { tenant } = yield* root
-    yield* emit({ tenant, entries: yield* entries(tenant) }, ({ entries }) =>
+    yield* emit({ tenant, entries: yield* onlineEntries(tenant) }, ({ entries }) =>
       entries.length === 0 ? "nothing has happened yet" : table(entries.map(({ position, time, what }) => [time.slice(0, 19).replace("T", " "), position, what])))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What has happened so far: runs, shadows, adoptions and rollbacks, from the log; no actor is asked"))
 

@@ -35,6 +35,16 @@ onRunStage(test, "its history tells every switch, run and adoption in the order 
     assert.ok(entries.every(({ event, position, time }: any) => /^metamem:/.test(position) && Date.parse(time) > 0 && event._tag !== ""))
   }), { METAMEM_JUDGE: "lexical" })
 
+onFinishedRun(test, "the history of a principle tells when it guided live answers", ({ run }) =>
+  Effect.gen(function*() {
+    const { generations } = (yield* run("generations", "--run", "a")).json
+    const { n, principles: [{ id }] } = generations.at(-1)
+    assert.equal((yield* run("history", id, "--run", "a")).json.live, [])
+    yield* run("adopt", "--run", "a", "--generation", String(n))
+    yield* run("adopt", "--run", "a", "--generation", "0")
+    assert.equal(text((yield* run("history", id, "--run", "a")).json.live), [`live answers are guided by generation ${n} of a, ${generations.at(-1).principles.length} principle${generations.at(-1).principles.length === 1 ? "" : "s"}`])
+  }), { METAMEM_JUDGE: "lexical" })
+
 onFinishedRun(test, "what a shadow cost is told beside what its run cost", ({ run }) =>
   Effect.gen(function*() {
     const log = yield* EventLog
