@@ -25,10 +25,13 @@ export interface LanceIndexSettings {
   readonly heldBytes: number
 }
 
-/** Changes added to the table at once, at most and after how long. */
+/** Changes added to the table at once, at most and after how long: what a process that is killed had not added is folded from the log once more. */
 const flushChanges = 4_000
-const flushMillis = 2_000
-/** Additions between two tidyings of the table. */
+const flushMillis = 10_000
+/**
+ * Additions between two tidyings of the table. A tidying writes anew all that is not in files of a million rows yet, and takes up to 400 MB
+ * while it does; what was added since the last one has no part in the index by user, and makes loading one slower.
+ */
 const tidyEvery = 100
 /**
  * Changes to users held in memory between two looks at what they take: to count a user's bytes is cheap, but not for each batch and user.
