@@ -9,6 +9,18 @@ import { digest } from "./random.ts"
 
 export type Benchmark = "longmemeval" | "locomo" | "beam"
 
+/** Types that only questions of LoCoMo and of BEAM have; whatever else there is is judged as LongMemEval's. */
+const typesOf: Readonly<Record<Exclude<Benchmark, "longmemeval">, ReadonlySet<string>>> = {
+  locomo: new Set(["multi-hop", "temporal", "open-domain", "single-hop"]),
+  beam: new Set([
+    "abstention", "contradiction_resolution", "event_ordering", "information_extraction", "instruction_following", "knowledge_update", "multi_session_reasoning",
+    "preference_following", "summarization", "temporal_reasoning"
+  ])
+}
+
+/** Whose rubric a question is judged by. Its type tells, which a question keeps whatever file it stands in. */
+export const benchmarkOf = ({ type }: Pick<Question, "type">): Benchmark => (typesOf.locomo.has(type) ? "locomo" : typesOf.beam.has(type) ? "beam" : "longmemeval")
+
 /** How often a judge is asked of one answer; taste is judged three times and the majority counts. */
 export const judgementsNeeded = (question: Pick<Question, "type" | "abstention">): number => (question.type.includes("preference") && !question.abstention ? 3 : 1)
 
@@ -50,7 +62,7 @@ const rubricOf = (question: Pick<Question, "type" | "abstention">, benchmark: Be
 }
 
 /** Messages that ask whether a response is right. */
-export const judgePrompt = (question: Pick<Question, "text" | "answer" | "type" | "abstention">, response: string, benchmark: Benchmark = "longmemeval"): ReadonlyArray<Message> => {
+export const judgePrompt = (question: Pick<Question, "text" | "answer" | "type" | "abstention">, response: string, benchmark: Benchmark = benchmarkOf(question)): ReadonlyArray<Message> => {
   const { label, rule } = rubricOf(question, benchmark)
   return [
     {

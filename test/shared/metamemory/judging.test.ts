@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { judgementsNeeded, judgePrompt, majority } from "#shared/metamemory/judging"
+import { benchmarkOf, judgementsNeeded, judgePrompt, judgeTemplateHash, majority } from "#shared/metamemory/judging"
 import { acceptedForms, answerTokens, isAbstention, judgeLexically, tokenF1 } from "#shared/metamemory/lexical"
 
 test("a majority of verdicts counts, errors do not vote", () => {
@@ -21,6 +21,17 @@ test("rubrics differ by type, abstention and benchmark, and hold the reference",
   assert.is(new Set(rubrics).size, rubrics.length)
   for (const rubric of rubrics) assert.match(rubric, /: 4\n/)
   assert.match(text(question), /one more or one less/)
+})
+
+test("questions of LoCoMo and BEAM are judged by rubrics of their own, told by their type", () => {
+  for (const type of ["multi-hop", "temporal", "open-domain", "single-hop"]) assert.is(benchmarkOf({ type }), "locomo")
+  for (const type of ["single-session-user", "temporal-reasoning", "knowledge-update", "multi-session", "unlabelled", ""]) assert.is(benchmarkOf({ type }), "longmemeval")
+  const rule = (type: string) => judgePrompt({ ...question, type }, "R")[0]!.content
+  assert.match(rule("single-hop"), /lenient on length/)
+  assert.match(rule("summarization"), /every one of them/)
+  assert.match(rule("multi-session"), /every step that leads to it/)
+  // What a run was opened with names the rubrics, and they did not change.
+  assert.is(judgeTemplateHash, "2851b648e077")
 })
 
 test("a response cannot leave its place in the judge's prompt", () => {
