@@ -124,7 +124,7 @@ const evolve = (hash: string, questions: ReadonlyArray<Question>) =>
     // Small enough for a few minutes on two cores. A real run keeps questions of one user together; this one has two users.
     // Kinds that the small model can answer at all, or nothing would come out both ways.
     const within = questions.filter(({ type }) => ["single-session-user", "single-session-assistant", "knowledge-update"].includes(type))
-    const { test, train, val } = plainSplit(within.map(splittable).map((item) => ({ ...item, bonds: [`question ${item.id}`] })), { seed: "demo", shares: [0.65, 0.22, 0.13] })
+    const { test, train, val } = plainSplit(within.map((question) => splittable(question)).map((item) => ({ ...item, bonds: [`question ${item.id}`] })), { seed: "demo", shares: [0.65, 0.22, 0.13] })
     const refs = (items: typeof train) => items.map(({ question: { id, user } }) => ({ id, user }))
     const [firstTrain, ...otherTrain] = refs(train)
     const [firstValidation, ...otherValidation] = refs(val)

@@ -6,21 +6,24 @@ import { Command, Flag } from "effect/cli"
 import type { Dataset } from "#shared/datasets/dataset"
 import { readDataset } from "#shared/datasets/read-dataset"
 import type { Question } from "#shared/domain/question"
-import { type Fold, plainSplit, referenceSplit, referenceSplitDefaults, type Splittable, stratifiedSplit, typeOf } from "#shared/metamemory/split"
+import { type Fold, plainSplit, referenceSplit, referenceSplitDefaults, type SimilarPairs, type Splittable, stratifiedSplit, typeOf } from "#shared/metamemory/split"
 import { dataFlag } from "./build.ts"
 import { CommandFailed, emit } from "./root.ts"
+import { similarPairs } from "./similar.ts"
 
-/** A question as a split sees it: what belongs to one user or one cluster stays in one part. */
-export const splittable = (question: Question): Splittable & { readonly question: Question } => ({
+type Bonds = Dataset["bonds"]
+
+/** A question as a split sees it: what belongs to one user or one cluster, or has an evidence session in common, stays in one part. */
+export const splittable = (question: Question, bonds?: Bonds): Splittable & { readonly question: Question } => ({
   id: question.id,
   type: typeOf(question),
-  bonds: [`user ${question.user}`, `cluster ${question.cluster}`],
+  bonds: [`user ${question.user}`, `cluster ${question.cluster}`, ...(bonds?.get(question.id) ?? []).map((bond) => `evidence ${bond}`)],
   question
 })
 
 /** 50/30/20 by type, for runs without a validation file. */
-export const defaultSplit = (questions: ReadonlyArray<Question>, seed: string): Fold<Question> => {
-  const { test, train, val } = plainSplit(questions.map(splittable), { seed })
+export const defaultSplit = ({ bonds, questions }: Pick<Dataset, "bonds" | "questions">, seed: string, similar: SimilarPairs): Fold<Question> => {
+  const { test, train, val } = plainSplit(questions.map((question) => splittable(question, bonds)), { seed, similar })
   const only = (items: typeof train) => items.map(({ question }) => question)
   return { test: only(test), train: only(train), val: only(val) }
 }
@@ -29,7 +32,7 @@ export const defaultSplit = (questions: ReadonlyArray<Question>, seed: string): 
  * Rows of a split file: LongMemEval's fields without the haystack, because the conversations are remembered already; `metamem_user` names
  * whose memory is asked, so that the questions find it whatever file they stand in.
  */
-export const splitRows = (questions: ReadonlyArray<Question>): ReadonlyArray<Record<string, unknown>> =>
+export const splitRows = (questions: ReadonlyArray<Question>, bonds?: Bonds): ReadonlyArray<Record<string, unknown>> =>
   questions.map((question) => ({
     question_id: question.id,
     question_type: question.type,
@@ -39,6 +42,7 @@ export const splitRows = (questions: ReadonlyArray<Question>): ReadonlyArray<Rec
     metamem_user: question.user,
     metamem_cluster: question.cluster,
     metamem_abstention: question.abstention,
+    ...(bonds?.has(question.id) === true ? { metamem_bonds: bonds.get(question.id) } : {}),
     haystack_dates: [],
     haystack_session_ids: [],
     haystack_sessions: []
@@ -50,11 +54,11 @@ const write = (path: string, rows: ReadonlyArray<unknown>) =>
     catch: (error) => new CommandFailed({ message: `${path} cannot be written: ${(error as Error).message}` })
   })
 
-const foldsOf = (dataset: Dataset, mode: "reference" | "stratified", folds: number, seed: number): Effect.Effect<ReadonlyArray<Fold<Question>>, CommandFailed> =>
+const foldsOf = (dataset: Dataset, mode: "reference" | "stratified", folds: number, seed: number, similar: SimilarPairs): Effect.Effect<ReadonlyArray<Fold<Question>>, CommandFailed> =>
   Effect.try({
     try: () => {
       if (mode === "reference") return referenceSplit(dataset.questions, { folds, seed })
-      return stratifiedSplit(dataset.questions.map(splittable), { folds, seed: String(seed) }).map(({ test, train, val }) => ({
+      return stratifiedSplit(dataset.questions.map((question) => splittable(question, dataset.bonds)), { folds, seed: String(seed), similar }).map(({ test, train, val }) => ({
         test: test.map(({ question }) => question),
         train: train.map(({ question }) => question),
         val: val.map(({ question }) => question)
@@ -78,7 +82,7 @@ export const split = Command.make(
   ({ data, folds, mode, out, seed }) =>
     Effect.gen(function*() {
       const dataset = yield* readDataset(data)
-      const parts = yield* foldsOf(dataset, mode, folds, seed)
+      const parts = yield* foldsOf(dataset, mode, folds, seed, mode === "reference" ? [] : yield* similarPairs(dataset.questions))
       yield* Effect.try({
         try: () => mkdirSync(out, { recursive: true }),
         catch: (error) => new CommandFailed({ message: `${out} cannot be made: ${(error as Error).message}` })
@@ -88,7 +92,7 @@ export const split = Command.make(
           const paths = { train: "", val: "", test: "" }
           for (const part of ["train", "val", "test"] as const) {
             paths[part] = join(out, `fold_${index + 1}_${part}.json`)
-            yield* write(paths[part], splitRows(fold[part]))
+            yield* write(paths[part], splitRows(fold[part], dataset.bonds))
           }
           return paths
         }))

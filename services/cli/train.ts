@@ -11,7 +11,7 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { isRetirement } from "#shared/metamemory/effect"
 import { chosen } from "#shared/metamemory/random"
-import { drawByType, mixOf, typeOf } from "#shared/metamemory/split"
+import { drawByType, mixOf, type SimilarPairs, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
 import { type CostRow, curveOf } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
@@ -21,6 +21,7 @@ import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
 import { withActors } from "./home.ts"
 import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
+import { similarPairs } from "./similar.ts"
 import { defaultSplit } from "./split.ts"
 import { absent, watchActors } from "./watch-actors.ts"
 import { watchModels } from "./watch-models.ts"
@@ -65,15 +66,18 @@ export interface Parts {
  * last part guards; with one, a fifth of the training questions is held back to guard, unless a guard file is given.
  *
  * @param size most validation questions; drawn so that rare types are told from each other too, when there are more
+ * @param similar questions of the data that ask nearly the same; only a split keeps them together
  */
-export const partsOf = (data: Dataset, given: { readonly val?: Dataset | undefined; readonly guard?: Dataset | undefined; readonly test?: Dataset | undefined }, seed: number, size: number): Parts => {
+export const partsOf = (
+  data: Dataset, given: { readonly val?: Dataset | undefined; readonly guard?: Dataset | undefined; readonly test?: Dataset | undefined }, seed: number, size: number, similar: SimilarPairs = []
+): Parts => {
   const drawnFrom = (pool: ReadonlyArray<Question>) => {
     const validation = drawByType(pool.map((question) => ({ type: typeOf(question), question })), size, String(seed)).map(({ question }) => question)
     const taken = new Set(validation)
     return { validation, left: pool.filter((question) => !taken.has(question)) }
   }
   if (given.val === undefined) {
-    const { test, train, val } = defaultSplit(data.questions, String(seed))
+    const { test, train, val } = defaultSplit(data, String(seed), similar)
     const guard = given.guard?.questions ?? chosen(test, Math.ceil(test.length / 2), "guard", seed)
     const guarding = new Set(guard.map(({ id }) => id))
     return { train, ...drawnFrom(val), guard, test: given.test?.questions ?? test.filter(({ id }) => !guarding.has(id)) }
@@ -261,7 +265,8 @@ export const train = Command.make(
       const data = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
       const read = (path: Option.Option<string>) => (Option.isSome(path) ? readDataset(path.value) : Effect.succeed(undefined))
       const [val, guard, test] = yield* Effect.all([read(input.val), read(input.guard), read(input.test)])
-      const parts = partsOf(data, { val, guard, test }, input.seed, Option.getOrElse(input.validation, () => validationSizes[preset.preset]))
+      const similar = val === undefined ? yield* similarPairs(data.questions) : []
+      const parts = partsOf(data, { val, guard, test }, input.seed, Option.getOrElse(input.validation, () => validationSizes[preset.preset]), similar)
       if (parts.left.length > 0) yield* say(`${parts.validation.length} of ${parts.validation.length + parts.left.length} validation questions are drawn by type, and the others are left out; --validation N takes more`)
       const [firstTrain, ...train] = refs(parts.train)
       const [firstValidation, ...validation] = refs(parts.validation)

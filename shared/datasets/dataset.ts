@@ -33,6 +33,8 @@ export interface Dataset {
   readonly hash: string
   readonly users: ReadonlyArray<DatasetUser>
   readonly questions: ReadonlyArray<Question>
+  /** By question that has any: what keeps it in one part of a split with others that have the same. Digests of the sessions its answer stands in, which say nothing of where. */
+  readonly bonds: ReadonlyMap<string, ReadonlyArray<string>>
 }
 
 /** Where the answer to one question stands, for measuring retrieval and nothing else. */
@@ -63,6 +65,7 @@ export interface DatasetRow {
   readonly user: DatasetUser
   readonly questions: ReadonlyArray<Question>
   readonly gold: ReadonlyArray<readonly [question: string, gold: GoldEvidence]>
+  readonly bonds?: ReadonlyArray<readonly [question: string, bonds: ReadonlyArray<string>]>
 }
 
 /** A reader's refusal of one row; the file and row number are added where it is read. */

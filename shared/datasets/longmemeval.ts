@@ -21,7 +21,10 @@ const shared = {
   /** Written by `metamem split`: whose memory is asked, whatever file the question stands in; its conversations are remembered already. */
   metamem_user: Schema.optionalKey(Schema.NonEmptyString),
   metamem_cluster: Schema.optionalKey(Schema.NonEmptyString),
-  metamem_abstention: Schema.optionalKey(Schema.Boolean)
+  metamem_bonds: Schema.optionalKey(Schema.Array(Schema.NonEmptyString)),
+  metamem_abstention: Schema.optionalKey(Schema.Boolean),
+  /** Says it where the id does not end in `_abs`. */
+  abstention: Schema.optionalKey(Schema.NullOr(Schema.Boolean))
 }
 const RawQuestion = Schema.Struct({ ...shared, haystack_sessions: Schema.Array(Schema.Array(RawTurn)) })
 const RawReference = Schema.Struct({ ...shared, haystack_session_refs: Schema.Array(Schema.String) })
@@ -110,7 +113,8 @@ export const readQuestion = (raw: unknown, hash: string, known: Sessions): Resul
     for (const turn of spoken) if (turn.gold) goldTurns.push(turn.clientId)
     return { conversation, turns: spoken.map(({ clientId, speaker, text, time }) => ({ clientId, speaker, text, time })) }
   })
-  const abstention = row.metamem_abstention ?? row.question_id.endsWith("_abs")
+  const abstention = row.metamem_abstention ?? row.abstention ?? row.question_id.endsWith("_abs")
+  const bonds = row.metamem_bonds ?? [...answering].sort().map((session) => digestOf([session]))
   return Result.succeed({
     user: { user, conversations },
     questions: [{
@@ -124,6 +128,7 @@ export const readQuestion = (raw: unknown, hash: string, known: Sessions): Resul
       // Questions with the same evidence sessions share their luck; a digest says which they are and nothing of where.
       cluster: row.metamem_cluster ?? (answering.size === 0 ? row.question_id : digestOf([...answering].sort()))
     }],
-    gold: [[row.question_id, { turns: abstention ? [] : goldTurns, conversations: abstention ? [] : goldConversations, mislabelled: false }]]
+    gold: [[row.question_id, { turns: abstention ? [] : goldTurns, conversations: abstention ? [] : goldConversations, mislabelled: false }]],
+    ...(bonds.length === 0 ? {} : { bonds: [[row.question_id, bonds] as const] })
   })
 }

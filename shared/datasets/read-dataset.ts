@@ -69,6 +69,7 @@ const readAll = Effect.fnUntraced(function*(file: string, labelErrors: LabelErro
   const users: Array<Dataset["users"][number]> = []
   const questions: Array<Dataset["questions"][number]> = []
   const gold = new Map<string, GoldEvidence>()
+  const bonds = new Map<string, ReadonlyArray<string>>()
   for (const [at, raw] of raws.entries()) {
     const refuse = ({ message, reason }: RowRefusal) => new DatasetError({ file, row: at + 1, reason, message: `${file} row ${at + 1}: ${message}` })
     if (set === "longmemeval" && has(raw, "kind", "ref")) {
@@ -87,8 +88,9 @@ const readAll = Effect.fnUntraced(function*(file: string, labelErrors: LabelErro
       gold.set(question.id, { turns: [], conversations: [], mislabelled: false })
     }
     for (const [id, evidence] of read.success.gold) gold.set(id, evidence)
+    for (const [id, shared] of read.success.bonds ?? []) bonds.set(id, shared)
   }
-  return { dataset: { set, hash, users, questions }, gold }
+  return { dataset: { set, hash, users, questions, bonds }, gold }
 })
 
 /** Conversations and questions of a file, without a trace of where the answers stand. */

@@ -208,6 +208,7 @@ export const syntheticDataset = (draw: Draw, name: string, questionCount: number
     set: "longmemeval",
     hash: name,
     users,
+    bonds: new Map(),
     questions: users.map(({ conversations, user }, at) => ({
       id: `q${at}`,
       text: `What did I say about ${syntheticText(draw, 6).slice(0, -1).toLowerCase()}?`,

@@ -71,6 +71,21 @@ effect(test, "questions with the same evidence sessions are one cluster, and its
     assert.not.match(clusters.join(), /answer_1|twice/)
   }))
 
+effect(test, "a field says that a question cannot be answered where its id does not", () =>
+  Effect.gen(function*() {
+    const { questions } = yield* readDataset(file("field.json", JSON.stringify([{ ...row, abstention: true }, { ...row, question_id: "q2_abs" }, { ...row, question_id: "q3", abstention: null }])))
+    assert.equal(questions.map(({ abstention }) => abstention), [true, true, false])
+  }))
+
+effect(test, "questions that share one of several evidence sessions have a bond in common, which tells none of them", () =>
+  Effect.gen(function*() {
+    const rows = [{ ...row, answer_session_ids: ["answer_1", "twice"] }, { ...row, question_id: "q2", answer_session_ids: ["twice"] }, { ...row, question_id: "q3", answer_session_ids: ["else"] }]
+    const { bonds } = yield* readDataset(file("bonds.json", JSON.stringify(rows)))
+    const common = (a: string, b: string): number => (bonds.get(a) ?? []).filter((bond) => bonds.get(b)?.includes(bond)).length
+    assert.equal([common("q1", "q2"), common("q1", "q3"), common("q2", "q3")], [1, 0, 0])
+    assert.not.match(JSON.stringify([...bonds]), /answer_1|twice|else/)
+  }))
+
 effect(test, "a question moved to another file by a split keeps its user and cluster", () =>
   Effect.gen(function*() {
     const moved = { ...row, metamem_user: "0123456789ab-q1", metamem_cluster: "k", metamem_abstention: true }
