@@ -13,9 +13,10 @@ import { isRetirement } from "#shared/metamemory/effect"
 import { chosen } from "#shared/metamemory/random"
 import { drawByType, mixOf, type SimilarPairs, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
+import { JudgeKind } from "#services/evaluator/protocol"
 import { type CostRow, curveOf } from "#services/reflector/analysis"
-import { behaviour } from "#services/reflector/behaviour"
-import { differencesText, differingRequest, presets, type RunRequest, twoPartsText } from "#services/reflector/parameters"
+import { behaviour, tooSmall } from "#services/reflector/behaviour"
+import { differencesText, differingRequest, presets, ReflectorKind, runQuestionOf, type RunRequest, twoPartsText } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
 import { withActors } from "./home.ts"
@@ -163,8 +164,10 @@ export interface TrainResult {
   readonly undersized: boolean
 }
 
+const decodeInForce = Schema.decodeUnknownEffect(Schema.Struct({ judge: JudgeKind, reflector: ReflectorKind }))
+
 /** Refuses what the reflector would refuse, before conversations are remembered for it. */
-const refuseEarly = (run: string, open: RunRequest) =>
+const refuseEarly = (run: string, open: RunRequest, parts: Parts) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const log = yield* EventLog
@@ -176,6 +179,13 @@ const refuseEarly = (run: string, open: RunRequest) =>
       if (seen.has(id)) return yield* new CommandFailed({ message: twoPartsText(id) })
       seen.add(id)
     }
+    if (parameters !== undefined) return
+    const inForce = yield* request(requestSubject("reflector", "ping"), {}, 10_000).pipe(Effect.flatMap(decodeInForce))
+    const [firstTrain, ...train] = parts.train.map(runQuestionOf)
+    const [firstValidation, ...validation] = parts.validation.map(runQuestionOf)
+    if (firstTrain === undefined || firstValidation === undefined) return
+    const refused = tooSmall({ ...inForce, ...open, train: [firstTrain, ...train], validation: [firstValidation, ...validation], guard: parts.guard.map(runQuestionOf), test: [] })
+    if (refused !== undefined) return yield* refused
   })
 
 /** Opens a run, or goes on with it, and follows it until it is finished; each event is told as it is recorded. */
@@ -284,7 +294,7 @@ export const train = Command.make(
         test: refs(parts.test)
       }
       const result = yield* Effect.gen(function*() {
-        yield* refuseEarly(input.run, open)
+        yield* refuseEarly(input.run, open, parts)
         for (const dataset of [data, val, guard, test]) if (dataset !== undefined) yield* ensureBuilt(dataset)
         return yield* runToEnd(input.run, open, say)
       }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"]))

@@ -19,7 +19,6 @@ import { judgeTemplateHash } from "#shared/metamemory/judging"
 import { templateHashes } from "#shared/metamemory/prompts"
 import { makeQuestions, type QuestionRef } from "#shared/metamemory/questions"
 import { digest } from "#shared/metamemory/random"
-import { routeQuestion } from "#shared/metamemory/router"
 import type { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
 import type { Role } from "#shared/model/roles"
@@ -30,7 +29,7 @@ import { lookFor } from "./looks.ts"
 import { makeMaterial } from "./material.ts"
 import { OnlineRequest, OnlineSwitchRequest } from "./online-protocol.ts"
 import { runOnline } from "./online.ts"
-import { algorithmVersion, type ReflectorKind, type RunParameters, type RunQuestion, type RunRequest } from "./parameters.ts"
+import { algorithmVersion, type ReflectorKind, type RunParameters, runQuestionOf, type RunRequest } from "./parameters.ts"
 import {
   AdoptRequest, type ImportReply, ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RecordReply, RecordRequest, type ReportReply, ReportRequest, type RunStatus, StatusRequest, type TestReply, TestRequest
 } from "./protocol.ts"
@@ -142,9 +141,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       return yield* Effect.forEach(
         refs,
         (ref) =>
-          Effect.map(questions.load(tenant, ref), ({ abstention, answer, cluster, id, text, type, user }): RunQuestion => ({
-            id, user, hash: digest("question", text, answer), type, abstention, cluster, questionClass: routeQuestion(text)
-          })),
+          Effect.map(questions.load(tenant, ref), runQuestionOf),
         { concurrency: 16 }
       )
     })

@@ -52,8 +52,11 @@ const shareInScope = (questions: ReadonlyArray<RunQuestion>): number => {
 
 const thresholds = { likely: likelyThreshold, proven: 1.645, always: 0 } as const
 
+/** What of a run decides on its budget. */
+export type Sized = Omit<RunParameters, "algorithm" | "models" | "templates" | "memoryPosition">
+
 /** What a run will take and can see. */
-export const runBudget = (parameters: RunParameters) => {
+export const runBudget = (parameters: Sized) => {
   const weights = gateQuestions(parameters.validation, parameters.mix).flatMap(({ weight }) => (weight === undefined ? [] : [weight]))
   return budgetOf({
     batch: parameters.batch,
@@ -70,6 +73,14 @@ export const runBudget = (parameters: RunParameters) => {
     modelLearns: parameters.reflector !== "rules",
     ...(weights.length === 0 ? {} : { validationWeights: weights })
   })
+}
+
+/** Why a run is refused for its size; undefined where it is not, or is wanted anyway. */
+export const tooSmall = (parameters: Sized): RunTooSmall | undefined => {
+  const { explanation, refusals } = runBudget(parameters)
+  return refusals.length === 0 || parameters.anyway
+    ? undefined
+    : new RunTooSmall({ message: `${explanation.join("\n")}\nOpen it with --anyway to run it all the same; its figures are then labelled as too small to mean much.` })
 }
 
 const isTaken = (what: string) => Result.fail(new ParametersDiffer({ parameters: ["origin"], message: `${what} stands under this name; choose another one.` }))
@@ -92,10 +103,9 @@ const open = (state: RunState, parameters: RunParameters): Result.Result<Readonl
     seen.add(id)
   }
   const start = startOf(parameters)
+  const refused = tooSmall(parameters)
+  if (refused !== undefined) return Result.fail(refused)
   const { calls, explanation, refusals } = runBudget(parameters)
-  if (refusals.length > 0 && !parameters.anyway) {
-    return Result.fail(new RunTooSmall({ message: `${explanation.join("\n")}\nOpen it with --anyway to run it all the same; its figures are then labelled as too small to mean much.` }))
-  }
   return Result.succeed([
     { _tag: "RunOpened", parameters, budget: explanation, expectedCalls: calls, undersized: refusals.length > 0 },
     { _tag: "GenerationSealed", generation: 0, step: -1, principles: start, hash: generationHash({ number: 0, principles: start, gate: [] }), inputsDigest: "", gate: null }

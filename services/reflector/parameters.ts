@@ -1,8 +1,11 @@
 /** Everything that determines a run, as it stands in its first event. Texts of questions are named by hash only. */
 import { Schema } from "effect"
 import { Principle } from "#shared/domain/principle"
+import type { Question } from "#shared/domain/question"
 import { QuestionClass } from "#shared/domain/scope"
 import type { GateQuestion } from "#shared/metamemory/gate"
+import { digest } from "#shared/metamemory/random"
+import { routeQuestion } from "#shared/metamemory/router"
 import { typeOf } from "#shared/metamemory/split"
 import { mixWeights } from "#shared/metamemory/statistics"
 import { JudgeKind, QuestionRefSchema } from "#services/evaluator/protocol"
@@ -26,6 +29,10 @@ export const RunQuestion = Schema.Struct({
   questionClass: QuestionClass
 })
 export type RunQuestion = typeof RunQuestion.Type
+
+export const runQuestionOf = ({ abstention, answer, cluster, id, text, type, user }: Question): RunQuestion => ({
+  id, user, hash: digest("question", text, answer), type, abstention, cluster, questionClass: routeQuestion(text)
+})
 
 export const GatePolicySchema = Schema.Literals(["likely", "proven", "always"])
 export const GuardPolicySchema = Schema.Literals(["likely", "proven"])
