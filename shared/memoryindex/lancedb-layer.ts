@@ -5,7 +5,7 @@
  */
 import { connect, Index, Session, type Table } from "@lancedb/lancedb"
 import { Context, Effect, Layer, Semaphore } from "effect"
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { keyedLock } from "../eventlog/nats.ts"
 import { takeFileLock } from "../home/file-lock.ts"
@@ -77,10 +77,13 @@ const takeSlot = (folder: string): Slot => {
   throw new Error([`all ${slotsMax} slots are taken by other processes or cannot be used`, ...notes.slice(0, 1)].join("; "))
 }
 
+/** What a slot's index was made of; LanceDB would go on in a folder that was deleted, and leave what stood there missing. */
+const aboutOf = (slot: string): string => join(slot, "about.json")
+
 const openTable = async (slot: string, session: Session, { dimensions, log, model }: LanceIndexSettings): Promise<{ readonly table: Table; readonly checkpoint: number; readonly place: number; readonly why: string | undefined }> => {
   // LanceDB writes a line for every query otherwise.
   process.env["LANCEDB_LOG"] ??= "error"
-  const about = join(slot, "about.json")
+  const about = aboutOf(slot)
   const wanted = JSON.stringify({ formatVersion, model, dimensions, log: log.id })
   let why: string | undefined
   try {
@@ -180,7 +183,8 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
         if (additions === 1) yield* attempt(() => opened.table.createIndex("user", { config: Index.btree(), replace: true }))
         if (additions % tidyEvery === 0) yield* tidy
       })
-      const flush = table.withPermits(1)(write.pipe(Effect.catchTag("MemoryIndexError", beginAnew)))
+      const isThere = Effect.suspend(() => (existsSync(aboutOf(own.slot)) ? Effect.void : Effect.fail(damaged(folder, "it was deleted"))))
+      const flush = table.withPermits(1)(Effect.andThen(isThere, write).pipe(Effect.catchTag("MemoryIndexError", beginAnew)))
 
       const evict = (): void => {
         changesSinceCount = 0
@@ -242,7 +246,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       })
 
       yield* Effect.sleep(flushMillis).pipe(Effect.andThen(flush), Effect.catchTag("MemoryIndexError", (error) => Effect.logError(error.message)), Effect.forever, Effect.forkScoped)
-      yield* Effect.addFinalizer(() => Effect.ignore(flush))
+      yield* Effect.addFinalizer(() => Effect.ignore(table.withPermits(1)(Effect.andThen(isThere, write))))
 
       return MemoryIndex.of({
         dimensions,

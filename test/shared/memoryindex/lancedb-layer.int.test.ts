@@ -143,6 +143,22 @@ effect(test, "data files lost under a running index are a typed error, and it be
     }).pipe(Effect.provide(open(folder)))
   }), 60_000)
 
+effect(test, "a folder deleted while all its users are held in memory is begun anew at the next writing, not gone on with", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    const all = Array.from({ length: 4_000 }, (_, n) => put(n))
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      yield* index.apply(all.slice(0, 10), 10)
+      assert.is(yield* count("u"), 10)
+      rmSync(join(folder, "0"), { recursive: true })
+      assert.match((yield* Effect.flip(index.apply(all.slice(10), 4_000))).message, /deleted.*checkpoint 0/)
+      assert.is(yield* index.checkpoint, 0)
+      yield* index.apply(all, 4_000)
+    }).pipe(Effect.provide(open(folder)))
+    assert.is(yield* count("u").pipe(Effect.provide(open(folder))), 4_000)
+  }), 60_000)
+
 effect(test, "an index of another model is not read", () =>
   Effect.gen(function*() {
     const folder = fresh()
