@@ -24,6 +24,15 @@ const time = (name: string, what: string) => Flag.String(name).pipe(Flag.withDes
 
 const kind = Flag.Literals("kind", ["turn", "fact"]).pipe(Flag.withDescription("Only turns or only facts"), Flag.optional)
 
+/** Which of a user's memories: the same for all that find or list them. */
+const filters = {
+  asOf: time("as-of", "Only what was known at this position or time"),
+  conversation: time("conversation", "Only this conversation"),
+  kind,
+  from: time("from", "Only what was said at this time or later"),
+  to: time("to", "Only what was said at this time or earlier")
+}
+
 const isoOf = (given: Option.Option<string>): Effect.Effect<{ readonly at?: string }, WrongUsage> =>
   Option.isNone(given)
     ? Effect.succeed({})
@@ -31,6 +40,18 @@ const isoOf = (given: Option.Option<string>): Effect.Effect<{ readonly at?: stri
       Effect.map((at) => ({ at })),
       Effect.mapError((error) => new WrongUsage({ message: error.message }))
     )
+
+const filterOf = Effect.fnUntraced(function*({ asOf, conversation, from: since, kind, to: until }: { readonly [name in "asOf" | "conversation" | "from" | "to"]: Option.Option<string> } & { readonly kind: Option.Option<"turn" | "fact"> }) {
+  const [from, to] = yield* Effect.all([isoOf(since), isoOf(until)])
+  if (Option.isSome(asOf) && parsePosition(asOf.value) === undefined) yield* isoOf(asOf)
+  return {
+    ...(Option.isSome(asOf) ? { asOf: asOf.value } : {}),
+    ...(Option.isSome(conversation) ? { conversation: conversation.value } : {}),
+    ...(Option.isSome(kind) ? { kinds: [kind.value] } : {}),
+    ...(from.at === undefined ? {} : { from: from.at }),
+    ...(to.at === undefined ? {} : { to: to.at })
+  }
+})
 
 const decodeAsk = Schema.decodeUnknownEffect(AskReply)
 const decodeMemories = Schema.decodeUnknownEffect(MemoriesReply)
@@ -75,12 +96,8 @@ const ask = Command.make(
     question: Argument.String("question").pipe(Argument.withDescription("What to answer, in words; quotes keep it one argument")),
     user,
     at: time("at", "When the question is asked, e.g. 2026-04-20T10:00:00Z (default: now)"),
-    asOf: time("as-of", "Only what was known at this position or time"),
     after: time("after", "Wait until everything up to this position can be found"),
-    conversation: time("conversation", "Only this conversation"),
-    kind,
-    from: time("from", "Only what was said at this time or later"),
-    to: time("to", "Only what was said at this time or earlier"),
+    ...filters,
     run: time("run", "Answer as a generation of this run would"),
     generation: Flag.Int("generation").pipe(Flag.withDescription("Which generation of the run"), Flag.optional),
     deadline: Flag.Int("deadline-ms").pipe(Flag.withDescription("Time limit in milliseconds; what is not ready by then is left out and said (default 30000)"), Flag.withDefault(30_000))
@@ -91,8 +108,8 @@ const ask = Command.make(
       if (input.question.trim() === "") return yield* new WrongUsage({ message: "the question is empty" })
       if (input.deadline < deadlineMsMin || input.deadline > deadlineMsMax) return yield* new WrongUsage({ message: `--deadline-ms is a number from ${deadlineMsMin} to ${deadlineMsMax}` })
       if (Option.isSome(input.run) !== Option.isSome(input.generation)) return yield* new WrongUsage({ message: "--run and --generation go together" })
-      const [at, from, to] = yield* Effect.all([isoOf(input.at), isoOf(input.from), isoOf(input.to)])
-      if (Option.isSome(input.asOf) && parsePosition(input.asOf.value) === undefined) yield* isoOf(input.asOf)
+      const at = yield* isoOf(input.at)
+      const filter = yield* filterOf(input)
       if (Option.isSome(input.after) && parsePosition(input.after.value)?.log !== "memory") return yield* new WrongUsage({ message: `--after is a position of the memory log, as \`ingest\` tells it; "${input.after.value}" is none` })
       const guided = Option.isSome(input.run) && Option.isSome(input.generation)
         ? yield* Effect.map(replayRun(tenant, input.run.value, input.generation.value), (replayed) => ({
@@ -111,12 +128,8 @@ const ask = Command.make(
           deadlineMs: input.deadline,
           ...at,
           ...guided,
-          ...(Option.isSome(input.asOf) ? { asOf: input.asOf.value } : {}),
-          ...(Option.isSome(input.after) ? { after: input.after.value } : {}),
-          ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {}),
-          ...(Option.isSome(input.kind) ? { kinds: [input.kind.value] } : {}),
-          ...(from.at === undefined ? {} : { from: from.at }),
-          ...(to.at === undefined ? {} : { to: to.at })
+          ...filter,
+          ...(Option.isSome(input.after) ? { after: input.after.value } : {})
         },
         input.deadline + 5_000,
         json ? undefined : answer.part
@@ -138,14 +151,14 @@ const list = Command.make(
   "list",
   {
     user,
-    conversation: time("conversation", "Only this conversation"),
-    kind,
+    ...filters,
     limit: Flag.Int("limit").pipe(Flag.withDescription("At most so many, the latest first (default 50)"), Flag.withDefault(50))
   },
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
       if (input.limit < 1) return yield* new WrongUsage({ message: "--limit is at least 1" })
+      const filter = yield* filterOf(input)
       const { memories: shown } = yield* request(
         requestSubject("retriever", "memories"),
         {
@@ -153,17 +166,16 @@ const list = Command.make(
           user: input.user,
           limit: input.limit,
           after: formatPosition({ log: "memory", sequence: yield* (yield* EventLog).head("MEMORY") }),
-          ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {}),
-          ...(Option.isSome(input.kind) ? { kinds: [input.kind.value] } : {})
+          ...filter
         },
         30_000
       ).pipe(Effect.flatMap(decodeMemories))
       yield* emit({ memories: shown }, () =>
         shown.length === 0
-          ? `nothing is remembered of ${input.user}`
+          ? `nothing is remembered of ${input.user}${Object.keys(filter).length === 0 ? "" : " that these filters let through"}`
           : table(shown.map(({ conversation, id, kind, speaker, supersededBy, text, time }) => [id.slice(0, 12), kind, time.slice(0, 16).replace("T", " "), conversation, speaker, `${supersededBy === undefined ? "" : `(${supersededBy === "forgotten" ? "forgotten" : "superseded"}) `}${text.replace(/\s+/g, " ").slice(0, 100)}`])))
     }).pipe(withActors(["retriever"]))
-).pipe(Command.withDescription("What is remembered of a user"))
+).pipe(Command.withDescription("What is remembered of a user; as of a point, what stood then"))
 
 type Found = Effect.Success<ReturnType<typeof findMemory>>
 

@@ -225,18 +225,23 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     })
 
     const listMemories = Effect.fnUntraced(function*(request: typeof MemoriesRequest.Type) {
+      const asOf = asOfFilter(request.asOf)
+      if (Result.isFailure(asOf)) return yield* asOf.failure
       yield* waitFor(request.after, 5_000)
       const user = indexUser(request.tenant, request.user)
-      const view = yield* projection.view(user, {})
-      const all = [...view.turns.memories, ...view.facts.memories]
-        .filter((memory) => request.conversation === undefined || memory.conversation === request.conversation)
-        .filter((memory) => request.kinds === undefined || request.kinds.includes(memory.kind))
+      const view = yield* projection.view(user, asOf.success)
+      const { conversation, from, kinds, to } = request
+      const all = [view.turns, view.facts]
+        .flatMap(({ memories, standing }) => (request.asOf === undefined ? memories : memories.filter((_, row) => standing[row] === 1)))
+        .filter((memory) =>
+          (conversation === undefined || memory.conversation === conversation) && (kinds === undefined || kinds.includes(memory.kind)) &&
+          (from === undefined || memory.time >= from) && (to === undefined || memory.time <= to))
         .sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : b.sequence - a.sequence))
         .slice(0, request.limit)
       const full = new Map((yield* projection.get(user, all.map(({ id }) => id))).map((memory) => [memory.id, memory]))
       return {
         memories: all.map(({ conversation, id, kind, meant, speaker, text, time, turns }) => {
-          const supersededBy = full.get(id)?.supersededBy
+          const supersededBy = request.asOf === undefined ? full.get(id)?.supersededBy : undefined
           return {
             id,
             kind,

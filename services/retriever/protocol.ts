@@ -63,12 +63,16 @@ const Filters = {
   /** Only what stood in the log at this position, or was said by this time. */
   asOf: Schema.optionalKey(Schema.String),
   /** Wait, within the deadline, until everything up to this position can be found. */
-  after: Schema.optionalKey(Schema.String),
+  after: Schema.optionalKey(Schema.String)
+}
+
+const FindFields = {
+  ...Filters,
   deadlineMs: Schema.Int.check(Schema.isBetween({ minimum: deadlineMsMin, maximum: deadlineMsMax }))
 }
 
 export const RetrieveRequest = Schema.Struct({
-  ...Filters,
+  ...FindFields,
   question: Schema.NonEmptyString,
   at: Schema.optionalKey(IsoTime),
   /** Evidence at most, in o200k tokens. */
@@ -131,12 +135,9 @@ export const FeedbackRequest = Schema.Struct({
   comment: Schema.String
 })
 
+/** Superseded and forgotten memories are listed too, and marked; as of a point, what stood then. */
 export const MemoriesRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
-  user: Schema.NonEmptyString,
-  conversation: Schema.optionalKey(Schema.String),
-  kinds: Schema.optionalKey(Schema.Array(MemoryKind)),
-  after: Schema.optionalKey(Schema.String),
+  ...Filters,
   limit: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 })
 

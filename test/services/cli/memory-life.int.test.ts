@@ -69,6 +69,18 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
       assert.is((yield* run("reconcile")).json.changed, 0)
       assert.is(yield* log.head("MEMORY"), again)
 
+      const listed = (...filters: ReadonlyArray<string>) =>
+        Effect.map(run("memories", "list", "--user", "mira", ...filters), ({ json }) => (json.memories as ReadonlyArray<{ id: string; kind: string; conversation: string; supersededBy?: string }>))
+      assert.equal((yield* listed("--kind", "turn", "--from", "2026-06-01")).map(({ conversation }) => conversation), ["autumn"])
+      assert.equal((yield* listed("--kind", "turn", "--to", "2026-06-01T00:00:00Z")).map(({ conversation }) => conversation), ["spring"])
+      // As of a point the facts that stood then, and not yet what replaced them.
+      for (const point of ["2026-03-31", `memory:0:0:${head}`]) {
+        const stood = (yield* listed("--as-of", point)).filter(({ kind }) => kind === "fact")
+        assert.ok(stood.some(({ id }) => id === hamburg.id) && stood.every(({ id, supersededBy }) => id !== merged?.id && supersededBy === undefined), point)
+      }
+      assert.equal((yield* listed("--as-of", "2026-03-31")).filter(({ conversation }) => conversation !== "spring"), [])
+      assert.not((yield* listed("--as-of", `memory:0:0:${yield* log.head("MEMORY")}`)).some(({ id }) => id === hamburg.id))
+
       assert.is((yield* run("memories", "restore", hamburg.id, "--user", "mira")).json.changed, true)
       const untouched = (yield* run("memories", "restore", lisbon.id, "--user", "mira")).json
       assert.equal([untouched.changed, untouched.note], [false, `nothing was changed: ${lisbon.id} was neither forgotten nor replaced, and is found as before`])
@@ -113,7 +125,9 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
         [["ask", "x", "--user", "mira", "--at", "last week"], /not a time/],
         [["ask", "x", "--user", "mira", "--from", "last week"], /not a time/],
         [["memories", "list", "--user", "mira", "--limit", "0"], /at least 1/],
-        [["memories", "list", "--user", "mira", "--limit", "-1"], /at least 1/]
+        [["memories", "list", "--user", "mira", "--limit", "-1"], /at least 1/],
+        [["memories", "list", "--user", "mira", "--as-of", "last week"], /not a time/],
+        [["memories", "list", "--user", "mira", "--as-of", "metamem:0:0:1"], /positions of the memory log/]
       ] as const) assert.match((yield* run(...wrong)).error, mend)
       assert.match((yield* run("memories", "show", "nothing", "--user", "mira")).error, /no memory of mira begins with nothing/)
       assert.match((yield* run("memories", "history", hamburg.id, "--user", "tom")).error, /no memory of tom/)
