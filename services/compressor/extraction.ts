@@ -72,7 +72,9 @@ export const extractorOf = ({ attempts, batchTokens, extractor, mode }: Extracti
           for (let attempt = 1;; attempt++) {
             const outcome = yield* Effect.result(pass(of, segments, which))
             if (Result.isSuccess(outcome)) {
-              facts.push(...outcome.success.facts)
+              // What the relations say over again is one memory.
+              const known = new Set(facts.map(({ text }) => text.toLowerCase()))
+              facts.push(...outcome.success.facts.filter(({ text }) => !known.has(text.toLowerCase())))
               call = outcome.success.reply.key
               model = outcome.success.reply.model
               break
