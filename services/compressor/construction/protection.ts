@@ -2,6 +2,7 @@
  * Words that compression never drops: what carries digits, dates, names and negations. A sentence that loses "not" or "14 March" says
  * something else, and a memory made of it would be wrong.
  */
+import { termOf } from "#shared/memoryindex/words"
 
 const dateWords = new Set(
   ("january february march april may june july august september october november december jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday friday saturday sunday " +
@@ -28,16 +29,17 @@ const isCarrying = (word: string): boolean => {
 
 /**
  * One flag per word, in order. Works on words with punctuation attached ("Brennick,") and on words split at punctuation ("don", "'",
- * "t"). A capitalised word is a name unless it opens a sentence and is seen small elsewhere or nowhere else inside one.
+ * "t"). A capitalised word is a name unless it opens a sentence and is a function word or seen small elsewhere; in doubt it stays.
  */
 export const protectedWords = (words: ReadonlyArray<string>): ReadonlyArray<boolean> => {
   const cores = words.map((word) => word.replace(bare, "") || word)
   const namesInside = new Set<string>()
+  const small = new Set(cores.filter((core) => !/^\p{Lu}/u.test(core)))
   const opens = words.map((_, i) => i === 0 || sentenceEnd.test(words[i - 1] as string))
   cores.forEach((core, i) => {
     if (!opens[i] && isCapitalised(core)) namesInside.add(core)
   })
-  const flags = cores.map((core, i) => isCarrying(core) || (isCapitalised(core) && (!opens[i] || namesInside.has(core) || /^\p{Lu}{2,}$/u.test(core))))
+  const flags = cores.map((core, i) => isCarrying(core) || (isCapitalised(core) && (!opens[i] || namesInside.has(core) || /^\p{Lu}{2,}$/u.test(core) || (termOf(core.toLowerCase()) !== undefined && !small.has(core.toLowerCase())))))
   words.forEach((word, i) => {
     // "don ' t", "10 : 30", "3 . 5", "5 - 7": marks between parts of one token belong to it.
     if (word.length !== 1 || i === 0 || i + 1 >= words.length) return

@@ -69,9 +69,9 @@ test("strict mode may lose digits, names and negations; otherwise they stay", as
   const text = "Nora sat on 10 March, not on the mat."
   const keep = { sat: 0.9, mat: 0.9, on: 0.8, "10": 0.1, March: 0.1, not: 0.1, Nora: 0.1, the: 0.2 }
   const lost = await compress(text, tokenizer, by(keep), { ...strictCompression, rate: 0.5 })
-  for (const word of ["10", "March", "not"]) assert.not(lost.includes(word))
+  for (const word of ["Nora", "10", "March", "not"]) assert.not(lost.includes(word))
   const kept = await compress(text, tokenizer, by(keep), { ...defaultCompression, rate: 0.5 })
-  for (const word of ["10", "March", "not"]) assert.ok(kept.includes(word), `${word} in ${kept}`)
+  for (const word of ["Nora", "10", "March", "not"]) assert.ok(kept.includes(word), `${word} in ${kept}`)
   assert.not(kept.includes("the"))
 })
 
