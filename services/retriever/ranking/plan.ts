@@ -7,11 +7,12 @@ import { termOf, terms, words } from "#shared/memoryindex/words"
 import { dateWindows, type TimeWindow } from "./date-windows.ts"
 import { namedIn, withoutMonthNames, withPronouns } from "./names.ts"
 import { asksOwnPast } from "./own-past.ts"
+import { partsOf } from "./parts.ts"
 
 export interface QuestionPlan {
   /** What is looked up by words: the question, or its topic where the rest only says what form the answer should have. */
   readonly topic: string
-  /** To be embedded; the first stands for the question itself. */
+  /** To be embedded: the question itself, then its parts where it asks about several things. */
   readonly vectorQueries: ReadonlyArray<string>
   readonly windows: ReadonlyArray<TimeWindow>
   /** A chat between people rather than with an assistant. */
@@ -100,10 +101,12 @@ export const planQuestion = (question: string, speakers: ReadonlySet<string>, as
   const asksOrder = order.test(question)
   const asksOverview = overview.test(question)
   const topic = asksOrder || asksOverview ? topicOf(question) : question
+  // The days in "between August 3 and August 9" are one range, which the windows are.
+  const parts = asksOrder || asksOverview ? [] : partsOf(topic).filter((_, __, all) => !all.some(isTimeAlone))
   const windows = dateWindows(withoutMonthNames(question, participants), askedAt)
   return {
     topic,
-    vectorQueries: [withPronouns(topic, named)],
+    vectorQueries: [topic, ...parts].map((query) => withPronouns(query, named)),
     windows,
     isBetweenPeople,
     speaker: isBetweenPeople ? (named.length === 1 ? named[0] : undefined) : role,

@@ -36,18 +36,23 @@ const headTokens = 4_000
  * How near each fact comes to the question by itself, on the scale of the turns' scores, so that the best of poor facts is not taken for
  * good. A short sentence is nearer to any question than a long turn is: facts are brought down by what they are nearer on the whole.
  */
-const factScores = ({ facts }: UserView, plan: QuestionPlan, vector: Float32Array | undefined, { cosines }: TurnScores): Float32Array => {
+const factScores = ({ facts }: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, { nearness }: TurnScores): Float32Array => {
   const matched = facts.words(plan.topic)
   const matchedRange = rangeOf(matched, facts.standing, false)
-  if (vector === undefined) return matched.map((score) => within(score, matchedRange))
-  const near = facts.nearest(vector)
-  const isScaled = cosines !== undefined && cosines.scale > 0
-  const nearRange = isScaled ? cosines : rangeOf(near, facts.standing, true, facts.vectored)
-  const nearer = isScaled ? Math.max(0, meanOf(near, facts.standing, facts.vectored) - cosines.mean()) : 0
-  return near.map((score, row) => {
-    const word = within(matched[row] ?? 0, matchedRange)
-    return facts.vectored[row] === 1 ? coreVectors * within(score - nearer, nearRange) + (1 - coreVectors) * word : word
+  const scores = matched.map((score) => within(score, matchedRange))
+  vectors.forEach((vector, at) => {
+    const near = facts.nearest(vector)
+    const turns = nearness[at]
+    const isScaled = turns !== undefined && turns.range.scale > 0
+    const range = isScaled ? turns.range : rangeOf(near, facts.standing, true, facts.vectored)
+    const nearer = isScaled ? Math.max(0, meanOf(near, facts.standing, facts.vectored) - turns.mean()) : 0
+    for (let row = 0; row < scores.length; row++) {
+      if (facts.vectored[row] !== 1) continue
+      const score = coreVectors * within((near[row] ?? 0) - nearer, range) + (1 - coreVectors) * within(matched[row] ?? 0, matchedRange)
+      scores[row] = at === 0 ? score : Math.max(scores[row] ?? 0, score)
+    }
   })
+  return scores
 }
 
 const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
@@ -146,7 +151,7 @@ const headByFacts = (head: ReadonlyArray<RankedMemory>, { turns }: UserView, { n
  * @param vectors of `plan.vectorQueries`, in their order; empty when there is no embedder, and then words decide alone
  */
 export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> =>
-  rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors[0], weights))
+  rankedTurns(view.turns, plan, weights, turnScores(view.turns, plan, vectors, weights))
 
 /**
  * Turns and facts together, best first. Facts order the head of the turns; a fact stands just behind its best turn, so it never pushes
@@ -154,8 +159,8 @@ export const rankTurns = (view: UserView, plan: QuestionPlan, vectors: ReadonlyA
  */
 export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights = weightsFor(plan)): ReadonlyArray<RankedMemory> => {
   if (view.facts.standingCount === 0) return rankTurns(view, plan, vectors, weights)
-  const own = turnScores(view.turns, plan, vectors[0], weights)
-  const alone = factScores(view, plan, vectors[0], own)
+  const own = turnScores(view.turns, plan, vectors, weights)
+  const alone = factScores(view, plan, vectors, own)
   const rows = bestRows(alone, view.facts.standing, candidatesMax.facts)
   const unaided = rankedTurns(view.turns, plan, weights, own)
   const head = headOf(unaided)

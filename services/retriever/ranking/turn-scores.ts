@@ -63,8 +63,8 @@ export interface TurnScores {
   readonly words: (row: number) => number
   /** Row of the one turn that has more than half as much again of the question's words as any other, each counted by how rare it is. */
   readonly outstanding: () => number | undefined
-  /** Range and mean of their cosines; absent without a vector of the question. */
-  readonly cosines: (Range & { readonly mean: () => number }) | undefined
+  /** The same to each of the question's vectors. */
+  readonly nearness: ReadonlyArray<Nearness>
   /** Scores by row, without their traits; rows that do not stand have none that means anything. Valid until the next question's. */
   readonly total: () => Float32Array
 }
@@ -201,18 +201,45 @@ const totals = (shelf: ShelfView, plan: QuestionPlan, matches: Matches, weights:
   return scores
 }
 
-export const turnScores = (shelf: ShelfView, plan: QuestionPlan, vector: Float32Array | undefined, weights: Weights): TurnScores => {
+/** How near rows are to one of the question's vectors. */
+export interface Nearness {
+  readonly cosines: Float32Array
+  readonly range: Range
+  readonly mean: () => number
+}
+
+const nearnessOf = (shelf: ShelfView, vector: Float32Array, isOneOfSeveral: boolean): Nearness => {
+  // The index gives every answer in the same array.
+  const cosines = isOneOfSeveral ? shelf.nearest(vector).slice() : shelf.nearest(vector)
+  return { cosines, range: rangeOf(cosines, shelf.standing, true, shelf.vectored), mean: () => meanOf(cosines, shelf.standing, shelf.vectored) }
+}
+
+/** Of a question about several things, what is nearest to one of them is as near as can be, whichever it is. */
+const nearestOf = (all: ReadonlyArray<Nearness>): Pick<Nearness, "cosines" | "range"> | undefined => {
+  const [first] = all
+  if (first === undefined || all.length === 1) return first
+  const best = new Float32Array(first.cosines.length)
+  for (const { cosines, range: { floor, scale } } of all) {
+    for (let row = 0; row < best.length; row++) best[row] = Math.max(best[row] ?? 0, ((cosines[row] ?? 0) - floor) * scale)
+  }
+  return { cosines: best, range: { floor: 0, scale: 1 } }
+}
+
+/** @param vectors of the question and of its parts; empty when there is no embedder */
+export const turnScores = (shelf: ShelfView, plan: QuestionPlan, vectors: ReadonlyArray<Float32Array>, weights: Weights): TurnScores => {
   const words = shelf.words(plan.topic)
   const wordRange = rangeOf(words, shelf.standing, false)
-  const near = vector === undefined ? words : shelf.nearest(vector)
-  const nearKnown = vector === undefined ? shelf.standing : shelf.vectored
-  const nearRange = vector === undefined ? wordRange : rangeOf(near, shelf.standing, true, nearKnown)
+  const nearness = vectors.map((vector) => nearnessOf(shelf, vector, vectors.length > 1))
+  const nearest = nearestOf(nearness)
+  const near = nearest?.cosines ?? words
+  const nearKnown = nearest === undefined ? shelf.standing : shelf.vectored
+  const nearRange = nearest?.range ?? wordRange
   const wordsOf = (row: number): number => within(words[row] ?? 0, wordRange)
   return {
     near: (row) => (nearKnown[row] === 1 ? within(near[row] ?? 0, nearRange) : wordsOf(row)),
     words: wordsOf,
     outstanding: () => outstandingOf(words, shelf.standing),
-    cosines: vector === undefined ? undefined : { ...nearRange, mean: () => meanOf(near, shelf.standing, nearKnown) },
+    nearness,
     total: () => totals(shelf, plan, { words, wordRange, near, nearKnown, nearRange }, weights)
   }
 }
