@@ -3,7 +3,7 @@
  * or unknown stops it, because an index that silently misses something is worse than one that is late.
  */
 import { Cause, Clock, Effect, Result, Schedule, Semaphore, Stream } from "effect"
-import { type IndexChange, MemoryIndex, type MemoryIndexError, type MemoryIndexOperations, userOf } from "#shared/memoryindex/memory-index"
+import { badVector, type IndexChange, MemoryIndex, type MemoryIndexError, type MemoryIndexOperations, userOf } from "#shared/memoryindex/memory-index"
 import { type Filter, forgotten, type IndexedMemory, type UserView } from "#shared/memoryindex/user-index"
 import { type Commit, type CorruptCommit, isErasureMark } from "#shared/eventlog/envelope"
 import { erasuresIn, type UserErased } from "#shared/eventlog/erasure"
@@ -121,6 +121,19 @@ export const foldInto = (
   place: FoldPlace,
   erased: (user: ErasedUser) => void = () => {}
 ): (commits: ReadonlyArray<Commit>) => Effect.Effect<void, ProjectionError> => {
+  /** A vector that no search could use costs its memory alone, which words find; it must not keep everybody's index from going on. */
+  const usableOf = Effect.fnUntraced(function*(commit: Commit) {
+    const all = yield* Effect.fromResult(changesOf(commit, modelHash))
+    if (badVector(all, index.dimensions) === undefined) return all
+    const usable: Array<IndexChange> = []
+    for (const change of all) {
+      const bad = badVector([change], index.dimensions)
+      if (bad === undefined) usable.push(change)
+      else yield* Effect.logWarning(`${bad.message}; it is left out, and the memory is found by its words only (commit ${commit.sequence} of ${commit.subject})`)
+    }
+    return usable
+  })
+
   /**
    * Puts back what came of an erased user between the erasure's marks and its end: it was dropped with the rest, and stands in the log.
    * The user's name is in no event, only in the subjects of what stands.
@@ -131,9 +144,7 @@ export const foldInto = (
       Stream.filter((commit) => userHash(tenant, parseMemorySubject(commit.subject).user) === user),
       Stream.runForEach((commit) =>
         Effect.gen(function*() {
-          const own = changesOf(commit, modelHash)
-          if (Result.isFailure(own)) return yield* own.failure
-          yield* index.apply(own.success, place.through)
+          yield* index.apply(yield* usableOf(commit), place.through)
         })
       )
     )
@@ -166,9 +177,7 @@ export const foldInto = (
           changes = changes.filter((change) => userOf(change) !== user)
           dropped.set(user, { tenant: of.tenant, user: of.user })
         } else {
-          const own = changesOf(commit, modelHash)
-          if (Result.isFailure(own)) return yield* own.failure
-          changes.push(...own.success)
+          changes.push(...(yield* usableOf(commit)))
         }
       }
       yield* settle(commits.at(-1)?.sequence ?? place.through)

@@ -1,4 +1,4 @@
-import { Result } from "effect"
+import { Effect, Layer, Logger, Result } from "effect"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { decodeCommit, encodeCommit } from "#shared/eventlog/envelope"
@@ -6,8 +6,13 @@ import { type ActorName, memorySubject } from "#shared/eventlog/subjects"
 import { compressorCodec } from "#services/compressor/protocol"
 import { embedderCodec, packVectors } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
-import { changesOf, indexUser } from "#services/retriever/projection"
+import { changesOf, foldInto, indexUser } from "#services/retriever/projection"
+import { EventLog } from "#shared/eventlog/event-log"
 import type { StoredEvent } from "#shared/eventlog/event"
+import * as MemoryLog from "#shared/eventlog/memory-log"
+import { MemoryIndex } from "#shared/memoryindex/memory-index"
+import * as MemoryLayer from "#shared/memoryindex/memory-layer"
+import { effect } from "#test/support/effect"
 
 const of = { tenant: "t", user: "u.1 *", conversation: "c > d" }
 const commit = (actor: ActorName, events: ReadonlyArray<StoredEvent>, binary?: Uint8Array) => {
@@ -39,6 +44,28 @@ test("vectors that are not as many as said are refused", () => {
   assert.ok(Result.isFailure(refused))
   assert.match(refused.failure.message, "6 bytes")
 })
+
+effect(test, "a vector of another length or with a value that is no number costs its memory alone, and is said", () =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const index = yield* MemoryIndex
+    const said: Array<string> = []
+    const place = { through: 0 }
+    const turns = ["a", "b", "c"].map((id) => ({ id, speaker: "user", text: `lamp ${id}`, time: "2026-03-02T18:04:00.000Z" }))
+    const recorded = (dimensions: number, ids: readonly [string, ...Array<string>]) => embedderCodec.encode({ _tag: "VectorsRecorded", model: "m", dimensions, ids })
+    const commits = [
+      commit("ingestor", [ingestorCodec.encode({ _tag: "TurnsReceived", turns: turns as never })]),
+      commit("embedder", [recorded(2, ["a", "b"])], packVectors([Float32Array.of(NaN, 1), Float32Array.of(0, 1)], 2)),
+      commit("embedder", [recorded(3, ["c"])], packVectors([Float32Array.of(0, 0, 1)], 3))
+    ]
+    yield* foldInto(log, index, "m", place)(commits).pipe(
+      Effect.provide(Logger.layer([Logger.make(({ message }) => void said.push([message].flat().map(String).join(" ")))]))
+    )
+    assert.equal((yield* index.get(user, ["a", "b", "c"])).map(({ vector }) => vector), [undefined, Float32Array.of(0, 1), undefined])
+    assert.is((yield* index.search(user, { by: { text: "lamp" }, limit: 9 })).length, 3)
+    assert.is(place.through, 7)
+    assert.equal(said.map((line) => /memory ([abc]) .*found by its words/.exec(line)?.[1]), ["a", "c"])
+  }).pipe(Effect.provide(Layer.merge(MemoryLayer.layer(2), MemoryLog.layer))))
 
 test("an event this code does not know is refused", () => {
   assert.ok(Result.isFailure(changesOf(commit("compressor", [{ type: "MemoryDreamt", version: 1, data: {} }]), "m")))
