@@ -6,11 +6,13 @@ import { isRetirement } from "#shared/metamemory/effect"
 import { blame, type DecidedOperation, diffGenerations, history, type History, type HistoryEntry } from "#shared/metamemory/generation"
 import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
+import { settings as roleSettings } from "#shared/model/roles"
 import { attemptsOf, type CostRow, curveOf } from "#services/reflector/analysis"
 import { logLayer } from "./home.ts"
 import { onlineEntries } from "./online.ts"
 import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
+import { moneyOf, roleOf } from "./run-progress.ts"
 import { costOfRun, foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
 
 export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
@@ -209,8 +211,6 @@ const summed = (rows: ReadonlyArray<Spent>): Spent => ({
   completionTokens: rows.reduce((sum, row) => sum + row.completionTokens, 0)
 })
 
-const roles: Readonly<Record<string, string>> = { rollout: "answer", judgement: "judge", reflection: "reflect", proposal: "propose", consolidation: "consolidate" }
-
 export interface PrincipleCost {
   readonly id: string
   readonly text: string
@@ -244,7 +244,9 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
     const result = {
       run,
       total: summed(rows),
-      byRole: grouped(({ kind, purpose }) => `${roles[kind] ?? kind}${purpose === "learning" ? "" : `, ${purpose}`}`).map(({ name, ...spent }) => ({ role: name, ...spent })),
+      // At the prices set now; the log keeps tokens.
+      money: moneyOf(rows, yield* roleSettings),
+      byRole: grouped(({ kind, purpose }) => `${roleOf[kind] ?? kind}${purpose === "learning" ? "" : `, ${purpose}`}`).map(({ name, ...spent }) => ({ role: name, ...spent })),
       bySteps: [...Map.groupBy(rows, ({ purpose, step }) => (purpose === "shadow" ? purpose : step))].map(([step, own]) => ({
         step: step === "shadow" ? null : step, guard: step !== "shadow" && step > (state.parameters?.steps ?? 0), ...summed(own)
       })),
@@ -253,7 +255,7 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
       modelCalls: 0
     }
     const line = (name: string, { calls, completionTokens, failed, jobs, promptTokens, reused }: Spent) => [name, ...[jobs, calls, reused, promptTokens, completionTokens, failed].map(String)]
-    yield* emit(result, ({ byRole, bySteps, principles, total }) =>
+    yield* emit(result, ({ byRole, bySteps, money, principles, total }) =>
       [
         table([
           ["", "jobs", "calls paid", "from the log", "prompt tokens", "completion tokens", "failed"],
@@ -261,6 +263,7 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
           ...bySteps.map((row) => line(row.step === null ? "shadow" : row.guard ? "guard test" : `step ${row.step}`, row)),
           line("all", total)
         ]),
+        ...(money > 0 ? [`${money.toFixed(2)} at the prices set`] : []),
         principles.length === 0
           ? "no principle adds anything to an answer"
           : table([["principle", "tokens", "questions", "per answer", "text"], ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])]),

@@ -8,18 +8,19 @@ import type { Dataset } from "#shared/datasets/dataset"
 import { readDataset } from "#shared/datasets/read-dataset"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
-import { memorySubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { memorySubject, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
 import { isRetirement } from "#shared/metamemory/effect"
 import { chosen } from "#shared/metamemory/random"
 import { drawByType, mixOf, type SimilarPairs, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
 import { JudgeKind } from "#services/evaluator/protocol"
-import { type CostRow, curveOf } from "#services/reflector/analysis"
+import { type CostRow, curveOf, makeCost } from "#services/reflector/analysis"
 import { behaviour, tooSmall } from "#services/reflector/behaviour"
 import { differencesText, differingRequest, presets, ReflectorKind, runQuestionOf, type RunRequest, twoPartsText } from "#services/reflector/parameters"
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
 import { withActors } from "./home.ts"
+import { makePace, moneyOf } from "./run-progress.ts"
 import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { similarPairs } from "./similar.ts"
@@ -198,12 +199,23 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
     const progress = progressLine()
     let shown = ""
     let movedMs = yield* Clock.currentTimeMillis
+    const prices = yield* roleSettings
+    const spent = makeCost()
+    const paceOf = makePace()
+    const counting = log.follow([resultFilter({ tenant, run })]).pipe(Stream.runForEach((commit) => Effect.sync(() => spent.add(commit))), Effect.ignore, Effect.andThen(Effect.never))
     const showing = Effect.gen(function*() {
       const status = yield* request(requestSubject("reflector", "status"), { tenant, run }, 10_000).pipe(Effect.flatMap(decodeStatus))
       const now = [status.step, status.stage, status.done].join()
       if (now !== shown) movedMs = yield* Clock.currentTimeMillis
       shown = now
-      if (status.stage !== "finished") progress.update(`step ${status.step} of ${status.steps}, ${status.stage}${status.expected > 0 ? `: ${status.done} of ${status.expected} done` : ""}${status.failed > 0 ? `, ${status.failed} failed` : ""}`)
+      if (status.stage === "finished") return
+      const rows = spent.rows()
+      const sum = (pick: (row: CostRow) => number): number => rows.reduce((total, row) => total + pick(row), 0)
+      const pace = paceOf({
+        calls: sum(({ calls, reused }) => calls + reused), promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens),
+        money: moneyOf(rows, prices), expectedCalls: reply.expectedCalls, step: status.step, steps: status.steps
+      }, yield* Clock.currentTimeMillis)
+      progress.update(`step ${status.step} of ${status.steps}, ${status.stage}${status.expected > 0 ? `: ${status.done} of ${status.expected} done` : ""}${status.failed > 0 ? `, ${status.failed} failed` : ""}; ${pace}`)
     }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("500 millis")), Effect.forever)
     const following = log.follow([runSubject({ tenant, run })]).pipe(
       Stream.takeUntil((commit) => commit.events.some(({ type }) => type === "RunFinished")),
@@ -220,7 +232,7 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
     )
     const watching = watchActors({ missing: absent(["reflector", "retriever", "evaluator"]), tell, everyMs: 10_000, limitMs: 120_000 })
     const waiting = watchModels({ held: heldJobs, movedMs: () => movedMs, tell, limitMs: { away: 120_000, rejected: 10_000 } })
-    yield* following.pipe(Effect.raceFirst(showing), Effect.raceFirst(watching), Effect.raceFirst(waiting), Effect.ensuring(Effect.sync(() => progress.end())))
+    yield* following.pipe(Effect.raceFirst(showing), Effect.raceFirst(counting), Effect.raceFirst(watching), Effect.raceFirst(waiting), Effect.ensuring(Effect.sync(() => progress.end())))
     progress.end()
     return yield* resultOf(run)
   })

@@ -21,7 +21,7 @@ export interface LedgerRow {
 }
 
 /** Money for tokens at a role's price. */
-export const costOf = (usage: Usage, price: RoleSettings["price"]): number => (usage.promptTokens * price.in + usage.completionTokens * price.out) / 1_000_000
+export const costOf = (usage: Pick<Usage, "promptTokens" | "completionTokens">, price: RoleSettings["price"]): number => (usage.promptTokens * price.in + usage.completionTokens * price.out) / 1_000_000
 
 type Counts = Omit<LedgerRow, "role" | "tags">
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }
