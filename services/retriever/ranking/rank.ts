@@ -10,6 +10,7 @@ import { itemTokens, memoryTokens } from "./tokens.ts"
 import { formOf, instructs, mostForm } from "./traits.ts"
 import { meanOf, rangeOf, type TurnScores, turnScores, within } from "./turn-scores.ts"
 import { coreVectors, type Weights, weightsFor } from "./weights.ts"
+import { day } from "./written-dates.ts"
 
 export interface RankedMemory {
   readonly memory: IndexedMemory
@@ -53,6 +54,13 @@ const factScores = ({ facts }: UserView, plan: QuestionPlan, vectors: ReadonlyAr
     }
   })
   return scores
+}
+
+/** Whether a fact was said within one of the windows, or speaks of a time in one. */
+const isOfWindow = ({ meant, time }: IndexedMemory, { windows }: QuestionPlan): boolean => {
+  const [first = time, last = first] = meant?.split("/") ?? []
+  const spans = [[Date.parse(time), Date.parse(time)], ...(meant === undefined ? [] : [[Date.parse(first), Date.parse(last) + day - 1]])] as const
+  return spans.some(([since = 0, until = 0]) => windows.some(({ from, to }) => since <= to && until >= from))
 }
 
 const byScore = (a: RankedMemory, b: RankedMemory): number => b.score - a.score || (a.memory.id < b.memory.id ? -1 : 1)
@@ -170,7 +178,7 @@ export const rankMemories = (view: UserView, plan: QuestionPlan, vectors: Readon
     const memory = view.facts.memories[row]
     if (memory === undefined) return []
     const standing = memory.turns.filter((id) => view.turns.standing[view.turns.rowOf(id) ?? -1] === 1)
-    if (standing.length === 0) return [{ memory, score: alone[row] ?? 0 }]
+    if (standing.length === 0) return [{ memory, score: (alone[row] ?? 0) + (isOfWindow(memory, plan) ? weights.window : 0) }]
     // A fact whose turns are not among the best is not either.
     const best = Math.max(...standing.map((id) => scoreOf.get(id) ?? -Infinity))
     return best === -Infinity ? [] : [{ memory, score: best - behindTurn }]

@@ -94,4 +94,19 @@ test("a fact lifts its turn only when it was said by the one asked about", () =>
   assert.is(first("assistant", "Which colour did you recommend?"), "b")
 })
 
+test("facts by themselves: those said in the time asked about, or that speak of it, come first", () => {
+  const index = new UserIndex(4)
+  const put = (id: string, said: string, meant?: string) =>
+    index.put({ id, kind: "fact", text: `went on trip ${id}`, speaker: "user", time: `${said}T10:00:00.000Z`, turns: ["t"], user: "u", conversation: "c", sequence: 1, vector: Float32Array.of(1, 0, 0, 0), ...(meant === undefined ? {} : { meant }) })
+  put("a", "2026-02-01")
+  put("b", "2026-02-01", "2026-03-01/2026-03-31")
+  put("c", "2026-02-01", "2026-04-30")
+  put("d", "2026-03-10")
+  put("e", "2026-05-10", "2025-03-12")
+  const first = (question: string, count: number) =>
+    rankMemories(index.view({ kinds: ["fact"] }), planQuestion(question, new Set(), "2026-06-01T00:00:00.000Z"), [Float32Array.of(1, 0, 0, 0)]).slice(0, count).map(({ memory }) => memory.id).sort()
+  assert.equal(first("Which trip was in March 2026?", 2), ["b", "d"])
+  assert.equal(first("What happened on April 30 2026?", 1), ["c"])
+})
+
 test.run()
