@@ -15,6 +15,8 @@ export const settings = Config.all({
   extractor: Config.Literals(["rules", "model"], "METAMEM_EXTRACTOR").pipe(Config.withDefault("rules" as const)),
   /** `flat` = facts; `event` = facts and, in a second call, relations. */
   mode: Config.Literals(["flat", "event"], "METAMEM_EXTRACT_MODE").pipe(Config.withDefault("flat" as const)),
+  /** `small` = one short message with an example, for models below a few billion parameters; `auto` = small on the local model. */
+  prompts: Config.Literals(["auto", "small", "large"], "METAMEM_EXTRACT_PROMPTS").pipe(Config.withDefault("auto" as const)),
   /** Tries of one batch before its segments are tried alone, or a single one is recorded as failed. */
   attempts: Config.Int("METAMEM_EXTRACT_ATTEMPTS").pipe(Config.withDefault(3)),
   /** Segments wait for one another until they have so many o200k tokens, to share one call of the model; 0 = each has its own. */
@@ -39,12 +41,12 @@ export interface Extractor {
 }
 
 /** The extractor in force. */
-export const extractorOf = ({ attempts, batchTokens, extractor, mode }: ExtractionSettings, shorten: PreCompressor = Effect.succeed): Effect.Effect<Extractor, never, Models> =>
+export const extractorOf = ({ attempts, batchTokens, extractor, mode, prompts }: ExtractionSettings, shorten: PreCompressor = Effect.succeed): Effect.Effect<Extractor, never, Models> =>
   Effect.map(Models, (models) => {
     if (extractor === "rules") {
       return { batchTokens: 0, extract: (_, segments) => Effect.sync(() => ({ _tag: "Done", facts: segments.flatMap(extractFacts), extractor: "rules", template: rulesTemplate, call: undefined })) }
     }
-    const small = models.casting("extract")?.isLocal === true
+    const small = prompts === "small" || (prompts === "auto" && models.casting("extract")?.isLocal === true)
     const pass = (of: ConversationAddress, segments: ReadonlyArray<ReadonlyArray<Turn>>, which: ExtractionPass) =>
       Effect.gen(function*() {
         const shortened = yield* Effect.forEach(segments, (turns) => Effect.forEach(turns, (turn) => Effect.map(shorten(turn.text), (text) => ({ ...turn, text }))))

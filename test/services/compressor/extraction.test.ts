@@ -13,7 +13,7 @@ const segment = [
   { id: "t1", speaker: "user", text: "I moved to Oslo on 3 May because the new job is there.", time },
   { id: "t2", speaker: "assistant", text: "Good luck with it!", time }
 ]
-const settings: ExtractionSettings = { extractor: "model", mode: "event", attempts: 1, batchTokens: 512 }
+const settings: ExtractionSettings = { extractor: "model", mode: "event", prompts: "auto", attempts: 1, batchTokens: 512 }
 const asksRelations = ({ prompt }: ScriptedRequest): boolean => prompt.includes("what connects them")
 const moved = { turns: [1], fact: "The user moved to Oslo.", time: "2026-05-03" }
 const because = { turns: [1], fact: "The user moved to Oslo because of a new job there.", time: "2026-05-03" }
@@ -50,6 +50,17 @@ withModel(test, "the model reads the turns shortened, and what it is not shown s
     for (const word of ["moved", "Oslo", "3 May", "job"]) assert.ok(asked?.prompt.includes(word), word)
     assert.not(asked?.prompt.includes(segment[0]?.text ?? ""))
     assert.is(segment[0]?.text, "I moved to Oslo on 3 May because the new job is there.")
+  }), scripts)
+
+withModel(test, "a small model behind an endpoint is asked by example where that is set, and any other by rules", (model) =>
+  Effect.gen(function*() {
+    const roles = Effect.fnUntraced(function*(prompts: ExtractionSettings["prompts"]) {
+      yield* (yield* extractorOf({ ...settings, mode: "flat", prompts })).extract({ ...of, user: prompts }, [segment])
+      return (model.requests.at(-1)?.body["messages"] as ReadonlyArray<{ readonly role: string }>).map(({ role }) => role)
+    })
+    assert.equal(yield* roles("small"), ["user"])
+    assert.equal(yield* roles("auto"), ["system", "user"])
+    assert.equal(yield* roles("large"), ["system", "user"])
   }), scripts)
 
 test.run()
