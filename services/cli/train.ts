@@ -102,13 +102,14 @@ const gateLine = ({ after, before, counts, decision, figures, kind, operation, p
 }
 
 /** Operations as they were submitted, each with why it went no further where it did not. */
-const consolidatedLines = ({ operations, refused }: Extract<RunEvent, { readonly _tag: "OperationsConsolidated" }>): ReadonlyArray<string> => {
+const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent, { readonly _tag: "OperationsConsolidated" }>): ReadonlyArray<string> => {
   const reasons = new Map(refused.map(({ index, reason }) => [index, reason]))
-  return operations.map(({ index, operation: { content, id, operation, scope }, sources }) => {
+  const thrown = Object.entries(discarded).map(([reason, n]) => `${n} ${reason}`).join(", ")
+  return [...(thrown === "" ? [] : [`  thrown away of what was consolidated: ${thrown}`]), ...operations.map(({ index, operation: { content, id, operation, scope }, sources }) => {
     const reason = reasons.get(index)
     const what = isRetirement(operation, sources) ? `retire ${id}, which by its measured effect brings less than a point` : [operation, ...(id === undefined ? [] : [id]), ...(scope === undefined ? [] : [`[${scope}]`]), ...(content === undefined ? [] : [content])].join(" ")
     return reason === undefined ? `  to the gate: ${what}` : `  not to the gate: ${what} — ${reason}`
-  })
+  })]
 }
 
 /** A run's event as one line for people; undefined for what is not worth one. */
@@ -131,7 +132,7 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "ProposalsFolded":
       return `  ${event.proposals.length} proposals (${Object.entries(event.by).map(([by, n]) => `${n} ${by}`).join(", ") || "none"})${Object.keys(event.discarded).length > 0 ? `; thrown away: ${Object.entries(event.discarded).map(([reason, n]) => `${n} ${reason}`).join(", ")}` : ""}`
     case "OperationsConsolidated":
-      return event.operations.length === 0 ? "  nothing to put to the gate" : consolidatedLines(event).join("\n")
+      return [...consolidatedLines(event), ...(event.operations.length === 0 ? ["  nothing to put to the gate"] : [])].join("\n")
     case "GateDecided":
       return gateLine(event)
     case "GenerationSealed":

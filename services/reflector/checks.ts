@@ -21,8 +21,18 @@ export interface Checked {
   readonly complaint: string | undefined
 }
 
-/** The operations that pass, an update of a ledger's entry turned into an add. */
-export const checked = (operations: ReadonlyArray<Operation>, principles: ReadonlyArray<Principle>, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>, forbidden: Forbidden): Checked => {
+export interface Limits {
+  /** Operations wanted at most. */
+  readonly operations: number
+  /** Principles a question is shown at most; a class that holds as many takes no further one. */
+  readonly inScope: number
+}
+const unlimited: Limits = { operations: Number.POSITIVE_INFINITY, inScope: Number.POSITIVE_INFINITY }
+
+/** The operations that pass, an update of a ledger's entry turned into an add; those above the limit, the last ones, do not. */
+export const checked = (
+  operations: ReadonlyArray<Operation>, principles: ReadonlyArray<Principle>, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>, forbidden: Forbidden, limits: Limits = unlimited
+): Checked => {
   const passed: Array<Operation> = []
   const discarded: Record<string, number> = {}
   const complaints: Array<string> = []
@@ -33,9 +43,12 @@ export const checked = (operations: ReadonlyArray<Operation>, principles: Readon
   for (const proposed of operations) {
     const operation = asAttempt(proposed, ledger)
     const found = operation.operation === "delete" ? [] : leaks(operation.content ?? "", forbidden)
-    const [refused] = applyOperations(principles, [operation], { runSeed: "", step: 0, generation: 0, maxInScope: Number.POSITIVE_INFINITY }).refused
+    // What is for all questions is tried class by class, and some class may have room.
+    const maxInScope = (operation.scope ?? "all") === "all" ? Number.POSITIVE_INFINITY : limits.inScope
+    const [refused] = applyOperations(principles, [operation], { runSeed: "", step: 0, generation: 0, maxInScope }).refused
     if (refused !== undefined) discard(refused.refusal.reason, refusalText(refused.refusal))
     else if (found.length > 0) discard(`leak: ${found[0]?.kind ?? ""}`, leakText(found))
+    else if (passed.length >= limits.operations) discard("TooManyOperations", `at most ${limits.operations} operations are wanted; keep the best`)
     else passed.push(operation)
   }
   return { operations: passed, discarded, complaint: complaints.length === 0 ? undefined : [...new Set(complaints)].join("; ") }

@@ -48,6 +48,9 @@ const Tried = Schema.Struct({
   reader: Schema.String
 })
 
+/** Most principles a question is shown; absent in jobs that stood before it was asked for here. */
+const maxInScope = Schema.optionalKey(Schema.Int)
+
 export const ProposalInput = Schema.Struct({
   ...Common,
   question: QuestionRefSchema,
@@ -56,7 +59,8 @@ export const ProposalInput = Schema.Struct({
   principles: Schema.Array(Principle),
   ledger: Schema.Array(Tried),
   reader: Schema.String,
-  canaries: Schema.Array(Schema.String)
+  canaries: Schema.Array(Schema.String),
+  maxInScope
 })
 export type ProposalInput = typeof ProposalInput.Type
 
@@ -77,7 +81,8 @@ export const ConsolidationInput = Schema.Struct({
   limit: Schema.Int,
   /** Whose answers may not be repeated. */
   questions: Schema.Array(QuestionRefSchema),
-  canaries: Schema.Array(Schema.String)
+  canaries: Schema.Array(Schema.String),
+  maxInScope
 })
 export type ConsolidationInput = typeof ConsolidationInput.Type
 

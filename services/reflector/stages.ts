@@ -201,7 +201,8 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
           principles: state.trials.principles,
           ledger: ledgerFor(ledger, new Set(["all", "not-known", question.questionClass]), ledgerShown),
           reader: state.trials.reader,
-          canaries: parametersOf(state).canaries
+          canaries: parametersOf(state).canaries,
+          maxInScope: parametersOf(state).maxInScope
         }
         return [{ ...address, step: phase.step, kind: "proposal", key: `p_${questionHash(question.id)}`, input }]
       })
@@ -216,7 +217,8 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
         principles: state.trials.principles,
         limit: parametersOf(state).operationsPerStep,
         questions: [...new Set(phase.proposals.flatMap(({ sources }) => sources))].map((id) => questionOf(state, id)).map(({ id, user }) => ({ id, user })),
-        canaries: parametersOf(state).canaries
+        canaries: parametersOf(state).canaries,
+        maxInScope: parametersOf(state).maxInScope
       }
       return [{ ...address, step: phase.step, kind: "consolidation", key: "all", input }]
     }

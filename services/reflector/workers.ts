@@ -14,7 +14,7 @@ import type { CallTags } from "#shared/model/call"
 import type { ModelError } from "#shared/model/errors"
 import { type ModelReply, Models } from "#shared/model/models"
 import { replySchemas } from "#shared/model/reply-schemas"
-import { checked, forbiddenIn } from "./checks.ts"
+import { type Checked, checked, forbiddenIn, type Limits } from "./checks.ts"
 import { type ConsolidationData, ConsolidationInput, type ProposalData, ProposalInput, type ReflectionData, ReflectionInput } from "./job-data.ts"
 import type { Material } from "./material.ts"
 import type { SourcedOperation } from "./protocol.ts"
@@ -81,16 +81,31 @@ export const reflect = (material: Material) => (job: Job) =>
 
 const decodeLesson = Schema.decodeUnknownOption(Schema.Struct({ lesson: Schema.optionalKey(Schema.String), calls: Schema.Array(Schema.String) }))
 
+type OperationsAsked = ModelReply<{ readonly operations: ReadonlyArray<Operation> }>
+
+/** Asks for operations, and once again with what was wrong when some cannot be used; the second list is taken unless it is empty, or is no better and has fewer that pass. */
+const askedTwice = <E, R>(ask: (complaint: string | undefined) => Effect.Effect<OperationsAsked, E, R>, check: (operations: ReadonlyArray<Operation>) => Checked) =>
+  Effect.gen(function*() {
+    const first = yield* ask(undefined)
+    const before = check(first.value.operations)
+    const second = before.complaint === undefined ? Option.none<OperationsAsked>() : yield* Effect.option(ask(before.complaint))
+    if (Option.isNone(second)) return { best: before, replies: [first] as const }
+    const after = check(second.value.value.operations)
+    const isClean = after.complaint === undefined && after.operations.length > 0
+    return { best: isClean || after.operations.length >= before.operations.length ? after : before, replies: [first, second.value] as const }
+  })
+
 const decodeProposal = input(ProposalInput, "proposal")
 export const propose = (material: Material) => (job: Job) =>
   Effect.gen(function*() {
-    const { attempts, by, canaries, ledger, principles, question: ref, reader, runSeed, step } = yield* decodeProposal(job)
+    const { attempts, by, canaries, ledger, maxInScope, principles, question: ref, reader, runSeed, step } = yield* decodeProposal(job)
+    const limits: Limits = { operations: proposalsPerQuestion, inScope: maxInScope ?? Number.POSITIVE_INFINITY }
     const question = yield* material.question(job.tenant, ref)
     const judged = yield* Effect.forEach(attempts, ({ correct, key }) => material.attempt(job, question, key, correct), { concurrency: 4 })
     const forbidden = forbiddenIn([question.answer], judged.flatMap(({ evidence }) => evidence.map(({ text }) => text)), canaries)
     const byRule = (spent: Spent, before: Readonly<Record<string, number>>): ProposalData => {
       const proposals = ruleProposals({ runSeed: String(runSeed), step, attempts: judged, principles, ledger, reader })
-      const { discarded, operations } = checked(proposals.map(({ operation }) => operation), principles, ledger, forbidden)
+      const { discarded, operations } = checked(proposals.map(({ operation }) => operation), principles, ledger, forbidden, limits)
       return { by: ruleBased, operations, discarded: { ...before, ...discarded }, ...spent }
     }
     if (by === "rules") return byRule(nothingSpent, {})
@@ -115,16 +130,8 @@ export const propose = (material: Material) => (job: Job) =>
         tags: tagsOf(job)
       })
     const byModel = Effect.gen(function*() {
-      const first = yield* ask(undefined)
-      const before = checked(first.value.operations, principles, ledger, forbidden)
-      // Asked again once when something cannot be used; what passes then is taken, else what passed before.
-      const second = before.complaint === undefined ? undefined : yield* Effect.option(ask(before.complaint))
-      const again = second?._tag === "Some" ? second.value : undefined
-      const after = again === undefined ? before : checked(again.value.operations, principles, ledger, forbidden)
-      const best = after.operations.length > 0 ? after : before
-      return {
-        by: first.model, operations: best.operations.slice(0, proposalsPerQuestion), discarded: best.discarded, ...spentOn(again === undefined ? [first] : [first, again])
-      } satisfies ProposalData
+      const { best, replies } = yield* askedTwice(ask, (operations) => checked(operations, principles, ledger, forbidden, limits))
+      return { by: replies[0].model, operations: best.operations, discarded: best.discarded, ...spentOn(replies) } satisfies ProposalData
     }).pipe(Effect.mapError(failed))
     if (by === "model") return yield* byModel
     const proposed = yield* byModel.pipe(Effect.catch((error) => (error.final ? Effect.succeed(byRule(nothingSpent, {})) : Effect.fail(error))))
@@ -142,7 +149,7 @@ const sourcesOf = (operation: Operation, proposals: ReadonlyArray<SourcedOperati
 const decodeConsolidation = input(ConsolidationInput, "consolidation")
 export const consolidate = (material: Material) => (job: Job) =>
   Effect.gen(function*() {
-    const { by, canaries, limit, principles, proposals, questions } = yield* decodeConsolidation(job)
+    const { by, canaries, limit, maxInScope, principles, proposals, questions } = yield* decodeConsolidation(job)
     const byRule = (spent: Spent, discarded: Readonly<Record<string, number>>): ConsolidationData => ({
       by: ruleBased,
       operations: ruleConsolidation(proposals, limit).map(({ operation, sources }) => ({ operation, sources })),
@@ -154,28 +161,29 @@ export const consolidate = (material: Material) => (job: Job) =>
     const forbidden = forbiddenIn(answers, [], canaries)
     const models = yield* Models
     const merge = (operations: ReadonlyArray<Operation>) =>
-      Effect.map(
-        models.call({
-          role: "consolidate",
-          messages: consolidatePrompt({ proposals: operations, principles, limit }),
-          parameters: { temperature: 0 },
-          tenant: job.tenant,
-          scope: `run:${job.run}`,
-          templateVersion: templateHashes.consolidate,
-          tags: tagsOf(job)
-        }),
-        (reply) => ({ ...checked(reply.value.operations, principles, [], forbidden), reply })
+      askedTwice(
+        (complaint) =>
+          models.call({
+            role: "consolidate",
+            messages: consolidatePrompt({ proposals: operations, principles, limit, ...(complaint === undefined ? {} : { complaint }) }),
+            parameters: { temperature: 0 },
+            tenant: job.tenant,
+            scope: `run:${job.run}`,
+            templateVersion: templateHashes.consolidate,
+            tags: tagsOf(job)
+          }),
+        (merged) => checked(merged, principles, [], forbidden, { operations: limit, inScope: maxInScope ?? Number.POSITIVE_INFINITY })
       )
     const byModel = Effect.gen(function*() {
       const parts = withinBudget(proposals.map(({ operation }) => operation), consolidationTokens, (operation) => countTokens(JSON.stringify(operation)))
       const merged = yield* Effect.forEach(parts, merge, { concurrency: 4 })
-      const whole = merged.length === 1 ? merged : [...merged, yield* merge(merged.flatMap(({ operations }) => operations))]
+      const whole = merged.length === 1 ? merged : [...merged, yield* merge(merged.flatMap(({ best }) => best.operations))]
       const last = whole[whole.length - 1]
       return {
-        by: last?.reply.model ?? ruleBased,
-        operations: (last?.operations ?? []).slice(0, limit).map((operation) => ({ operation, sources: sourcesOf(operation, proposals) })),
-        discarded: last?.discarded ?? {},
-        ...spentOn(whole.map(({ reply }) => reply))
+        by: last?.replies[0].model ?? ruleBased,
+        operations: (last?.best.operations ?? []).map((operation) => ({ operation, sources: sourcesOf(operation, proposals) })),
+        discarded: last?.best.discarded ?? {},
+        ...spentOn(whole.flatMap(({ replies }) => replies))
       } satisfies ConsolidationData
     }).pipe(Effect.mapError(failed))
     if (by === "model") return yield* byModel

@@ -1,0 +1,76 @@
+import { Effect } from "effect"
+import { suite } from "uvu"
+import * as assert from "uvu/assert"
+import type { Operation, Principle } from "#shared/domain/principle"
+import { Models } from "#shared/model/models"
+import type { Material } from "#services/reflector/material"
+import { consolidate } from "#services/reflector/workers"
+import { effect } from "../../support/effect.ts"
+
+const test = suite("consolidation by a model")
+
+const add = (content: string, scope: "all" | "time" = "all"): Operation => ({ operation: "add", content, scope })
+const sentences = ["Prefer the newest memory.", "List every match before counting.", "Say so when nothing fits.", "Read the question twice.", "Keep the order of what was said.", "Compare the dates of two events."]
+const long = add(Array.from({ length: 31 }, () => "word").join(" "))
+
+const principle = (at: number): Principle => ({ id: `P${at}`, text: `Think ${at === 1 ? "once" : "twice"}.`, scope: "time", bornIn: 1, parents: [] })
+
+/** What is consolidated of these proposals when the model replies so, one list after another, and the prompts it was given. */
+const consolidated = (replies: ReadonlyArray<ReadonlyArray<Operation>>, proposals: ReadonlyArray<Operation> = sentences.map((sentence) => add(sentence)), more: object = {}) =>
+  Effect.gen(function*() {
+    const prompts: Array<string> = []
+    const call = ({ messages }: { readonly messages: ReadonlyArray<{ readonly content: string }> }) =>
+      Effect.sync(() => {
+        prompts.push(messages.at(-1)?.content ?? "")
+        return { value: { operations: replies[prompts.length - 1] ?? [] }, model: "m", key: `k${prompts.length}`, usage: { promptTokens: 1, completionTokens: 1, estimated: false }, reused: false }
+      })
+    const material = { question: (_: string, { id }: { readonly id: string }) => Effect.succeed({ id, answer: "a boat" }) } as unknown as Material
+    const input = { by: "model", runSeed: 1, step: 1, proposals: proposals.map((operation) => ({ operation, sources: ["q"] })), principles: [], limit: 4, questions: [{ id: "q", user: "u" }], canaries: [], ...more }
+    const job = { tenant: "t", run: "r", step: 1, kind: "consolidation", key: "all", input } as unknown as Parameters<ReturnType<typeof consolidate>>[0]
+    const data = yield* consolidate(material)(job).pipe(Effect.provideService(Models, { call } as never))
+    return { data, prompts, contents: data.operations.map(({ operation }) => operation.content) }
+  })
+
+effect(test, "more operations than wanted, and longer principles, are asked for again with what was wrong", () =>
+  Effect.gen(function*() {
+    const many = yield* consolidated([sentences.map((sentence) => add(sentence)), [add(sentences[1]!), add(sentences[3]!)]])
+    assert.equal([many.prompts.length, many.contents], [2, [sentences[1], sentences[3]]])
+    assert.match(many.prompts[1] ?? "", /could not be used: at most 4 operations are wanted/)
+    assert.equal(many.data.calls, ["k1", "k2"])
+    const words = yield* consolidated([[add(sentences[0]!), long], [add(sentences[0]!), add(sentences[2]!)]])
+    assert.match(words.prompts[1] ?? "", /31 words; at most 30/)
+    assert.equal(words.contents, [sentences[0], sentences[2]])
+  }))
+
+effect(test, "what is wrong again is left out and counted, and no good one is lost by asking", () =>
+  Effect.gen(function*() {
+    const still = yield* consolidated([sentences.map((sentence) => add(sentence)), sentences.map((sentence) => add(sentence))])
+    assert.equal([still.prompts.length, still.contents.length, still.data.discarded], [2, 4, { TooManyOperations: 2 }])
+    const worse = yield* consolidated([[add(sentences[0]!), add(sentences[1]!), long], [long]])
+    assert.equal(worse.contents, [sentences[0], sentences[1]])
+    const fine = yield* consolidated([[add(sentences[0]!)]])
+    assert.equal([fine.prompts.length, fine.data.discarded], [1, {}])
+  }))
+
+effect(test, "a class that holds as many principles as a question is shown takes no further one", () =>
+  Effect.gen(function*() {
+    const full = { principles: [principle(1), principle(2)], maxInScope: 2 }
+    const { contents, prompts } = yield* consolidated([[add(sentences[0]!, "time")], [{ operation: "update", id: "P1", content: sentences[0]! }]], undefined, full)
+    assert.match(prompts[1] ?? "", /at most 2 principles; delete or update one instead/)
+    assert.equal(contents, [sentences[0]])
+    assert.is((yield* consolidated([[add(sentences[0]!, "time")]], undefined, { ...full, maxInScope: 3 })).prompts.length, 1)
+  }))
+
+effect(test, "proposals beyond one request's budget are taken in parts, and the parts together", () =>
+  Effect.gen(function*() {
+    const many = Array.from({ length: 900 }, (_, at) => add(`${sentences[at % sentences.length]} ${"Mind what was said before and after it, and by whom it was said. ".repeat(1)}`))
+    const { contents, data, prompts } = yield* consolidated([[add(sentences[0]!)], [add(sentences[1]!)], [add(sentences[2]!)], [add(sentences[0]!), add(sentences[2]!)]], many)
+    const listed = prompts.map((prompt) => prompt.split("\n").filter((line) => line.startsWith("{")).length)
+    assert.ok(prompts.length >= 3, `${prompts.length} requests`)
+    assert.is(listed.slice(0, -1).reduce((sum, n) => sum + n, 0), 900)
+    assert.ok((listed.at(-1) ?? 0) <= prompts.length - 1, "the last one sees what the parts came to")
+    assert.is(data.calls.length, prompts.length)
+    assert.ok(contents.length > 0)
+  }))
+
+test.run()
