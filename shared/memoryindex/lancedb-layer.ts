@@ -6,7 +6,7 @@
 import { connect, Index, Session, type Table } from "@lancedb/lancedb"
 import { Context, Effect, Layer, Semaphore } from "effect"
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { keyedLock } from "../eventlog/nats.ts"
 import { takeFileLock } from "../home/file-lock.ts"
 import { ofUser, readChanges, readCheckpoint, schemaOf, type StoredChange, tableOf } from "./lancedb-rows.ts"
@@ -80,6 +80,16 @@ const takeSlot = (folder: string): Slot => {
 /** What a slot's index was made of; LanceDB would go on in a folder that was deleted, and leave what stood there missing. */
 const aboutOf = (slot: string): string => join(slot, "about.json")
 
+/** Tells a folder that was deleted from one that never was; it stands beside the folder, which may be deleted as a whole, and holds the log's id. */
+const markOf = (slot: string): string => `${dirname(slot)}.${basename(slot)}.filled`
+const isMarked = (slot: string, log: string): boolean => {
+  try {
+    return readFileSync(markOf(slot), "utf8") === log
+  } catch {
+    return false
+  }
+}
+
 const openTable = async (slot: string, session: Session, { dimensions, log, model }: LanceIndexSettings): Promise<{ readonly table: Table; readonly checkpoint: number; readonly place: number; readonly why: string | undefined }> => {
   // LanceDB writes a line for every query otherwise.
   process.env["LANCEDB_LOG"] ??= "error"
@@ -122,8 +132,10 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
       const session = new Session(BigInt(caches.index), BigInt(caches.files))
       let opened = yield* attempt(() => openTable(own.slot, session, settings))
       if (opened.why !== undefined) yield* Effect.logWarning(`the memory index in ${own.slot} is filled again from the log: ${opened.why}`)
-      // Also where somebody took the folder away: nothing there tells that from a first start.
-      else if (opened.checkpoint === 0 && settings.log.head > 0) yield* Effect.logInfo(`the memory index in ${own.slot} is empty and is filled from the log, up to ${settings.log.head}`)
+      else if (opened.checkpoint === 0 && settings.log.head > 0) {
+        const filled = `is filled from the log, up to ${settings.log.head}`
+        yield* isMarked(own.slot, settings.log.id) ? Effect.logWarning(`the memory index in ${own.slot} was deleted and ${filled}`) : Effect.logInfo(`the memory index in ${own.slot} is empty and ${filled}`)
+      }
 
       let through = opened.checkpoint
       let place = opened.place
@@ -180,7 +192,10 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
         writing = []
         opened = { ...opened, checkpoint }
         additions += 1
-        if (additions === 1) yield* attempt(() => opened.table.createIndex("user", { config: Index.btree(), replace: true }))
+        if (additions === 1) {
+          yield* attempt(() => opened.table.createIndex("user", { config: Index.btree(), replace: true }))
+          writeFileSync(markOf(own.slot), settings.log.id)
+        }
         if (additions % tidyEvery === 0) yield* tidy
       })
       const isThere = Effect.suspend(() => (existsSync(aboutOf(own.slot)) ? Effect.void : Effect.fail(damaged(folder, "it was deleted"))))
@@ -276,7 +291,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
           Effect.gen(function*() {
             const beside = `${own.slot}.next`
             rmSync(beside, { recursive: true, force: true })
-            yield* Effect.scoped(Effect.flatMap(Layer.build(layer({ ...settings, folder: beside })), (context) => fill(Context.get(context, MemoryIndex))))
+            yield* Effect.scoped(Effect.flatMap(Layer.build(layer({ ...settings, folder: beside, log: { ...settings.log, head: 0 } })), (context) => fill(Context.get(context, MemoryIndex))))
             yield* table.withPermits(1)(
               attempt(async () => {
                 const aside = `${own.slot}.aside`
@@ -291,7 +306,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
                 held.clear()
                 through = opened.checkpoint
                 place = opened.place
-                for (const gone of [aside, beside]) rmSync(gone, { recursive: true, force: true })
+                for (const gone of [aside, beside, markOf(join(beside, "0"))]) rmSync(gone, { recursive: true, force: true })
                 if (opened.why !== undefined) throw new Error(`the new index cannot be opened: ${opened.why}`)
               }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
             )

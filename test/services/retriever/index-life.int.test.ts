@@ -1,6 +1,6 @@
 import { cpSync, existsSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Logger } from "effect"
+import { Effect, Logger, References } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { memoryActors, settled } from "#test/support/actors"
@@ -10,11 +10,11 @@ import { testServer } from "#test/support/nats"
 
 const test = suite("the index lost, damaged, shared or of another log")
 
-/** The actors on a home, with what they log. */
+/** The actors on a home, with what they say at the level that processes show. */
 const running = <A, E, R>(of: { readonly url: string; readonly home: string }, body: (said: ReadonlyArray<string>) => Effect.Effect<A, E, R>) => {
   const said: Array<string> = []
   const listen = Logger.layer([Logger.make(({ message }) => void said.push(String(message)))])
-  return Effect.andThen(ready, body(said)).pipe(Effect.provide(memoryActors(of.url, of.home)), Effect.provide(listen))
+  return Effect.andThen(ready, body(said)).pipe(Effect.provide(memoryActors(of.url, of.home)), Effect.provide(listen), Effect.provideService(References.MinimumLogLevel, "Warn"))
 }
 const users = ["ann", "ben", "cat"] as const
 const tell = (user: string, text: string) => receive({ user, conversation: "c1", turns: [{ speaker: "user", text }], close: true })
