@@ -8,6 +8,7 @@ import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
 import { settings as roleSettings } from "#shared/model/roles"
 import { attemptsOf, type CostRow, curveOf } from "#services/reflector/analysis"
+import { correctedAccuracy } from "./calibrate.ts"
 import { logLayer } from "./home.ts"
 import { onlineEntries } from "./online.ts"
 import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
@@ -284,7 +285,9 @@ export interface CurveStep {
   readonly mixed: number
   /** Of the attempts judged; null when none was. */
   readonly accuracy: number | null
-  /** 95 %, clustered. */
+  /** Corrected for the judge's measured errors; absent where the run's judge was not calibrated. */
+  readonly corrected?: number
+  /** 95 %, clustered; of the raw accuracy. */
   readonly interval: readonly [number, number]
 }
 
@@ -296,10 +299,13 @@ export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
       [...verdicts].flatMap((letter) => (letter === "e" ? [] : [{ cluster: state.questions.get(question)?.cluster ?? question, value: letter === "c" ? 1 : 0 }])))
     const { high, low } = clusterBootstrap(values, `curve ${point.step}`)
     const judged = point.correct + point.incorrect
+    const accuracy = judged === 0 ? null : point.correct / judged
+    const corrected = accuracy === null ? undefined : correctedAccuracy(state, accuracy)
     return {
       ...point,
       sealed: state.generations.find(({ step }) => step === point.step)?.number ?? null,
-      accuracy: judged === 0 ? null : point.correct / judged,
+      accuracy,
+      ...(corrected === undefined ? {} : { corrected }),
       interval: [low, high]
     }
   })
@@ -315,15 +321,17 @@ const curve = Command.make("curve", { run: runFlag, plot: plotFlag("training acc
       const shown = steps.flatMap(({ accuracy, interval, step }): ReadonlyArray<PlotPoint> => (accuracy === null ? [] : [{ n: step, accuracy, interval }]))
       yield* writePlot(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, { axis: "step", undersized: state.undersized }))
     }
-    yield* emit({ run, judge: state.parameters?.judge ?? null, steps, generations, undersized: state.undersized, modelCalls: 0 }, () =>
+    const judge = state.parameters?.judge
+    yield* emit({ run, judge: judge ?? null, steps, generations, undersized: state.undersized, modelCalls: 0 }, () =>
       [
         table([
-          ["step", "generation", "correct", "incorrect", "errors", "accuracy", "95 %", "both ways", "sealed"],
+          ["step", "generation", "correct", "incorrect", "errors", "accuracy", "corrected", "95 %", "both ways", "sealed"],
           ...steps.map((one) => [
             String(one.step), String(one.generation), String(one.correct), String(one.incorrect), String(one.errors),
-            one.accuracy === null ? "?" : percent(one.accuracy), `${percent(one.interval[0])}–${percent(one.interval[1])}`, String(one.mixed), one.sealed === null ? "" : String(one.sealed)
+            one.accuracy === null ? "?" : percent(one.accuracy), one.corrected === undefined ? "" : percent(one.corrected), `${percent(one.interval[0])}–${percent(one.interval[1])}`, String(one.mixed), one.sealed === null ? "" : String(one.sealed)
           ])
         ]),
+        ...(judge === undefined ? [] : [`judged by the ${judge} judge`]),
         "training accuracy: batches differ and hard questions are repeated, so this is something to watch and no evidence",
         ...importedNote(state),
         ...smallSample(state)

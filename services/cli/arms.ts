@@ -103,7 +103,10 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
     }
     const keys = yield* Effect.forEach(asks, (ask) => Effect.map(rollout(ask, "key"), ({ callKey }) => callKey), { concurrency: atOnce })
     const isKept = keys.map((key) => texts.has(key))
-    yield* say(priceText(new Set(keys.filter((_, at) => isKept[at] === false)).size, asks.length, parameters.models["answer"] ?? "the reader", before.calls))
+    // What is asked alike is one answer, whatever it is compared with.
+    const distinct = new Set(keys)
+    const reused = { answers: [...distinct].filter((key) => texts.has(key)).length, ofAnswers: distinct.size }
+    yield* say(priceText(reused.ofAnswers - reused.answers, reused.ofAnswers, parameters.models["answer"] ?? "the reader", before.calls))
 
     const progress = progressLine()
     let done = 0
@@ -141,7 +144,7 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
     const sum = (pick: (call: StoredCall) => number) => paid.reduce((total, call) => total + pick(call), 0)
     return {
       answers,
-      reused: { answers: isKept.filter((kept) => kept).length, ofAnswers: asks.length },
+      reused,
       paid: {
         calls: paid.length,
         answers: paid.filter(({ role }) => role === "answer").length,

@@ -90,6 +90,14 @@ test("the curve has one point a step with an interval around it, and the generat
   assert.equal(points.flatMap(({ sealed }) => (sealed === null ? [] : [sealed])), run.state.generations.slice(1).map(({ number }) => number))
 })
 
+test("a curve is raw, and corrected too where the run's judge was calibrated", () => {
+  const judge = run.state.parameters?.judge ?? "lexical"
+  const counts = { t: { rightJudgedRight: 8, rightJudgedWrong: 2, wrongJudgedWrong: 9, wrongJudgedRight: 1, errors: 0 } }
+  const calibrated = { ...run.state, calibrations: [{ _tag: "JudgeCalibrated" as const, judge, labels: "l", counts }] }
+  for (const { accuracy, corrected } of curveReport(calibrated)) assert.ok(Math.abs((corrected ?? -1) - Math.min(1, Math.max(0, ((accuracy ?? 0) - 0.1) / 0.7))) < 1e-9)
+  assert.ok(curveReport(run.state).every((step) => !("corrected" in step)))
+})
+
 test("a step of nothing but errors has no accuracy", () => {
   const failing = simulate(parameters({ steps: 1 }), ({ key, kind }) => (kind === "rollout" ? { kind, key, status: "failed", data: null, checksum: "x" } : undefined))
   const [point] = curveReport(failing.state)

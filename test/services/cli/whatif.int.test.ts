@@ -65,6 +65,8 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
     // The judged mark and the reference stand in the same answers, so both judges agree.
     assert.is(judged.json.difference.mean, 0)
     assert.ok(judged.json.reused.answers > 0)
+    // Both judges are shown the same answers, which are asked for once.
+    assert.equal([judged.json.reused.ofAnswers, judged.json.reused.answers + judged.json.paid.answers], [judged.json.inScope * 2 * 3, judged.json.inScope * 2 * 3])
 
     for (
       const [args, message] of [

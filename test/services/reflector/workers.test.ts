@@ -63,7 +63,7 @@ effect(test, "a class that holds as many principles as a question is shown takes
 
 effect(test, "proposals beyond one request's budget are taken in parts, and the parts together", () =>
   Effect.gen(function*() {
-    const many = Array.from({ length: 900 }, (_, at) => add(`${sentences[at % sentences.length]} ${"Mind what was said before and after it, and by whom it was said. ".repeat(1)}`))
+    const many = Array.from({ length: 900 }, (_, at) => add(`${sentences[at % sentences.length]} Mind what was said before and after it, and by whom it was said.`))
     const { contents, data, prompts } = yield* consolidated([[add(sentences[0]!)], [add(sentences[1]!)], [add(sentences[2]!)], [add(sentences[0]!), add(sentences[2]!)]], many)
     const listed = prompts.map((prompt) => prompt.split("\n").filter((line) => line.startsWith("{")).length)
     assert.ok(prompts.length >= 3, `${prompts.length} requests`)
