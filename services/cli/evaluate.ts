@@ -171,6 +171,40 @@ export const answerGenerations = (run: string, state: RunState, generations: Rea
     return keyed.map((asks) => asks.flatMap(({ key }) => byKey.get(key) ?? []))
   })
 
+const percent = (value: number) => (value * 100).toFixed(1)
+
+/** Reports as tables: all questions, and by type. */
+export const reportTables = (reports: ReadonlyArray<GenerationReport>): ReadonlyArray<string> => {
+  const types = [...new Set(reports.flatMap(({ byType }) => Object.keys(byType)))].sort()
+  const someErrors = reports.some(({ error }) => error > 0)
+  return [
+    table([
+      ["generation", "correct", "incorrect", "error", "accuracy", ...(someErrors ? ["if errors were wrong–right"] : []), "corrected", "95 %", "to empty", "answered", "false answers", "false abstentions"],
+      ...reports.map((g) => [
+        String(g.n),
+        String(g.correct),
+        String(g.incorrect),
+        String(g.error),
+        percent(g.accuracy),
+        ...(someErrors ? [`${percent(g.worstCase)}–${percent(g.bestCase)}`] : []),
+        g.corrected === undefined ? "" : percent(g.corrected),
+        `${percent(g.interval[0])}–${percent(g.interval[1])}`,
+        g.difference === undefined ? "" : `${g.difference.mean >= 0 ? "+" : ""}${percent(g.difference.mean)} ± ${percent(g.difference.standardError)}`,
+        percent(g.answeredAccuracy),
+        percent(g.falseAnswers),
+        percent(g.falseAbstentions)
+      ])
+    ]),
+    table([
+      ["correct by type", ...reports.map(({ n }) => `generation ${n}`)],
+      ...types.map((type) => [type === "" ? "(none)" : type, ...reports.map(({ byType }) => {
+        const own = byType[type]
+        return own === undefined || own.total === 0 ? "" : `${percent(own.accuracy)} (${own.correct} of ${own.total})`
+      })])
+    ])
+  ]
+}
+
 /** Numbers named like `all` or `0,2,3`. */
 const wanted = (given: string, all: ReadonlyArray<Replayed>): Effect.Effect<ReadonlyArray<Replayed>, WrongUsage> => {
   if (given === "all") return Effect.succeed(all)
@@ -240,25 +274,9 @@ export const evaluate = Command.make(
         return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`, { axis: "generation", undersized: result.undersized }))
-      const percent = (value: number) => (value * 100).toFixed(1)
       yield* emit(result, ({ best, generations, judge, test, undersized }) =>
         [
-          table([
-            ["generation", "correct", "incorrect", "error", "accuracy", "corrected", "95 %", "to empty", "answered", "false answers", "false abstentions"],
-            ...generations.map((g) => [
-              String(g.n),
-              String(g.correct),
-              String(g.incorrect),
-              String(g.error),
-              percent(g.accuracy),
-              g.corrected === undefined ? "" : percent(g.corrected),
-              `${percent(g.interval[0])}–${percent(g.interval[1])}`,
-              g.difference === undefined ? "" : `${g.difference.mean >= 0 ? "+" : ""}${percent(g.difference.mean)} ± ${percent(g.difference.standardError)}`,
-              percent(g.answeredAccuracy),
-              percent(g.falseAnswers),
-              percent(g.falseAbstentions)
-            ])
-          ]),
+          ...reportTables(generations),
           `best on these questions: ${best}; judged by the ${judge} judge${undersized ? "; the run was too small to mean much" : ""}`,
           test === null ? "none of these questions was announced for the run's test, so nothing here is a claim" : lookText(test)
         ].join("\n"))
