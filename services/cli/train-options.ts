@@ -68,6 +68,7 @@ export const runFlags = {
   gate: Flag.Literals("gate", ["likely", "proven", "always"]).pipe(Flag.withDescription("likely: about 80 % sure (default); proven: p ≤ .05; always: accept everything, as the original"), Flag.optional),
   judge: Flag.Literals("judge", ["lexical", "model"]).pipe(Flag.withDescription("By words, or by the model of the role judge (default: METAMEM_JUDGE)"), Flag.optional),
   reflector: Flag.Literals("reflector", ["rules", "model", "both"]).pipe(Flag.withDescription("Who reflects and proposes (default: METAMEM_REFLECTOR)"), Flag.optional),
+  canary: Flag.String("canary").pipe(Flag.withDescription("A string planted in training answers, which may stand in no principle; may be given several times"), Flag.atLeast(0)),
   anyway: Flag.Boolean("anyway").pipe(Flag.withDescription("Run although the sample is too small to tell much; every figure is labelled so"), Flag.withDefault(false))
 }
 
@@ -85,6 +86,7 @@ export interface GivenOptions extends Record<
   readonly guardPolicy: Choice<NonNullable<RunRequest["guardPolicy"]>>
   readonly judge: Choice<NonNullable<RunRequest["judge"]>>
   readonly reflector: Choice<NonNullable<RunRequest["reflector"]>>
+  readonly canary: ReadonlyArray<string>
   readonly anyway: boolean
   readonly seed: number
 }
@@ -129,6 +131,7 @@ export const chosenParameters = (given: GivenOptions, preset: Preset, training: 
     ...set,
     batch,
     seed: given.seed,
+    canaries: given.canary,
     anyway: given.anyway || preset.anyway,
     ...Option.match(given.gate, { onNone: () => ({}), onSome: (gate) => ({ gate }) }),
     ...Option.match(given.guardPolicy, { onNone: () => ({}), onSome: (guardPolicy) => ({ guardPolicy }) }),

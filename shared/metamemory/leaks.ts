@@ -79,10 +79,10 @@ const isPlain = (word: string): boolean =>
 /** Length of a run of words that counts as copied. */
 const runLength = 3
 
-const runsOf = (text: string): ReadonlyArray<string> => {
+const runsOf = (text: string, length = runLength): ReadonlyArray<string> => {
   const words = wordsOf(text)
-  return words.slice(0, Math.max(0, words.length - runLength + 1)).flatMap((_, i) => {
-    const run = words.slice(i, i + runLength)
+  return words.slice(0, Math.max(0, words.length - length + 1)).flatMap((_, i) => {
+    const run = words.slice(i, i + length)
     return run.filter((word) => word.length > 3 && !isPlain(word)).length >= 2 ? [run.join(" ")] : []
   })
 }
@@ -104,7 +104,9 @@ export const forbiddenFrom = (material: TrainingMaterial): Forbidden => {
       if (word.length > 3 && (documentFrequency.get(word) ?? 0) <= limit && !isPlain(word) && !isGeneral(word)) rareWords.add(word)
     }
   }
-  return { rareWords, answerRuns: new Set(material.answers.flatMap(runsOf)), canaries: material.canaries ?? [] }
+  // An answer of two words is a run by itself.
+  const runs = material.answers.flatMap((answer) => runsOf(answer, Math.min(runLength, Math.max(2, wordsOf(answer).length))))
+  return { rareWords, answerRuns: new Set(runs), canaries: material.canaries ?? [] }
 }
 
 /** What was found, with the words at fault; `canary` is never shown back to a model. */
@@ -127,7 +129,7 @@ export const leaks = (text: string, forbidden: Forbidden): ReadonlyArray<Leak> =
     if (!plainCapitals.has(match[0]) && match[0] !== date?.[0]) found.push({ kind: "name", found: match[0] })
   }
   for (const word of new Set(wordsOf(text))) if (forbidden.rareWords.has(word)) found.push({ kind: "rare-word", found: word })
-  for (const run of runsOf(text)) if (forbidden.answerRuns.has(run)) found.push({ kind: "copied-words", found: run })
+  for (const run of [...runsOf(text), ...runsOf(text, 2)]) if (forbidden.answerRuns.has(run)) found.push({ kind: "copied-words", found: run })
   const bare = squeezed(text)
   for (const canary of forbidden.canaries) {
     const wanted = squeezed(canary)

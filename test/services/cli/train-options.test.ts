@@ -10,7 +10,7 @@ const test = suite("options of a run")
 const none = Option.none<never>()
 const given = (options: Partial<GivenOptions> = {}): GivenOptions => ({
   steps: none, epochs: none, batch: none, samples: none, repeatedShare: none, droppedShare: none, rolloutTemperature: none, gateTemperature: none, maxTokens: none, evidenceTokens: none, validation: none,
-  validationSamples: none, guardSamples: none, operationsPerStep: none, principlesInScope: none, patience: none, gate: none, guardPolicy: none, judge: none, reflector: none, anyway: false, seed: 42,
+  validationSamples: none, guardSamples: none, operationsPerStep: none, principlesInScope: none, patience: none, gate: none, guardPolicy: none, judge: none, reflector: none, canary: [], anyway: false, seed: 42,
   ...options
 })
 const chosen = (options: Partial<GivenOptions>, training = 350) => Result.getOrThrow(chosenParameters(given(options), presets.metamem, training))
@@ -32,11 +32,11 @@ test("every option becomes the parameter of the run that it names", () => {
   }
   const { dropShare, maxInScope, ...rest } = chosen({
     ...(Object.fromEntries(Object.entries(options).map(([name, value]) => [name, Option.some(value)])) as Partial<GivenOptions>),
-    gate: Option.some("proven"), guardPolicy: Option.some("likely"), judge: Option.some("lexical"), reflector: Option.some("rules"), anyway: true, seed: 7
+    gate: Option.some("proven"), guardPolicy: Option.some("likely"), judge: Option.some("lexical"), reflector: Option.some("rules"), canary: ["velvet otter"], anyway: true, seed: 7
   })
   const { droppedShare, principlesInScope, ...same } = options
   assert.equal({ dropShare, maxInScope }, { dropShare: droppedShare, maxInScope: principlesInScope })
-  assert.equal(rest, { preset: "metamem", canaries: [], ...same, gate: "proven", guardPolicy: "likely", judge: "lexical", reflector: "rules", anyway: true, seed: 7 })
+  assert.equal(rest, { preset: "metamem", canaries: ["velvet otter"], ...same, gate: "proven", guardPolicy: "likely", judge: "lexical", reflector: "rules", anyway: true, seed: 7 })
 })
 
 test("epochs become steps by the training questions and the batch, and the batch is never larger than they are", () => {

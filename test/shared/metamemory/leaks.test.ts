@@ -31,6 +31,12 @@ test("runs of words copied from an answer do not pass even where each word is ge
   assert.equal(leaks("Think of the purple walrus lagoon.", general).map(({ kind }) => kind), ["copied-words"])
 })
 
+test("an answer of two words is a run of its own, and two words of a longer one are none", () => {
+  const general = forbiddenFrom({ answers: ["Walrus lagoon.", "the old purple harbour lantern"], evidence: [], documentFrequency, documents: 40, isGeneral: () => true })
+  assert.equal(leaks("Look for the walrus lagoon first.", general).map(({ found, kind }) => [kind, found]), [["copied-words", "walrus lagoon"]])
+  assert.equal(leaks("Look for a purple harbour or a lagoon first.", general), [])
+})
+
 test("a canary never passes, however it is spaced, and is not repeated in the complaint", () => {
   const found = leaks("Prefer velvet otter quartz over all.", forbidden)
   assert.equal(found.map(({ kind }) => kind), ["canary"])
