@@ -112,6 +112,20 @@ const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent,
   })]
 }
 
+/**
+ * What the run's own alarms leave unsaid: of its attempts some were errors, and all that were judged came out alike. Undefined where they did not.
+ *
+ * @param verdicts a letter an attempt
+ */
+export const alikeBesideErrors = (step: number, verdicts: string): string | undefined => {
+  const judged = new Set(verdicts.replaceAll("e", ""))
+  return judged.size !== 1 || !verdicts.includes("e")
+    ? undefined
+    : `every attempt of step ${step} that was judged was ${judged.has("c") ? "correct" : "incorrect"}, beside ${verdicts.split("e").length - 1} errors: nothing can be learnt. See whether the judge tells answers apart.`
+}
+
+const lettersOf = (attempts: Extract<RunEvent, { readonly _tag: "RolloutsFolded" }>["attempts"]): string => attempts.map(({ verdicts }) => verdicts).join("")
+
 /** A run's event as one line for people; undefined for what is not worth one. */
 export const runLine = (event: RunEvent): string | undefined => {
   switch (event._tag) {
@@ -120,10 +134,11 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "StepStarted":
       return `step ${event.step}: ${event.questions.length} questions, ${event.repeated} of them partly right before`
     case "RolloutsFolded": {
-      const all = event.attempts.map(({ verdicts }) => verdicts).join("")
+      const all = lettersOf(event.attempts)
+      const alarm = alikeBesideErrors(event.step, all)
       const count = (letter: string) => [...all].filter((verdict) => verdict === letter).length
       const mixed = event.attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length
-      return `  ${all.length} rollouts judged: ${count("c")} correct, ${count("i")} incorrect, ${event.errors} errors; ${mixed} questions came out both ways`
+      return `  ${all.length} rollouts judged: ${count("c")} correct, ${count("i")} incorrect, ${event.errors} errors; ${mixed} questions came out both ways${alarm === undefined ? "" : `\n  ALARM: ${alarm}`}`
     }
     case "AlarmRaised":
       return `  ALARM: ${event.message}`
@@ -256,7 +271,7 @@ export const resultOf = (run: string) =>
       cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused) },
       errors,
       failures: errors === 0 ? [] : yield* failuresOf(tenant, run),
-      alarms: state.alarms,
+      alarms: [...state.alarms, ...state.steps.flatMap(({ attempts, step }) => alikeBesideErrors(step, lettersOf(attempts)) ?? [])],
       judged: curveOf(state).reduce((total, { correct, incorrect }) => total + correct + incorrect, 0),
       undersized: state.undersized
     } satisfies TrainResult

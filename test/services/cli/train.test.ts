@@ -43,6 +43,15 @@ test("a validation file is drawn from too, and the guard is a fifth of the train
   assert.equal([types(parts.validation), parts.left.length, parts.guard.length, parts.train.length], [{ often: 40, rare: 20 }, 60, 10, 40])
 })
 
+test("that all judged attempts came out alike is an alarm beside errors too", () => {
+  const folded = (...verdicts: ReadonlyArray<string>) =>
+    runLine({ _tag: "RolloutsFolded", step: 2, attempts: verdicts.map((letters, at) => ({ question: `q${at}`, verdicts: letters, dropped: [] })), errors: verdicts.join("").split("e").length - 1, results: "" }) ?? ""
+  assert.match(folded("cce", "ccc"), /ALARM: every attempt of step 2 that was judged was correct, beside 1 errors/)
+  assert.match(folded("iee"), /was incorrect, beside 2 errors/)
+  // Mixed ones are none, and alarms of the run's own are not said twice.
+  for (const verdicts of [["cie"], ["ccc"], ["iii"], ["eee"]]) assert.not.match(folded(...verdicts), /ALARM/)
+})
+
 test("an early end is told with its step and reason", () => {
   const event = { _tag: "RunFinished", generations: 2, incumbent: 1, recommended: 1, reason: "better" } as const
   assert.match(runLine({ ...event, stopped: { step: 14, reason: "12 steps in a row sealed nothing" } }) ?? "", /early, after step 14 \(12 steps in a row sealed nothing\)/)
