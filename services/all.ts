@@ -7,6 +7,7 @@ import type { Leases } from "#shared/actor/lease"
 import type { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { type ActorName, actors } from "#shared/eventlog/subjects"
+import { NotNegative } from "#shared/home/setting-values"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
 import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
@@ -17,7 +18,7 @@ export const settings = Config.all({
   /** Folder with `model.onnx` and `tokenizer.json`; unset = what set-up fetched. */
   embeddingDir: Config.String("METAMEM_MINILM_DIR").pipe(Config.option),
   /** Worker threads of the embedding model; 0 = one a core. */
-  embeddingThreads: Config.Int("METAMEM_EMBEDDING_THREADS").pipe(Config.withDefault(0)),
+  embeddingThreads: Config.schema(NotNegative, "METAMEM_EMBEDDING_THREADS").pipe(Config.withDefault(0)),
   /** GGUF file of the local model; unset = what set-up fetched. */
   localModel: Config.String("METAMEM_LOCAL_MODEL").pipe(Config.option)
 })

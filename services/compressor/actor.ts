@@ -14,6 +14,7 @@ import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { Positive } from "#shared/home/setting-values"
 import type { EmbeddingError } from "#shared/model/embeddings"
 import type { Models } from "#shared/model/models"
 import { tokensOf } from "#shared/model/tokens"
@@ -31,9 +32,9 @@ import { buryFailed, makeSecondTry, secondTryVerb } from "./second-try.ts"
 
 export const settings = Config.all({
   /** Conversations worked on at once. */
-  concurrency: Config.Int("METAMEM_COMPRESSOR_CONCURRENCY").pipe(Config.withDefault(16)),
+  concurrency: Config.schema(Positive, "METAMEM_COMPRESSOR_CONCURRENCY").pipe(Config.withDefault(16)),
   /** Batches of segments settled in one commit, at most. */
-  commitSize: Config.Int("METAMEM_COMPRESSOR_COMMIT_SIZE").pipe(Config.withDefault(32))
+  commitSize: Config.schema(Positive, "METAMEM_COMPRESSOR_COMMIT_SIZE").pipe(Config.withDefault(32))
 })
 
 type Segment = ReadonlyArray<Turn>

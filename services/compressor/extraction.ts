@@ -3,6 +3,7 @@ import { Config, Effect, Result } from "effect"
 import type { Memory } from "#shared/domain/memory"
 import type { Turn } from "#shared/domain/turn"
 import type { ConversationAddress } from "#shared/eventlog/subjects"
+import { NotNegative, Positive } from "#shared/home/setting-values"
 import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
 import { type ExtractionPass, extractionMessages, extractionReply, extractionTemplate, passesOf, readExtraction } from "./construction/extraction-prompts.ts"
@@ -18,9 +19,9 @@ export const settings = Config.all({
   /** `small` = one short message with an example, for models below a few billion parameters; `auto` = small on the local model. */
   prompts: Config.Literals(["auto", "small", "large"], "METAMEM_EXTRACT_PROMPTS").pipe(Config.withDefault("auto" as const)),
   /** Tries of one batch before its segments are tried alone, or a single one is recorded as failed. */
-  attempts: Config.Int("METAMEM_EXTRACT_ATTEMPTS").pipe(Config.withDefault(3)),
+  attempts: Config.schema(Positive, "METAMEM_EXTRACT_ATTEMPTS").pipe(Config.withDefault(3)),
   /** Segments wait for one another until they have so many o200k tokens, to share one call of the model; 0 = each has its own. */
-  batchTokens: Config.Int("METAMEM_EXTRACT_BATCH_TOKENS").pipe(Config.withDefault(512))
+  batchTokens: Config.schema(NotNegative, "METAMEM_EXTRACT_BATCH_TOKENS").pipe(Config.withDefault(512))
 })
 export type ExtractionSettings = Config.Success<typeof settings>
 

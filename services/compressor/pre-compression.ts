@@ -3,6 +3,7 @@
  * leaving out function words. Only the prompt is shorter: the raw turn stays as it was said.
  */
 import { Config, Effect } from "effect"
+import { Share } from "#shared/home/setting-values"
 import { compressLexically } from "./construction/lexical-compressor.ts"
 import { compress, defaultCompression, strictCompression } from "./construction/llmlingua.ts"
 import type { OnnxClassifier } from "./construction/onnx-classifier.ts"
@@ -11,7 +12,7 @@ export const settings = Config.all({
   /** How turns are shortened for a model that extracts: `auto` = LLMLingua-2 where its classifier is named, else by words. */
   compression: Config.Literals(["auto", "none", "words", "llmlingua"], "METAMEM_COMPRESSION").pipe(Config.withDefault("auto" as const)),
   /** Share of tokens to keep, (0, 1]. */
-  rate: Config.Finite("METAMEM_COMPRESSION_RATE").pipe(Config.withDefault(0.8)),
+  rate: Config.schema(Share, "METAMEM_COMPRESSION_RATE").pipe(Config.withDefault(0.8)),
   /** Exactly the published results: digits, dates, names and negations are not protected. */
   strict: Config.Boolean("METAMEM_COMPRESSION_STRICT").pipe(Config.withDefault(false))
 })

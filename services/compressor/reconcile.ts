@@ -8,6 +8,7 @@ import type { Entity, EntityError } from "#shared/actor/entity"
 import type { Memory } from "#shared/domain/memory"
 import { isOlder, settlePairs } from "#shared/domain/reconcile-pairs"
 import { memorySubject } from "#shared/eventlog/subjects"
+import { Positive } from "#shared/home/setting-values"
 import { Models } from "#shared/model/models"
 import type { CompressorState } from "./behaviour.ts"
 import { promptTemplate, reconcileMessages } from "./construction/reconcile-prompt.ts"
@@ -18,7 +19,7 @@ export const settings = Config.all({
   /** Who decides: `rules` without a token, or the `model` of the role reconcile. */
   reconciler: Config.Literals(["rules", "model"], "METAMEM_RECONCILER").pipe(Config.withDefault("rules" as const)),
   /** Pairs put to the model at once. */
-  concurrency: Config.Int("METAMEM_RECONCILER_CONCURRENCY").pipe(Config.withDefault(4))
+  concurrency: Config.schema(Positive, "METAMEM_RECONCILER_CONCURRENCY").pipe(Config.withDefault(4))
 })
 
 interface Decision {

@@ -9,6 +9,7 @@ import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject } from "#shared/eventlog/subjects"
+import { Positive } from "#shared/home/setting-values"
 import { embedEach } from "#shared/model/embed-each"
 import { type EmbeddingError, Embeddings } from "#shared/model/embeddings"
 import { compressorCodec } from "#services/compressor/protocol"
@@ -18,9 +19,9 @@ import { packVectors, type VectorMismatch } from "./protocol.ts"
 
 export const settings = Config.all({
   /** Conversations worked on at once; their texts share batches. */
-  concurrency: Config.Int("METAMEM_EMBEDDER_CONCURRENCY").pipe(Config.withDefault(32)),
+  concurrency: Config.schema(Positive, "METAMEM_EMBEDDER_CONCURRENCY").pipe(Config.withDefault(32)),
   /** Vectors in one commit, at most. */
-  commitSize: Config.Int("METAMEM_EMBEDDER_COMMIT_SIZE").pipe(Config.withDefault(256))
+  commitSize: Config.schema(Positive, "METAMEM_EMBEDDER_COMMIT_SIZE").pipe(Config.withDefault(256))
 })
 
 /** Texts of one conversation after a position: turns as said, facts as extracted. */

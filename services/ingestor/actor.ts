@@ -12,15 +12,16 @@ import { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
 import { encodeToken, memoryFilter, memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { Positive } from "#shared/home/setting-values"
 import { behaviour, printOf } from "./behaviour.ts"
 import { normaliseRequest } from "./normalise/turn.ts"
 import { ingestorCodec, IngestReply, IngestRequest } from "./protocol.ts"
 
 export const settings = Config.all({
   /** Requests worked on at once. */
-  concurrency: Config.Int("METAMEM_INGESTOR_CONCURRENCY").pipe(Config.withDefault(64)),
+  concurrency: Config.schema(Positive, "METAMEM_INGESTOR_CONCURRENCY").pipe(Config.withDefault(64)),
   /** A conversation without a turn for this long is noted as idle, and what is buffered of it is settled. */
-  idleSeconds: Config.Int("METAMEM_INGESTOR_IDLE_SECONDS").pipe(Config.withDefault(300))
+  idleSeconds: Config.schema(Positive, "METAMEM_INGESTOR_IDLE_SECONDS").pipe(Config.withDefault(300))
 })
 
 const decodeRequest = Schema.decodeUnknownEffect(IngestRequest)

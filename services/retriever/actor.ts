@@ -15,6 +15,7 @@ import { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { parsePosition } from "#shared/eventlog/position"
 import { adoptedSubject, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { Positive } from "#shared/home/setting-values"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
 import type { Filter } from "#shared/memoryindex/user-index"
 import { adoptionCodec, type GenerationAdopted } from "#shared/metamemory/events"
@@ -58,13 +59,13 @@ import { makeVectorWait } from "./vectors.ts"
 
 export const settings = Config.all({
   /** Interactive questions at once in this process. */
-  requests: Config.Int("METAMEM_RETRIEVER_REQUESTS").pipe(Config.withDefault(16)),
+  requests: Config.schema(Positive, "METAMEM_RETRIEVER_REQUESTS").pipe(Config.withDefault(16)),
   /** Evidence shown to the reader of a live answer, in o200k tokens. */
-  evidenceTokens: Config.Int("METAMEM_EVIDENCE_TOKENS").pipe(Config.withDefault(4_000)),
+  evidenceTokens: Config.schema(Positive, "METAMEM_EVIDENCE_TOKENS").pipe(Config.withDefault(4_000)),
   /** The same when the reader is the local model, whose context is short. */
-  localEvidenceTokens: Config.Int("METAMEM_LOCAL_EVIDENCE_TOKENS").pipe(Config.withDefault(600)),
+  localEvidenceTokens: Config.schema(Positive, "METAMEM_LOCAL_EVIDENCE_TOKENS").pipe(Config.withDefault(600)),
   /** Tries of a rollout before it is settled as failed. */
-  maxAttempts: Config.Int("METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3)),
+  maxAttempts: Config.schema(Positive, "METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3)),
   heldMaxMs: outageMs
 })
 

@@ -2,13 +2,14 @@
 import { join } from "node:path"
 import { Config, Effect, Layer } from "effect"
 import { attemptRead, type LogUnavailable, Nats } from "#shared/eventlog/nats"
+import { Positive } from "#shared/home/setting-values"
 import * as LanceIndex from "#shared/memoryindex/lancedb-layer"
 import type { MemoryIndex, MemoryIndexError } from "#shared/memoryindex/memory-index"
 import { Embeddings } from "#shared/model/embeddings"
 
 export const settings = Config.all({
   /** Megabytes that users held in memory may take together, about: a hundred thousand memories are some 200. Users beyond it are loaded again when asked for. */
-  heldMb: Config.Int("METAMEM_INDEX_MEMORY_MB").pipe(Config.withDefault(256))
+  heldMb: Config.schema(Positive, "METAMEM_INDEX_MEMORY_MB").pipe(Config.withDefault(256))
 })
 
 export const homeIndex = (home: string): Layer.Layer<MemoryIndex, Config.ConfigError | MemoryIndexError | LogUnavailable, Embeddings | Nats> =>
