@@ -114,7 +114,7 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
         judge: parameters.judge
       }))
     })
-    const { answers, paid } = yield* answerAll(tenant, run, parameters, asks)
+    const { answers, paid, reused } = yield* answerAll(tenant, run, parameters, asks)
     const byArm = Map.groupBy(answers.filter(({ verdict }) => verdict !== "error"), ({ ask }) => ask.arm)
     const outcome = (one: Planned): BranchOutcome => {
       const judged = byArm.get(one.run) ?? []
@@ -138,6 +138,8 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
       difference: spreadOf(reseeded.map(({ difference }) => difference)),
       placebo: spreadOf(reseeded.map(({ placebo }) => placebo.accuracy)),
       errors: answers.filter(({ verdict }) => verdict === "error").length + sum(({ errors }) => errors),
+      /** Replies in branches, and answers to compare them by, that stood in the log. */
+      reused: { calls: sum(({ cost }) => cost.reusedCalls), ...reused },
       calls: paid.calls + sum(({ calls }) => calls),
       promptTokens: paid.promptTokens + sum(({ cost }) => cost.promptTokens),
       completionTokens: paid.completionTokens + sum(({ cost }) => cost.completionTokens),

@@ -155,7 +155,7 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "StepEnded":
       return event.outcome === "sealed" ? undefined : `  step ${event.step} ended: ${event.outcome}`
     case "GuardTested":
-      return `guard test of generation ${event.generation} against the empty one: ${event.decision} — ${event.reason}`
+      return `guard test of generation ${event.generation} against generation 0: ${event.decision} — ${event.reason}`
     case "RunFinished":
       return `finished${event.stopped === undefined ? "" : ` early, after step ${event.stopped.step} (${event.stopped.reason})`}: ${event.generations} generations, recommended ${event.recommended} — ${event.reason}`
     default:

@@ -102,6 +102,8 @@ onStage("evolution goes on from a changed generation in branches of the log, eac
     const before = asked()
     const standing = yield* run(...again)
     assert.equal([standing.json.reseeds, asked() - before], [json.reseeds, 0])
+    assert.is(standing.json.reused.answers, standing.json.reused.ofAnswers, "all answers stand in the log then")
+    assert.ok(json.reused.ofAnswers > 0 && json.reused.calls >= 0)
     assert.match((yield* run("whatif", "--run", "a", "--from", "1", "--gate", "always")).error, /give --rerun/)
     assert.match((yield* run("whatif", "--run", "a", "--from", "1", "--gate", "likely", "--rerun")).error, /name another/)
     assert.match((yield* run(...again, "--direct")).error, /not both/)
