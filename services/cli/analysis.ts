@@ -30,7 +30,7 @@ const percent = (share: number): string => (share * 100).toFixed(1)
 export const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 /** What an imported record cannot tell. */
 export const importedNote = (state: RunState): ReadonlyArray<string> =>
-  state.imported === undefined ? [] : ["an imported record: it holds generations, and neither attempts nor what they cost"]
+  state.imported === undefined ? [] : [`an imported record: it holds generations, ${state.steps.length === 0 ? "and neither attempts nor" : "the verdicts on its attempts, and not"} what they cost`]
 export const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])
 
 // diff ----------------------------------------------------------------------------------------------------------------------------------

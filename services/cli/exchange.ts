@@ -119,19 +119,20 @@ const importCommand = Command.make(
       }
       if (Option.isNone(run)) return yield* new WrongUsage({ message: "--reference needs --run NAME for the record it becomes" })
       const name = run.value
-      const { empty, files, generations, origin } = yield* readReference(resolve(Option.getOrThrow(reference)))
+      const { attempts, empty, files, generations, origin } = yield* readReference(resolve(Option.getOrThrow(reference)))
       const sealed = yield* Effect.gen(function*() {
-        const reply = yield* request(requestSubject("reflector", "import"), { tenant, run: name, origin, generations }, 60_000).pipe(Effect.flatMap(decodeReply))
+        const reply = yield* request(requestSubject("reflector", "import"), { tenant, run: name, origin, generations, attempts }, 60_000).pipe(Effect.flatMap(decodeReply))
         const replayed = yield* replayAll(tenant, name)
         const differing = replayed.find(({ identical }) => !identical)
         if (differing !== undefined) return yield* new CommandFailed({ message: `generation ${differing.generation} of ${name} does not replay to what was sealed: the log is damaged` })
         return { fresh: reply.fresh, generations: replayed.map(({ generation, hash, principles, step }) => ({ n: generation, step, hash, principles: principles.length })) }
       }).pipe(withActors(["reflector"]))
-      yield* emit({ run: name, origin, files, empty, ...sealed, modelCalls: 0 }, ({ fresh, generations }) =>
+      const tried = attempts.reduce((sum, { questions }) => sum + questions.reduce((own, { verdicts }) => own + verdicts.length, 0), 0)
+      yield* emit({ run: name, origin, files, empty, attempts: tried, ...sealed, modelCalls: 0 }, ({ fresh, generations }) =>
         [
           `${fresh ? "" : "already imported; "}run ${name}: ${generations.length} generations from ${files} files of ${origin}${empty === 0 ? "" : `, ${empty} empty entries left out`}`,
           ...generations.map(({ hash, n, principles, step }) => `  generation ${n}${step < 0 ? " (empty)" : ` of step_${step}`}: ${principles} principles  ${hash.slice(0, 16)}`),
-          "a record to read, evaluate and adopt from; its rollouts and judgements are not part of it"
+          `a record to read, evaluate and adopt from; of ${tried} attempts it holds the verdicts, and not what was shown and said`
         ].join("\n"))
     })
 ).pipe(Command.withDescription("Take in a run: from a bundle, or the generations of the published system's training folder"))

@@ -165,14 +165,14 @@ const stepFiles = (material: ExportMaterial, step: number): ReadonlyArray<Export
 export const referenceFiles = function*(material: ExportMaterial): Generator<ExportedFile> {
   const stats: Record<string, unknown> = {}
   const steps = material.state.steps.map(({ step }) => step)
-  for (const step of steps) {
+  for (const step of material.state.imported === undefined ? steps : []) {
     for (const file of stepFiles(material, step)) {
       if (file.path.endsWith("/stats.json")) stats[String(step - 1)] = JSON.parse(file.content)
       else yield file
     }
   }
-  if (steps.length === 0) {
-    // An imported record has generations and no steps of its own.
+  if (material.state.imported !== undefined || steps.length === 0) {
+    // An imported record has generations, and of its attempts the verdicts alone.
     for (const { number, principles, step } of material.state.generations) if (number > 0) yield { path: `step_${step}/meta_memories.json`, content: json(numbered(principles)) }
     return
   }
@@ -189,14 +189,38 @@ const decodeApplied = Schema.decodeUnknownResult(
   Schema.fromJsonString(Schema.Struct({ all_operations: Schema.Array(Schema.Struct({ operation: Schema.String, id: Schema.optional(Schema.NullOr(Schema.String)), content: Schema.optional(Schema.NullOr(Schema.String)) })) }))
 )
 
+/** A line of `rollout.jsonl`, as far as it is read. What could not be answered has a reward of 0 and says `Error: …`, and is no wrong answer. */
+const decodeAttempt = Schema.decodeUnknownResult(
+  Schema.fromJsonString(Schema.Struct({
+    question_id: Schema.NonEmptyString,
+    response: Schema.optional(Schema.NullOr(Schema.String)),
+    reward: Schema.optional(Schema.NullOr(Schema.Union([Schema.Boolean, Schema.Finite])))
+  }))
+)
+
+/** Verdicts by question in the order met, or the number of a line that is none. */
+const attemptsIn = (text: string): Result.Result<ReadonlyArray<{ readonly question: string; readonly verdicts: string }>, number> => {
+  const verdicts = new Map<string, string>()
+  for (const [at, line] of text.split("\n").entries()) {
+    if (line.trim() === "") continue
+    const row = decodeAttempt(line)
+    if (Result.isFailure(row)) return Result.fail(at + 1)
+    const { question_id, response, reward } = row.success
+    const isError = reward === null || reward === undefined || (response ?? "").trim() === "" || (Number(reward) === 0 && response?.startsWith("Error: ") === true)
+    verdicts.set(question_id, `${verdicts.get(question_id) ?? ""}${isError ? "e" : Number(reward) > 0 ? "c" : "i"}`)
+  }
+  return Result.succeed([...verdicts].map(([question, own]) => ({ question, verdicts: own })))
+}
+
 export interface ReferenceRecord extends Pick<ImportRequest, "generations" | "origin"> {
+  readonly attempts: NonNullable<ImportRequest["attempts"]>
   /** Files read. */
   readonly files: number
   /** Entries without text, which mean nothing and are left out. */
   readonly empty: number
 }
 
-/** Reads the generations of an experiment's folder, in the order of its steps. Fails on a folder without any and on a file that cannot be read. */
+/** Reads generations and attempts of an experiment's folder, in the order of its steps. Fails on a folder without any and on a file that cannot be read. */
 export const readReference = (path: string): Effect.Effect<ReferenceRecord, ReferenceUnreadable> => {
   const unreadable = (reason: ReferenceUnreadable["reason"], what: string, file = path) => new ReferenceUnreadable({ path: file, reason, message: `${file} ${what}` })
   const read = (file: string) =>
@@ -214,6 +238,16 @@ export const readReference = (path: string): Effect.Effect<ReferenceRecord, Refe
     let files = 0
     let empty = 0
     const generations: Array<ImportRequest["generations"][number]> = []
+    const attempts: Array<ReferenceRecord["attempts"][number]> = []
+    for (const step of steps) {
+      const file = join(path, `step_${step}`, "rollout.jsonl")
+      const text = yield* read(file)
+      if (text === undefined) continue
+      const found = attemptsIn(text)
+      if (Result.isFailure(found)) return yield* unreadable("damaged", `line ${found.failure} is no attempt: it should be a JSON object with question_id, response and reward.`, file)
+      files += 1
+      attempts.push({ step: step + 1, questions: found.success })
+    }
     for (const step of steps.filter((number) => number > 0)) {
       const file = join(path, `step_${step}`, "meta_memories.json")
       const text = yield* read(file)
@@ -238,7 +272,7 @@ export const readReference = (path: string): Effect.Effect<ReferenceRecord, Refe
       before = generation.success
     }
     if (generations.length === 0) return yield* unreadable("foreign", "holds no step_N/meta_memories.json with N from 1 on: it is not a training folder of the published system.")
-    return { origin: basename(resolve(path)), generations, files, empty }
+    return { origin: basename(resolve(path)), generations, attempts, files, empty }
   })
 }
 

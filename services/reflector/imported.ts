@@ -44,20 +44,35 @@ const nothingCounted = { questions: 0, samples: 0, incumbentCorrect: 0, candidat
 
 /**
  * All events of an imported run, from its opening to its end. A folder without changes from one step to the next gives no generation for
- * it. Operations are recorded as accepted by the policy `always`, which is what the published system does.
+ * it. Attempts are kept by verdict, as steps without results. Operations are recorded as accepted by the policy `always`, which is what the published system does.
  *
  * @param digest over what was read; ids derive from it, so the same folder gives the same ids
  */
-export const importedEvents = ({ generations, origin }: Pick<ImportRequest, "generations" | "origin">, digest: string): ReadonlyArray<RunEvent> => {
+export const importedEvents = ({ attempts = [], generations, origin }: Pick<ImportRequest, "attempts" | "generations" | "origin">, digest: string): ReadonlyArray<RunEvent> => {
   const events: Array<RunEvent> = [
     { _tag: "RunImported", format: "reference", origin, digest, generations: generations.length },
     { _tag: "GenerationSealed", generation: 0, step: -1, principles: [], hash: generationHash({ number: 0, principles: [], gate: [] }), inputsDigest: "", gate: null }
   ]
   let current: ReadonlyArray<Principle> = []
   let number = 0
-  for (const { principles: texts, step, updates } of generations) {
-    const changes = changesTo(current, texts, new Map(updates.map(({ after, before }) => [before, after])))
-    if (changes.length === 0) continue
+  const [sealing, trying] = [new Map(generations.map((one) => [one.step, one])), new Map(attempts.map((one) => [one.step, one.questions]))]
+  for (const step of [...new Set([...sealing.keys(), ...trying.keys()])].sort((a, b) => a - b)) {
+    const tried = trying.get(step) ?? []
+    if (tried.length > 0) {
+      events.push(
+        { _tag: "StepStarted", step, questions: tried.map(({ question }) => question), repeated: 0, epoch: 0 },
+        {
+          _tag: "RolloutsFolded", step, errors: tried.reduce((sum, { verdicts }) => sum + verdicts.split("e").length - 1, 0), results: "",
+          attempts: tried.map(({ question, verdicts }) => ({ question, verdicts, dropped: [...verdicts].map(() => []) }))
+        }
+      )
+    }
+    const sealed = sealing.get(step)
+    const changes = sealed === undefined ? [] : changesTo(current, sealed.principles, new Map(sealed.updates.map(({ after, before }) => [before, after])))
+    if (changes.length === 0) {
+      if (tried.length > 0) events.push({ _tag: "StepEnded", step, outcome: "nothing accepted", generation: number })
+      continue
+    }
     number += 1
     const decided = changes.map((change, index): GateDecided => {
       const place = { runSeed: digest, step, index }

@@ -340,7 +340,7 @@ export type RunCommand =
   | { readonly _tag: "FoldConsolidation"; readonly step: number; readonly results: Results }
   | { readonly _tag: "FoldGateRound"; readonly step: number; readonly round: number; readonly results: Results }
   | { readonly _tag: "FinishRun"; readonly results: Results }
-  | { readonly _tag: "ImportRun"; readonly record: Pick<ImportRequest, "generations" | "origin">; readonly digest: string }
+  | { readonly _tag: "ImportRun"; readonly record: Pick<ImportRequest, "attempts" | "generations" | "origin">; readonly digest: string }
   | { readonly _tag: "RecordCalibration"; readonly event: JudgeCalibrated }
   | { readonly _tag: "OpenTest"; readonly generation: number; readonly questions: ReadonlyArray<string>; readonly memoryPosition: number }
   | { readonly _tag: "ReportTest"; readonly look: number; readonly outcomes: ReadonlyArray<TestOutcome> }
@@ -380,6 +380,15 @@ export const ImportRequest = Schema.Struct({
       /** Texts of the generation before that this step is known to have reworded. */
       updates: Schema.Array(Schema.Struct({ before: Schema.String, after: Schema.String }))
     })
+  ),
+  /** Training attempts by step, a letter each as in `QuestionAttempts`; absent where the folder has none. */
+  attempts: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({
+        step: Schema.Int.check(Schema.isGreaterThan(0)),
+        questions: Schema.Array(Schema.Struct({ question: Schema.NonEmptyString, verdicts: Schema.String.check(Schema.isPattern(/^[cie]+$/)) }))
+      })
+    )
   )
 })
 export type ImportRequest = typeof ImportRequest.Type

@@ -42,6 +42,15 @@ test("every generation holds the texts that were read, in order, and replays to 
   assert.is(state.phase._tag, "Finished")
 })
 
+test("attempts come along by verdict, also of steps that changed nothing, and neither ids nor hashes depend on them", () => {
+  const attempts = [{ step: 1, questions: [{ question: "q1", verdicts: "cie" }, { question: "q2", verdicts: "ccc" }] }, { step: 2, questions: [{ question: "q1", verdicts: "ii" }] }, { step: 6, questions: [{ question: "q2", verdicts: "c" }] }]
+  const state = stateOf(commitOf({ _tag: "ImportRun", record: { origin: "x", generations: folder, attempts }, digest: "d" }))
+  assert.equal(state.steps.map(({ attempts, generation, step }) => [step, generation, attempts.map(({ verdicts }) => verdicts)]), [[1, 0, ["cie", "ccc"]], [2, 1, ["ii"]], [6, 4, ["c"]]])
+  assert.equal(state.generations.map(({ hash }) => hash), stateOf(imported()).generations.map(({ hash }) => hash))
+  for (const { hash, number } of state.generations) assert.is(replayGeneration(state, number)?.hash, hash)
+  assert.is(state.phase._tag, "Finished")
+})
+
 test("ids stay with a principle for life, through rewording too, and derive from what was read", () => {
   const state = stateOf(imported())
   const id = (n: number, text: string) => state.generations[n]?.principles.find((principle) => principle.text === text)?.id
