@@ -4,6 +4,8 @@
  */
 import { terms } from "#shared/memoryindex/words"
 
+/** A longer question is pasted material, and its commas and "or" divide something else. */
+const questionCharacters = 600
 /** Parts looked for, at most. */
 const partsMax = 4
 /** Words that a part needs to be looked for by itself: a single one is near to anything. */
@@ -38,6 +40,7 @@ const questionsIn = (text: string): ReadonlyArray<string> => {
 
 /** In the order they are named; none where a question is about one thing. */
 export const partsOf = (question: string): ReadonlyArray<string> => {
+  if (question.length > questionCharacters) return []
   const pair = pairIn(question)
   const parts = (pair.length > 0 ? pair : questionsIn(question)).map((part) => part.replace(/^[\s,;:]+|[\s,;:?.!]+$/g, "")).filter((part) => terms(part).length >= termsMin)
   return parts.length < 2 ? [] : parts.slice(0, partsMax)

@@ -27,7 +27,8 @@ for (const question of [
   "",
   "between and or?",
   "?".repeat(5_000),
-  `between ${"the a and ".repeat(2_000)}`
+  `between ${"the a and ".repeat(2_000)}`,
+  `${"which, a or b ".repeat(2_000)}?x`
 ]) test(`"${question.slice(0, 60)}" is about one thing`, () => assert.equal(partsOf(question), []))
 
 test("every part is embedded beside the question, with names as pronouns; dates and orders have no parts", () => {
