@@ -193,8 +193,10 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
         opened = { ...opened, checkpoint }
         additions += 1
         if (additions === 1) {
-          yield* attempt(() => opened.table.createIndex("user", { config: Index.btree(), replace: true }))
-          writeFileSync(markOf(own.slot), settings.log.id)
+          yield* attempt(async () => {
+            await opened.table.createIndex("user", { config: Index.btree(), replace: true })
+            writeFileSync(markOf(own.slot), settings.log.id)
+          })
         }
         if (additions % tidyEvery === 0) yield* tidy
       })
