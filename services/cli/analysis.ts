@@ -158,7 +158,7 @@ const blameCommand = Command.make(
       const state = yield* foldRun(tenant, run)
       const report = blameReport(state, yield* runResults(tenant, run), principle, at)
       if (report === undefined) return yield* noPrinciple(run, state, principle, at)
-      yield* emit({ run, ...report, modelCalls: 0 }, ({ counts, generation, operations, principle: { id, scope, text }, unknown }) =>
+      yield* emit({ run, ...report, undersized: state.undersized, modelCalls: 0 }, ({ counts, generation, operations, principle: { id, scope, text }, unknown }) =>
         [
           `${id} [${scope}] ${text}`,
           `as of generation ${generation}: ${some(counts.operations, "operation")}, from ${some(counts.questions, "question")} with ${some(counts.rollouts, "rollout")}, ${some(counts.judgements, "judgement")}, ${some(counts.reflections, "reflection")}; gate figures are selection, not evidence`,
@@ -166,7 +166,8 @@ const blameCommand = Command.make(
             `step ${step}: ${operation} ${decision} (${decisionText({ operation: id, step, proposed, ...gate, asked: gate.questions })})${after === undefined ? "" : `: ${after.text}`}`,
             ...questions.map(({ attempts, id, type }) => `  ${id} (${type}): ${attempts.map(({ verdict }) => verdict).join(", ")}`)
           ]),
-          ...(unknown.length === 0 ? [] : [`not in this run: ${unknown.join(", ")}`])
+          ...(unknown.length === 0 ? [] : [`not in this run: ${unknown.join(", ")}`]),
+          ...smallSample(state)
         ].join("\n"))
     }).pipe(Effect.provide(logLayer))
 ).pipe(Command.withDescription("Which operations, questions and attempts led to a principle; no model is asked"))
@@ -189,13 +190,14 @@ const historyCommand = Command.make("history", { run: runFlag, principle: princi
     if (found === undefined) return yield* noPrinciple(run, state, principle)
     const entries = found.entries.map((entry) => ({ ...entry, retirement: retirementIn(state, entry.kind, entry.sources) }))
     const live = yield* livedThrough(tenant, run, found.generations)
-    yield* emit({ run, principle, ...found, entries, live: live.map(({ event: _, ...one }) => one), modelCalls: 0 }, ({ entries, generations, live }) =>
+    yield* emit({ run, principle, ...found, entries, live: live.map(({ event: _, ...one }) => one), undersized: state.undersized, modelCalls: 0 }, ({ entries, generations, live }) =>
       [
         ...entries.map((entry) =>
           `step ${entry.step}: ${entry.kind} ${entry.decision} (${decisionText(entry)})${entry.retirement ? ", proposed for its measured effect" : ""}: ${entry.text}`
         ),
         generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`,
-        ...live.map(({ time, what }) => `${time.slice(0, 19).replace("T", " ")}: ${what}`)
+        ...live.map(({ time, what }) => `${time.slice(0, 19).replace("T", " ")}: ${what}`),
+        ...smallSample(state)
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))
 

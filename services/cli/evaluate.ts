@@ -347,11 +347,12 @@ export const infer = Command.make(
         const count = (verdict: Verdict) => all.filter((one) => one.verdict === verdict).length
         yield* someJudged(all, `${input.out} holds a line with the reason for each, and the same command asks again`)
         const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
-        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, seconds }
+        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, undersized: state.undersized, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors([...actorsNeeded, "reflector"]))
-      yield* emit(result, ({ accuracy, correct, error, generation, judge, look, total }) =>
+      yield* emit(result, ({ accuracy, correct, error, generation, judge, look, total, undersized }) =>
         [
           `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${(accuracy * 100).toFixed(1)} % of those judged, ${judge} judge), ${error} errors; written to ${input.out}`,
+          ...(undersized ? ["the run was too small to mean much"] : []),
           ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${generation}\` makes its paired test`])
         ].join("\n"))
     })

@@ -65,7 +65,7 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     assert.equal(yield* recorded("b"), ["TestOpened"])
     setFault(undefined)
     const written = yield* infer(0, testA)
-    assert.equal([written.error, written.json.look, written.json.total, yield* recorded("c")], ["", 1, 10, ["TestOpened"]])
+    assert.equal([written.error, written.json.look, written.json.total, written.json.undersized, yield* recorded("c")], ["", 1, 10, true, ["TestOpened"]])
     assert.equal([(yield* infer(0, testA)).json.look, yield* recorded("c")], [1, ["TestOpened"]])
     const evaluated = yield* run("--data", testA, "--run", "c", "--generations", "0")
     assert.equal([evaluated.json.test.look, yield* recorded("c")], [1, ["TestOpened", "TestReported"]])
