@@ -83,16 +83,20 @@ const decodeLesson = Schema.decodeUnknownOption(Schema.Struct({ lesson: Schema.o
 
 type OperationsAsked = ModelReply<{ readonly operations: ReadonlyArray<Operation> }>
 
-/** Asks for operations, and once again with what was wrong when some cannot be used; the second list is taken unless it is empty, or is no better and has fewer that pass. */
-const askedTwice = <E, R>(ask: (complaint: string | undefined) => Effect.Effect<OperationsAsked, E, R>, check: (operations: ReadonlyArray<Operation>) => Checked) =>
+/**
+ * Asks for operations, and once again with what was wrong when some cannot be used; what passes then is taken, else what passed before.
+ *
+ * @param reasons that are worth asking again; absent = every one
+ */
+const askedTwice = <E, R>(ask: (complaint: string | undefined) => Effect.Effect<OperationsAsked, E, R>, check: (operations: ReadonlyArray<Operation>) => Checked, reasons?: ReadonlySet<string>) =>
   Effect.gen(function*() {
     const first = yield* ask(undefined)
     const before = check(first.value.operations)
-    const second = before.complaint === undefined ? Option.none<OperationsAsked>() : yield* Effect.option(ask(before.complaint))
+    const isWorth = before.complaint !== undefined && (reasons === undefined || Object.keys(before.discarded).some((reason) => reasons.has(reason)))
+    const second = isWorth ? yield* Effect.option(ask(before.complaint)) : Option.none<OperationsAsked>()
     if (Option.isNone(second)) return { best: before, replies: [first] as const }
     const after = check(second.value.value.operations)
-    const isClean = after.complaint === undefined && after.operations.length > 0
-    return { best: isClean || after.operations.length >= before.operations.length ? after : before, replies: [first, second.value] as const }
+    return { best: after.operations.length > 0 ? after : before, replies: [first, second.value] as const }
   })
 
 const decodeProposal = input(ProposalInput, "proposal")
@@ -146,6 +150,9 @@ const sourcesOf = (operation: Operation, proposals: ReadonlyArray<SourcedOperati
   return [...new Set((alike.length > 0 ? alike : proposals).flatMap(({ sources }) => sources))]
 }
 
+/** What a consolidation is asked again for; a proposal it merely repeats, or that was passed already, is no reason. */
+const limitsBroken: ReadonlySet<string> = new Set(["TooManyOperations", "TooManyPrinciples", "TooManyWords"])
+
 const decodeConsolidation = input(ConsolidationInput, "consolidation")
 export const consolidate = (material: Material) => (job: Job) =>
   Effect.gen(function*() {
@@ -172,7 +179,8 @@ export const consolidate = (material: Material) => (job: Job) =>
             templateVersion: templateHashes.consolidate,
             tags: tagsOf(job)
           }),
-        (merged) => checked(merged, principles, [], forbidden, { operations: limit, inScope: maxInScope ?? Number.POSITIVE_INFINITY })
+        (merged) => checked(merged, principles, [], forbidden, { operations: limit, inScope: maxInScope ?? Number.POSITIVE_INFINITY }),
+        limitsBroken
       )
     const byModel = Effect.gen(function*() {
       const parts = withinBudget(proposals.map(({ operation }) => operation), consolidationTokens, (operation) => countTokens(JSON.stringify(operation)))

@@ -48,6 +48,9 @@ effect(test, "what is wrong again is left out and counted, and no good one is lo
     assert.equal([still.prompts.length, still.contents.length, still.data.discarded], [2, 4, { TooManyOperations: 2 }])
     const worse = yield* consolidated([[add(sentences[0]!), add(sentences[1]!), long], [long]])
     assert.equal(worse.contents, [sentences[0], sentences[1]])
+    // What is in force already is left out without asking.
+    const repeated = yield* consolidated([[add(principle(1).text, "time"), add(sentences[0]!)]], undefined, { principles: [principle(1)] })
+    assert.equal([repeated.prompts.length, repeated.contents, repeated.data.discarded], [1, [sentences[0]], { DuplicateText: 1 }])
     const fine = yield* consolidated([[add(sentences[0]!)]])
     assert.equal([fine.prompts.length, fine.data.discarded], [1, {}])
   }))
