@@ -84,7 +84,8 @@ const decodeLesson = Schema.decodeUnknownOption(Schema.Struct({ lesson: Schema.o
 type OperationsAsked = ModelReply<{ readonly operations: ReadonlyArray<Operation> }>
 
 /**
- * Asks for operations, and once again with what was wrong when some cannot be used; what passes then is taken, else what passed before.
+ * Asks for operations, and once again with what was wrong when some cannot be used; the second list is taken unless it is empty, or is no
+ * better and has fewer that pass.
  *
  * @param reasons that are worth asking again; absent = every one
  */
@@ -96,7 +97,8 @@ const askedTwice = <E, R>(ask: (complaint: string | undefined) => Effect.Effect<
     const second = isWorth ? yield* Effect.option(ask(before.complaint)) : Option.none<OperationsAsked>()
     if (Option.isNone(second)) return { best: before, replies: [first] as const }
     const after = check(second.value.value.operations)
-    return { best: after.operations.length > 0 ? after : before, replies: [first, second.value] as const }
+    const isClean = after.complaint === undefined && after.operations.length > 0
+    return { best: isClean || after.operations.length >= before.operations.length ? after : before, replies: [first, second.value] as const }
   })
 
 const decodeProposal = input(ProposalInput, "proposal")
