@@ -111,8 +111,9 @@ export interface Arm {
 /** Of those whose calls are paid for there are two each, so that some live on when one is killed. */
 const processesOf: Readonly<Record<ActorName, number>> = { ingestor: 1, compressor: 1, embedder: 1, retriever: 2, evaluator: 2, reflector: 2 }
 
-/** Longest a killed process may take until another runs in its place. */
+/** Longest a killed process may take until another runs in its place, and how often it is started anew: it ends when the server is killed meanwhile. */
 const startLimitMs = 60_000
+const restarts = 3
 /** Longest a run may take, in seconds. */
 const runLimit = 3_600
 const runName = "kills"
@@ -193,7 +194,7 @@ const cast = Effect.fnUntraced(function*(on: { readonly home: string; readonly u
     if (victim === undefined || !end(victim.pid)) return yield* new CommandFailed({ message: `no ${target} runs that could be killed; it did not start, or ended by itself, and its message stands above` })
     running.splice(running.indexOf(victim), 1)
     const inFlight = unkept(yield* keptCalls, victim.name)
-    replacements.push(yield* start(target).pipe(Effect.forkIn(scope)))
+    replacements.push(yield* start(target).pipe(Effect.retry({ times: restarts }), Effect.forkIn(scope)))
     return { process: victim.name, inFlight }
   })
   return { kill, replaced: Effect.suspend(() => Fiber.joinAll(replacements)) }

@@ -100,7 +100,8 @@ export const actorProcess = (start: ActorProcessStart): Effect.Effect<ActorProce
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
         fork(join(import.meta.dirname, "actor-process.ts"), [JSON.stringify(start)], {
-          stdio: ["ignore", "ignore", "inherit", "ipc"],
+          // What it says on its way out, wherever it says it; stdout is the bench's own document.
+          stdio: ["ignore", 2, "inherit", "ipc"],
           ...(start.actors.length > 1 ? {} : actorStart())
         })),
       (child) =>
