@@ -4,14 +4,15 @@
  */
 import { Effect, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
+import { listDead, type StandingDeadLetter } from "#shared/actor/dead-letters"
 import { request } from "#shared/actor/requests"
 import type { Commit } from "#shared/eventlog/envelope"
 import type { UnreadableEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
-import { memoryFilter, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { memoryFilter, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
 import { compressorCodec } from "#services/compressor/protocol"
-import { embedderCodec } from "#services/embedder/protocol"
+import { embedderCodec, noVectorAbout } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { PingReply } from "#services/retriever/protocol"
 import { homeFolder, idleActors, logLayer } from "./home.ts"
@@ -27,10 +28,15 @@ export interface TurnStatus {
   readonly received: boolean
   readonly words: boolean
   readonly vectors: boolean
+  /** The embedder passed it over: it gets no vector, and words alone find it. */
+  readonly noVector: boolean
   /** Its segment has ended and was extracted, with or without a fact. */
   readonly extracted: boolean
+  /** Extraction was given up. */
+  readonly noFacts: boolean
+  /** Its facts were given up, or its vector. */
   readonly failed: boolean
-  /** Why extraction was given up. */
+  /** Why. */
   readonly error?: string
 }
 
@@ -42,17 +48,22 @@ interface TurnFacts {
   readonly sequence: number
 }
 
+const passedOver = "no vector can be had of this text; words find it"
+
 /** Collects what commits of a memory log say of each turn, in any order of actors. */
 export const turnFold = () => {
   const turns: Array<TurnFacts> = []
   /** Sequence of the commit that holds the vector. */
   const embedded = new Map<string, number>()
+  /** Water mark of the embedder by the subject it writes: up to there every turn has its vector or was passed over. */
+  const embeddedThrough = new Map<string, number>()
   const segments = new Map<string, ReadonlyArray<string>>()
   const extracted = new Set<string>()
   const failures = new Map<string, string>()
   const add = (commit: Commit): Result.Result<void, UnreadableEvent> => {
     const { actor, conversation, tenant, user } = parseMemorySubject(commit.subject)
     const key = (id: string) => `${tenant}\n${user}\n${id}`
+    if (actor === "embedder") embeddedThrough.set(commit.subject, Math.max(embeddedThrough.get(commit.subject) ?? 0, commit.inputThrough))
     for (const stored of commit.events) {
       if (actor === "ingestor") {
         const event = ingestorCodec.decode(stored)
@@ -85,7 +96,8 @@ export const turnFold = () => {
     turns.map(({ conversation, id, sequence, time, user }) => {
       const key = `${tenant}\n${user}\n${id}`
       const isExtracted = extracted.has(key)
-      const error = isExtracted ? undefined : failures.get(key)
+      const noVector = !embedded.has(key) && sequence <= (embeddedThrough.get(memorySubject({ tenant, user, conversation }, "embedder")) ?? 0)
+      const errors = [isExtracted ? undefined : failures.get(key), noVector ? passedOver : undefined].filter((error) => error !== undefined)
       return {
         id,
         user,
@@ -94,9 +106,11 @@ export const turnFold = () => {
         received: true,
         words: sequence <= words,
         vectors: sequence <= words && (embedded.get(key) ?? Infinity) <= words,
+        noVector,
         extracted: isExtracted,
-        failed: error !== undefined,
-        ...(error === undefined ? {} : { error })
+        noFacts: !isExtracted && failures.has(key),
+        failed: errors.length > 0,
+        ...(errors.length === 0 ? {} : { error: errors.join("; ") })
       }
     })
   return { add, statuses }
@@ -105,6 +119,15 @@ export const turnFold = () => {
 export const totalsOf = (turns: ReadonlyArray<TurnStatus>) => {
   const count = (name: "received" | "words" | "vectors" | "extracted" | "failed") => turns.filter((turn) => turn[name]).length
   return { received: count("received"), words: count("words"), vectors: count("vectors"), extracted: count("extracted"), failed: count("failed") }
+}
+
+/** The same turns, those without a vector with the number of the dead letter that tells of it, where it stands yet. */
+export const withLetters = (tenant: string, turns: ReadonlyArray<TurnStatus>, letters: ReadonlyArray<StandingDeadLetter>): ReadonlyArray<TurnStatus> => {
+  const numbers = new Map(letters.filter(({ actor }) => actor === "embedder").map(({ about, sequence }) => [about, sequence]))
+  return turns.map((turn) => {
+    const number = turn.noVector ? numbers.get(noVectorAbout(memorySubject({ tenant, user: turn.user, conversation: turn.conversation }, "embedder"), turn.id)) : undefined
+    return number === undefined ? turn : { ...turn, error: `${turn.error} (\`metamem dead show ${number}\`)` }
+  })
 }
 
 /** How far the index of a running retriever has come, else the one kept in the home. */
@@ -128,14 +151,14 @@ const lags = (through: number) =>
     return { ...Object.fromEntries(pending), index: Math.max(0, (yield* log.head("MEMORY")) - through) } as Readonly<Record<string, number>>
   })
 
-const mark = (is: boolean): string => (is ? "yes" : "-")
+const mark = (is: boolean, failed = false): string => (is ? "yes" : failed ? "failed" : "-")
 
 export const status = Command.make(
   "status",
   {
     user: Flag.String("user").pipe(Flag.withDescription("Only this user's turns; without it, everybody's and the work that stands before each actor"), Flag.optional),
     conversation: Flag.String("conversation").pipe(Flag.withDescription("Only this conversation"), Flag.optional),
-    failed: Flag.Boolean("failed").pipe(Flag.withDescription("Only turns whose extraction was given up"), Flag.withDefault(false))
+    failed: Flag.Boolean("failed").pipe(Flag.withDescription("Only turns whose facts or vector were given up"), Flag.withDefault(false))
   },
   (input) =>
     Effect.gen(function*() {
@@ -149,9 +172,10 @@ export const status = Command.make(
         ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {})
       })
       yield* Stream.runForEach(log.read([filter]), (commit) => Effect.fromResult(fold.add(commit)))
-      const all = fold.statuses(tenant, through)
+      const statuses = fold.statuses(tenant, through)
+      const all = statuses.some(({ noVector }) => noVector) ? withLetters(tenant, statuses, yield* listDead()) : statuses
       const turns = input.failed ? all.filter(({ failed }) => failed) : all
-      const isBehind = all.some(({ extracted, failed, vectors }) => !vectors || !(extracted || failed))
+      const isBehind = all.some(({ extracted, noFacts, noVector, vectors }) => !(vectors || noVector) || !(extracted || noFacts))
       const hint = json || !isBehind ? undefined : yield* idleActors(["compressor", "embedder"])
       const result = { turns, totals: totalsOf(all), ...(Option.isSome(input.user) ? {} : { lags: yield* lags(through) }) }
       yield* emit(result, ({ lags, totals, turns }) =>
@@ -159,7 +183,7 @@ export const status = Command.make(
           ...(Option.isNone(input.user) && !input.failed ? [] : [
             table([
               ["turn", "conversation", "time", "words", "vectors", "facts", "failed"],
-              ...turns.slice(-200).map((turn) => [turn.id.slice(0, 12), turn.conversation, turn.time.slice(0, 16).replace("T", " "), mark(turn.words), mark(turn.vectors), mark(turn.extracted), turn.error?.slice(0, 80) ?? "-"])
+              ...turns.slice(-200).map((turn) => [turn.id.slice(0, 12), turn.conversation, turn.time.slice(0, 16).replace("T", " "), mark(turn.words), mark(turn.vectors, turn.noVector), mark(turn.extracted, turn.noFacts), turn.error?.slice(0, 120) ?? "-"])
             ]),
             ...(turns.length > 200 ? [`… and ${turns.length - 200} earlier ones; --json shows all`] : [])
           ]),

@@ -15,7 +15,7 @@ import { type EmbeddingError, Embeddings } from "#shared/model/embeddings"
 import { compressorCodec } from "#services/compressor/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { behaviour } from "./behaviour.ts"
-import { packVectors, type VectorMismatch } from "./protocol.ts"
+import { noVectorAbout, packVectors, type VectorMismatch } from "./protocol.ts"
 
 export const settings = Config.all({
   /** Conversations worked on at once; their texts share batches. */
@@ -69,7 +69,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
         // Passed over for good: words find it, and the retriever does not wait for its vector.
         for (const { id } of chunk.filter((_, at) => found[at] === undefined)) {
           yield* Effect.logWarning(`memory ${id} of ${target} cannot be embedded; it is found by its words only`)
-          yield* bury({ actor: "embedder", kind: "text", about: id, error: "the embedding model gives no vector of this text", tries: 1, mend: "Nothing need be done: the memory is found by its words. Drop this letter." })
+          yield* bury({ actor: "embedder", kind: "text", about: noVectorAbout(target, id), error: "the embedding model gives no vector of this text", tries: 1, mend: "Nothing need be done: the memory is found by its words. Drop this letter." })
         }
         const binary = packVectors(given.map(({ vector }) => vector), embeddings.dimensions)
         const ids = given.map(({ id }) => id)

@@ -31,6 +31,9 @@ export interface RecordVectors {
 /** Vectors do not fit what they claim to be: their number, length or values. Nothing is recorded. */
 export class VectorMismatch extends Schema.TaggedError<VectorMismatch>()("VectorMismatch", { message: Schema.String }) {}
 
+/** What a dead letter of a text without a vector is about; names the user by the subject, so that it goes when they are erased. */
+export const noVectorAbout = (target: string, id: string): string => `${target} memory ${id}`
+
 /** @throws RangeError when lengths differ — a caller's bug */
 export const packVectors = (vectors: ReadonlyArray<Float32Array>, dimensions: number): Uint8Array => {
   const packed = new Float16Array(vectors.length * dimensions)

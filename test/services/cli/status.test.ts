@@ -4,15 +4,15 @@ import type { Commit } from "#shared/eventlog/envelope"
 import type { StoredEvent } from "#shared/eventlog/event"
 import { type ActorName, memorySubject } from "#shared/eventlog/subjects"
 import { compressorCodec } from "#services/compressor/protocol"
-import { embedderCodec } from "#services/embedder/protocol"
+import { embedderCodec, noVectorAbout } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
-import { totalsOf, turnFold } from "#services/cli/status"
+import { totalsOf, turnFold, withLetters } from "#services/cli/status"
 
 const test = suite("status of turns")
 
 const time = "2026-03-02T18:04:00.000Z"
-const commit = (sequence: number, actor: ActorName, events: ReadonlyArray<StoredEvent>, conversation = "c"): Commit => ({
-  id: String(sequence), subject: memorySubject({ tenant: "local", user: "mira", conversation }, actor), sequence, time, cause: "", correlation: "", inputThrough: 0, checksum: "", previousChecksum: "", events, binary: new Uint8Array()
+const commit = (sequence: number, actor: ActorName, events: ReadonlyArray<StoredEvent>, conversation = "c", inputThrough = 0): Commit => ({
+  id: String(sequence), subject: memorySubject({ tenant: "local", user: "mira", conversation }, actor), sequence, time, cause: "", correlation: "", inputThrough, checksum: "", previousChecksum: "", events, binary: new Uint8Array()
 })
 const received = (...ids: [string, ...Array<string>]) => ingestorCodec.encode({ _tag: "TurnsReceived", turns: ids.map((id) => ({ id, speaker: "user", text: id, time })) as never })
 const closed = (segment: string, ...turns: [string, ...Array<string>]) => compressorCodec.encode({ _tag: "SegmentClosed", segment, turns })
@@ -56,6 +56,21 @@ test("equal segment names of two conversations are not taken for one", () => {
     commit(4, "compressor", [closed("s", "b"), recorded("s")], "c2")
   ], 9)
   assert.equal(turns.map(({ extracted }) => extracted), [false, true])
+})
+
+test("a turn that the embedder passed over gets no vector, and its dead letter is named while it stands", () => {
+  const turns = statusesOf([
+    commit(1, "ingestor", [received("a", "b")]),
+    commit(2, "ingestor", [received("b")], "other"),
+    commit(3, "embedder", [vectors("a")], "c", 1),
+    commit(4, "ingestor", [received("later")])
+  ], 9)
+  assert.equal(turns.map(({ id, noVector, vectors }) => [id, vectors, noVector]), [["a", true, false], ["b", false, true], ["b", false, false], ["later", false, false]])
+  assert.equal(turns.map(({ failed }) => failed), [false, true, false, false])
+  assert.match(turns[1]?.error ?? "", /words find it$/)
+  const letter = { actor: "embedder", kind: "text", error: "", tries: 1, mend: "", time, sequence: 7, about: noVectorAbout(memorySubject({ tenant: "local", user: "mira", conversation: "c" }, "embedder"), "b") }
+  assert.match(withLetters("local", turns, [letter])[1]?.error ?? "", /metamem dead show 7/)
+  assert.equal(withLetters("local", turns, [{ ...letter, about: "b" }]), turns)
 })
 
 test("an event from the future stops the reading", () => {

@@ -11,7 +11,7 @@ import type { Question } from "#shared/domain/question"
 import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
-import { requestSubject, resultSubject } from "#shared/eventlog/subjects"
+import { memorySubject, requestSubject, resultSubject, userHash } from "#shared/eventlog/subjects"
 import * as MemoryIndexInMemory from "#shared/memoryindex/memory-layer"
 import { questionsSubject } from "#shared/metamemory/questions"
 import { CallStore } from "#shared/model/call-store"
@@ -27,6 +27,7 @@ import { effect } from "#test/support/effect"
 import { change, ready, receive } from "#test/support/memory-client"
 import { setUpHome, testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
+import { until } from "#test/shared/actor/tally"
 
 const test = suite("what attempts are shown")
 
@@ -159,7 +160,7 @@ effect(test, "a memory that the model cannot embed keeps neither its neighbours 
       const byVector = new Map(memories.map(({ id, searchableByVector }) => [id, searchableByVector]))
       assert.equal([first, poison, third].map((id) => byVector.get(id ?? "")), [true, false, true])
       const letters = yield* listDead()
-      assert.equal(letters.map(({ about, actor, kind }) => ({ about, actor, kind })), [{ about: poison, actor: "embedder", kind: "text" }])
+      assert.equal(letters.map(({ about, actor, kind }) => ({ about, actor, kind })), [{ about: `${memorySubject(of, "embedder")} memory ${poison}`, actor: "embedder", kind: "text" }])
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(poisoned, logOn(url))))
   }), 60_000)
 
@@ -176,8 +177,12 @@ effect(test, "after an erasure no attempt at a question of the user is made, tho
       yield* erased
       const after = yield* outcome("after", opened)
       assert.is(after.status, "failed")
-      assert.match(after.error, /question q of user ivy is not registered/)
+      assert.match(after.error, /question q is not registered/)
       assert.is(model.requests.length, 1)
+      yield* until(Effect.map(listDead(), ({ length }) => length === 1), 5_000, "the dead letter")
+      const [letter] = yield* listDead()
+      assert.not.match(JSON.stringify(letter), /ivy/, "who was erased is named no more")
+      assert.is(letter?.whose, userHash("local", "ivy"))
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(minilm, logOn(url))))
   }), 60_000)
 
