@@ -10,6 +10,8 @@ export const DeadLetter = Schema.Struct({
   kind: Schema.String,
   /** What it was about: a job's key, a subject, a line of input. No text of a user. */
   about: Schema.String,
+  /** Hash of the user it is about, where `about` does not tell: it goes when they are erased, and names nobody if it comes later. */
+  whose: Schema.optionalKey(Schema.String),
   error: Schema.String,
   tries: Schema.Int,
   /** What a person can do. */

@@ -9,7 +9,7 @@ import type { EventCodec, EventOf } from "../eventlog/event.ts"
 import { defineEvent, eventCodec } from "../eventlog/event.ts"
 import { type AppendError, EventLog } from "../eventlog/event-log.ts"
 import { attempt, attemptRead, type LogUnavailable, Nats } from "../eventlog/nats.ts"
-import { type ActorName, attemptSubject, heldFilter, heldSubject, type JobAddress, resultSubject, workFilter, workSubject } from "../eventlog/subjects.ts"
+import { type ActorName, attemptSubject, heldFilter, heldSubject, type JobAddress, resultSubject, userHash, workFilter, workSubject } from "../eventlog/subjects.ts"
 import { heldBy, isPassingFailure, type ModelError } from "../model/errors.ts"
 import { durable } from "./consumer.ts"
 import { bury } from "./dead-letters.ts"
@@ -175,19 +175,26 @@ const runOnce = <R>(worker: JobWorker<R>, job: Job): Effect.Effect<unknown, JobF
       ))
   )
 
+const decodeWhose = Schema.decodeUnknownOption(Schema.Struct({ question: Schema.Struct({ user: Schema.String }) }))
+/** The user whom a job is about; some are about none. */
+const userOfJob = (input: unknown): string | undefined => Option.getOrUndefined(decodeWhose(input))?.question.user
+
 /** Settles a job as failed for good, and says so to people. */
-const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string): Effect.Effect<void, AppendError, EventLog | Nats> =>
-  Effect.andThen(
+const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string): Effect.Effect<void, AppendError, EventLog | Nats> => {
+  const user = userOfJob(job.input)
+  return Effect.andThen(
     settle(job, { status: "failed", data: null, error, attempts: tries, worker: worker.worker }),
     bury({
       actor: worker.actor,
       kind: worker.kind,
       about: resultSubject(job),
+      ...(user === undefined ? {} : { whose: userHash(job.tenant, user) }),
       error,
       tries,
       mend: "The run counts it as an error and goes on. Mend what the message names; a step already folded can be done again in a branch."
     })
   )
+}
 
 /** What is told of a job that waits. */
 const HeldNotice = Schema.Struct({ kind: Schema.String, hold: Hold, message: Schema.String })

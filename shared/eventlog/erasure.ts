@@ -205,7 +205,7 @@ export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureRe
       return job["tenant"] === tenant && fieldsOf(fieldsOf(job["input"])["question"])["user"] === user
     })
     const own = `memory.${encodeToken(tenant)}.${encodeToken(user)}.`
-    const dead = yield* deleteWhere("DEAD", (message) => message.string().includes(own))
+    const dead = yield* deleteWhere("DEAD", (message) => fieldsOf(jsonOf(message))["whose"] === hash || message.string().includes(own))
     const removed = { MEMORY: memory, CALLS: calls, WORK: work, DEAD: dead }
     const erased = memory + calls + work + dead > 0
     let sequence = yield* log.head("MEMORY")
@@ -224,7 +224,7 @@ export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureRe
         { stream: "MEMORY", removed: memory + old, note: "turns, memories, vectors, questions, answers" },
         { stream: "CALLS", removed: calls, note: "model replies with the user's text" },
         { stream: "WORK", removed: work, note: "jobs that name the user" },
-        { stream: "DEAD", removed: dead, note: "dead letters that name the user's conversations" },
+        { stream: "DEAD", removed: dead, note: "dead letters of the user's conversations and of jobs about the user" },
         { stream: "LEASE", removed: 0, note: "names of conversations in work; gone by themselves within two minutes" },
         { stream: "METAMEM", removed: 0, note: "kept: runs hold no text of a user, only ids and principles" }
       ],

@@ -68,7 +68,7 @@ export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.m
       const subject = questionsSubject(tenant, ref.user)
       const found = cache.get(subject)?.get(ref.id) ?? (yield* fold(subject)).get(ref.id)
       if (found === undefined) {
-        return yield* new UnknownQuestion({ id: ref.id, message: `question ${ref.id} of user ${ref.user} is not registered: run \`metamem build\` on its data set first; once a user was erased, nothing of them can be asked again` })
+        return yield* new UnknownQuestion({ id: ref.id, message: `question ${ref.id} is not registered: run \`metamem build\` on its data set first; once a user was erased, nothing of them can be asked again` })
       }
       return found
     }),

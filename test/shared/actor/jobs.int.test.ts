@@ -110,7 +110,7 @@ it("tries that fail are recorded, then the outcome is `failed` and a dead letter
   assert.equal(attempts, [1, 2].map((attempt) => ({ _tag: "JobAttemptFailed", attempt, error: "the model hangs" })))
   yield* until(Effect.map(listDead(), (dead) => dead.length === 1), 2_000, "the dead letter")
   const [letter] = yield* listDead()
-  assert.equal([letter?.about, letter?.error, letter?.tries], [resultSubject(job("bad")), "the model hangs", 3])
+  assert.equal([letter?.about, letter?.error, letter?.tries, letter?.whose], [resultSubject(job("bad")), "the model hangs", 3, undefined])
 }))
 
 it("a try that fails once is repeated and then done", Effect.gen(function*() {

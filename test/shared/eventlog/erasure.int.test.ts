@@ -41,14 +41,15 @@ it("everything of the user goes, nothing of anybody else's, and twice is once", 
   yield* publishJobs("retriever", [job("mira"), job("tom")], 0)
   yield* bury({ actor: "compressor", kind: "signal", about: at("mira"), error: "x", tries: 1, mend: "y" })
   yield* bury({ actor: "compressor", kind: "signal", about: at("tom"), error: "x", tries: 1, mend: "y" })
+  for (const user of ["mira", "tom"]) yield* bury({ actor: "retriever", kind: "rollout", about: `job of ${user}`, whose: userHash("local", user), error: "x", tries: 1, mend: "y" })
 
   const report = yield* eraseUser("local", "mira")
-  assert.equal(report.streams.map(({ removed, stream }) => [stream, removed]), [["MEMORY", 2], ["CALLS", 1], ["WORK", 1], ["DEAD", 1], ["LEASE", 0], ["METAMEM", 0]])
+  assert.equal(report.streams.map(({ removed, stream }) => [stream, removed]), [["MEMORY", 2], ["CALLS", 1], ["WORK", 1], ["DEAD", 2], ["LEASE", 0], ["METAMEM", 0]])
   assert.equal([report.erased, report.marks], [true, 7])
   assert.equal(yield* texts("mira"), [])
   assert.is((yield* texts("tom")).length + (yield* texts("mira.b")).length, 4)
   assert.ok(Option.isNone(yield* store.get("local", "mira", "k")) && Option.isSome(yield* store.get("local", "tom", "k")))
-  assert.equal((yield* listDead()).map(({ about }) => about), [at("tom")])
+  assert.equal((yield* listDead()).map(({ about }) => about), [at("tom"), "job of tom"])
   assert.equal(yield* usersOf("local"), ["mira.b", "tom"])
   assert.equal([(yield* lastErasure("local", "mira"))?.sequence, yield* lastErasure("local", "tom")], [report.sequence, undefined])
 
