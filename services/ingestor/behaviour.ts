@@ -9,26 +9,49 @@ import { type IngestorCommand, type IngestorEvent, ingestorCodec } from "./proto
 /** What was said by whom, in short: tells a turn that is sent again from another one under the same id. */
 export const printOf = ({ speaker, text }: Pick<Turn, "speaker" | "text">): string => hash("sha1", `${speaker}\n${text}`, "base64").slice(0, 12)
 
+/**
+ * How far a turn without a time of its own may be put ahead of the clock, so that it stands behind the one before it. A clock that is put
+ * right by less keeps the order of the talk, and has caught up within a day. One that was wrong by more is not followed: what comes after
+ * it was put right bears the right time, though it then stands before what came while it was wrong.
+ */
+const aheadMaxMs = 24 * 3_600_000
+
 export interface IngestorState {
   /** Prints by turn id. */
   readonly turns: Map<string, string>
   readonly times: SessionTimes
+  /** Times of the turn that came last and of the latest turn, in milliseconds. */
+  lastAt: number
+  latestAt: number
   lastTurn: string | undefined
   /** What came last: turns still open, or an end that holds until the next turn. */
   ended: "open" | "idle" | "closed"
 }
 
+/** The time of arrival, or that of a turn before it where the clock was put back: at one time turns stand in the order of the log. */
+const arrivalTime = (clock: string, ...before: ReadonlyArray<number>): string => {
+  const now = Date.parse(clock)
+  const behind = before.find((at) => at > now && at - now <= aheadMaxMs)
+  return behind === undefined ? clock : new Date(behind).toISOString()
+}
+
 export const behaviour: Behaviour<IngestorState, IngestorCommand, IngestorEvent, never> = {
   codec: ingestorCodec,
-  initial: () => ({ turns: new Map(), times: new Map(), lastTurn: undefined, ended: "open" }),
+  initial: () => ({ turns: new Map(), times: new Map(), lastAt: -Infinity, latestAt: -Infinity, lastTurn: undefined, ended: "open" }),
   decide: (state, command) => {
     switch (command._tag) {
       case "ReceiveTurns": {
         const seen = new Set<string>()
         const fresh = command.turns.filter((turn) => !state.turns.has(turn.id) && !seen.has(turn.id) && seen.add(turn.id))
         const times: SessionTimes = new Map(state.times)
-        // Times of arrival are as they are: turns of one request came at once.
-        const [first, ...rest] = fresh.map((turn) => (command.arrived?.has(turn.id) === true ? turn : { ...turn, time: spaceTime(times, turn.time) }))
+        let { lastAt, latestAt } = state
+        // Turns of one request came at once, and bear one time of arrival.
+        const [first, ...rest] = fresh.map((turn) => {
+          const time = command.arrived?.has(turn.id) === true ? arrivalTime(turn.time, latestAt, lastAt) : spaceTime(times, turn.time)
+          lastAt = Date.parse(time)
+          latestAt = Math.max(latestAt, lastAt)
+          return { ...turn, time }
+        })
         return Result.succeed(first === undefined ? [] : [{ _tag: "TurnsReceived", turns: [first, ...rest] as readonly [Turn, ...Array<Turn>] }])
       }
       case "CloseConversation":
@@ -45,6 +68,8 @@ export const behaviour: Behaviour<IngestorState, IngestorCommand, IngestorEvent,
         for (const turn of event.turns) {
           state.turns.set(turn.id, printOf(turn))
           noteTime(state.times, turn.time)
+          state.lastAt = Date.parse(turn.time)
+          state.latestAt = Math.max(state.latestAt, state.lastAt)
         }
         state.lastTurn = event.turns.at(-1)?.id
         state.ended = "open"

@@ -32,6 +32,20 @@ test("turns sent with one time stand half a second apart, over requests too; tim
     .then({ _tag: "TurnsReceived", turns: [at("a", "21:00.000"), at("b", "21:00.000")] })
 })
 
+test("turns without a time stand in the order they came, though the clock is put back; a clock that was days ahead is not followed", () => {
+  const on = (id: string, day: number, hour = 10): Turn => ({ id, speaker: "user", text: id, time: new Date(Date.UTC(2026, 2, day, hour)).toISOString() })
+  const arrive = (...turns: ReadonlyArray<Turn>) => ({ _tag: "ReceiveTurns" as const, turns, arrived: new Set(turns.map(({ id }) => id)) })
+  const recorded = (first: Turn, ...rest: ReadonlyArray<Turn>): IngestorEvent => ({ _tag: "TurnsReceived", turns: [first, ...rest] })
+  given(recorded(on("a", 2, 10))).when(arrive(on("b", 2, 9), on("c", 2, 9))).then(recorded(on("b", 2, 10), on("c", 2, 10)))
+  // Also behind a late turn of long ago.
+  given(recorded(on("a", 2, 10)), recorded(on("late", 1))).when(arrive(on("b", 2, 9))).then(recorded(on("b", 2, 10)))
+  // A year ahead, then right, then put back by an hour.
+  given(recorded(on("wrong", 365)), recorded(on("a", 2, 10))).when(arrive(on("b", 2, 9))).then(recorded(on("b", 2, 10)))
+  given(recorded(on("wrong", 365))).when(arrive(on("a", 2), on("b", 2))).then(recorded(on("a", 2), on("b", 2)))
+  // A turn that says its own time keeps it.
+  given(recorded(on("a", 2, 10))).when({ _tag: "ReceiveTurns", turns: [on("own", 2, 9)], arrived: new Set() }).then(recorded(on("own", 2, 9)))
+})
+
 test("an open conversation is closed once", () => given(received("a")).when(close).then(closed))
 test("a conversation without turns cannot be closed", () => given().when(close).then())
 test("a turn after the end opens the conversation again", () => given(received("a"), closed, received("b")).when(close).then(closed))
