@@ -186,6 +186,9 @@ export const ingest = Command.make(
           ...rejected.slice(0, refusalsShown).map(({ error, line }) => `  line ${line}: ${error}`),
           ...(rejected.length > refusalsShown ? [`  … and ${rejected.length - refusalsShown} more; --json shows all`] : [])
         ].join("\n"))
-      if (summary.received + summary.duplicates === 0 && summary.rejected.length > 0) return yield* new CommandFailed({ message: "no turn was taken" })
+      if (summary.rejected.length > 0) {
+        const taken = summary.received + summary.duplicates
+        return yield* new CommandFailed({ message: taken === 0 ? "no turn was taken" : `${summary.rejected.length} were refused; the other ${taken} are in the log` })
+      }
     }).pipe(withActors(["ingestor"]))
-).pipe(Command.withDescription("Take turns in; acknowledged means they are in the log on disk"))
+).pipe(Command.withDescription("Take turns in; acknowledged means they are in the log on disk. Exits with 1 when any was refused, though all others are taken"))
