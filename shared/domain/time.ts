@@ -110,6 +110,9 @@ export type SessionTimes = Map<number, number>
 /** Sent times remembered of a conversation; a late turn of an older one keeps the time it was sent with. */
 const sessionTimesMax = 64
 
+/** The last instant that four-digit years can write; turns beyond it share it, and stand in the order of the log. */
+const lastMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+
 const count = (seen: SessionTimes, at: number, turns: number): void => {
   seen.delete(at)
   seen.set(at, turns)
@@ -134,5 +137,5 @@ export const spaceTime = (seen: SessionTimes, time: string): string => {
   const at = Date.parse(time)
   const before = seen.get(at) ?? 0
   count(seen, at, before + 1)
-  return before === 0 ? time : new Date(at + before * sessionStepMs).toISOString()
+  return before === 0 ? time : new Date(Math.min(at + before * sessionStepMs, lastMs)).toISOString()
 }

@@ -13,6 +13,7 @@ export interface MeantTime {
 }
 
 const dayMs = 86_400_000
+const written = /^\d{4}-\d{2}-\d{2}(?:\/\d{4}-\d{2}-\d{2})?$/
 const day = (at: number): string => new Date(at).toISOString().slice(0, 10)
 const interval = (from: number, to: number): string => `${day(from)}/${day(to)}`
 const monthOf = (at: number): string => {
@@ -124,11 +125,12 @@ const fromChrono = (sentence: string, said: number): MeantTime | undefined => {
 
 /**
  * The first date a sentence speaks of, or undefined when it names none, only a time of day, a habit ("every Sunday") or a duration.
- * A phrase of the day it was said on ("today") also gives undefined: the time said already tells it.
+ * A phrase of the day it was said on ("today") also gives undefined: the time said already tells it. So does what leads out of the years
+ * that four digits can write.
  */
 export const meantTime = (sentence: string, saidAt: string): MeantTime | undefined => {
   if (!mayHoldDate.test(sentence)) return undefined
   const said = Date.parse(saidAt)
   const found = lastNight(sentence, said) ?? fromChrono(sentence, said) ?? numberedDay(sentence, said) ?? yearAlone(sentence)
-  return found === undefined || found.meant === saidAt.slice(0, 10) ? undefined : found
+  return found === undefined || found.meant === saidAt.slice(0, 10) || !written.test(found.meant) ? undefined : found
 }

@@ -66,7 +66,7 @@ const name = (
   return Result.succeed(text)
 }
 
-const describe = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`)
+const describe = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : `a ${typeof value}`)
 
 const speakerOf = (raw: Record<string, unknown>): Result.Result<string, RejectedTurn> => {
   const role = raw["role"]

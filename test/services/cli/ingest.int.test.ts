@@ -75,7 +75,7 @@ withIngestor("bad lines are told by number and do not hold the others back", ({ 
   Effect.gen(function*() {
     const turn = (text: string) => JSON.stringify({ user: "mira", conversation: "c", speaker: "user", text })
     const taken = yield* run("ingest", file("turns.jsonl", ["no json", turn("a"), "", JSON.stringify({ user: "mira", speaker: "user", text: "x", time: "yesterday" }), turn("b")].join("\n")))
-    assert.match(taken.error, /2 were refused; the other 2 are in the log/)
+    assert.match(taken.error, /refused: 2; the other 2 are in the log/)
     assert.equal([taken.json.received, taken.json.rejected.map(({ line }: { line: number }) => line)], [2, [1, 4]])
     const nobody = yield* run("ingest", file("nobody.jsonl", JSON.stringify({ speaker: "user", text: "whose?" })))
     assert.match(nobody.error, /no turn was taken/)

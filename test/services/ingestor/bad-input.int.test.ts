@@ -57,6 +57,9 @@ it("bad turns are refused one by one with the mend, and their neighbours are tak
     const { turns } = yield* receive({ user: "amy", conversation: "c", turns: [good, ...bad.map(([turn]) => turn), { ...good, text: "Another one" }] })
     assert.equal(turns.map(({ status }) => status), ["accepted", ...bad.map(() => "rejected"), "accepted"])
     bad.forEach(([, why], at) => assert.match(turns[at + 1]?.error ?? "", why))
+    const last = { speaker: "user", text: "The last day", time: "9999-12-31T23:59:59.999Z" }
+    const end = yield* receive({ user: "amy", conversation: "end", turns: [last, { ...last, text: "And its end" }, good] })
+    assert.equal(end.turns.map(({ status }) => status), ["accepted", "accepted", "accepted"])
   }))
 
 it("requests that make no sense are refused by name, and the actors live on", () =>

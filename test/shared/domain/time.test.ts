@@ -30,6 +30,12 @@ test("spacing goes on across calls and never repeats a time", () => {
   assert.equal([...all].sort(), all)
 })
 
+test("spacing ends at the last instant that can be written", () => {
+  const seen: SessionTimes = new Map()
+  const base = read("9999-12-31T23:59:59.400Z")
+  assert.equal([1, 2, 3, 4].map(() => spaceTime(seen, base)), ["400", "900", "999", "999"].map((ms) => `9999-12-31T23:59:59.${ms}Z`))
+})
+
 test("times read from the log count on where they were spaced, and old ones are let go", () => {
   const seen: SessionTimes = new Map()
   for (const time of ["2023-05-20T02:21:00.000Z", "2023-05-20T02:21:00.500Z", "2023-05-20T02:25:00.000Z", "2023-05-20T02:21:01.000Z"]) noteTime(seen, time)

@@ -59,4 +59,9 @@ test("the machine's zone changes nothing near midnight", () => {
   assert.is(meantTime("I sold it yesterday.", "2026-05-20T23:50:00.000Z")?.meant, "2026-05-19")
 })
 
+test("a date outside the years of four digits is none", () => {
+  assert.is(meantTime("I will sail tomorrow.", "9999-12-31T10:00:00.000Z"), undefined)
+  assert.is(meantTime("I sold it last year.", "1000-01-01T10:00:00.000Z"), undefined)
+})
+
 test.run()
