@@ -30,7 +30,7 @@ const percent = (share: number): string => (share * 100).toFixed(1)
 export const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 /** What an imported record cannot tell. */
 export const importedNote = (state: RunState): ReadonlyArray<string> =>
-  state.imported === undefined ? [] : [`an imported record: it holds generations, ${state.steps.length === 0 ? "and neither attempts nor" : "the verdicts on its attempts, and not"} what they cost`]
+  state.imported === undefined ? [] : [`an imported record: it holds ${state.imported.contents !== undefined ? "generations, attempts and proposals, and neither who judged, which principles an attempt went without, nor" : state.steps.length === 0 ? "generations, and neither attempts nor" : "generations and the verdicts on its attempts, and not"} what they cost`]
 export const smallSample = (state: RunState): ReadonlyArray<string> => (state.undersized ? ["the run was too small to mean much"] : [])
 
 // diff ----------------------------------------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ export interface BlameReport {
   readonly counts: { readonly operations: number; readonly questions: number; readonly rollouts: number; readonly judgements: number; readonly reflections: number }
 }
 
-/** A deletion by the measured effect. An imported record names no questions, so nothing tells one from another there. */
+/** A deletion by the measured effect. An imported record names questions where the folder does, so nothing tells one from another there. */
 export const retirementIn = (state: RunState, kind: DecidedOperation["operation"], sources: ReadonlyArray<string>): boolean => state.imported === undefined && isRetirement(kind, sources)
 
 /** An operation's id, where it comes from and what the gate went by. */
@@ -161,12 +161,13 @@ const blameCommand = Command.make(
       yield* emit({ run, ...report, undersized: state.undersized, modelCalls: 0 }, ({ counts, generation, operations, principle: { id, scope, text }, unknown }) =>
         [
           `${id} [${scope}] ${text}`,
-          `as of generation ${generation}: ${some(counts.operations, "operation")}, from ${some(counts.questions, "question")} with ${some(counts.rollouts, "rollout")}, ${some(counts.judgements, "judgement")}, ${some(counts.reflections, "reflection")}; gate figures are selection, not evidence`,
+          `as of generation ${generation}: ${some(counts.operations, "operation")}, from ${some(counts.questions, "question")} with ${some(counts.rollouts, "rollout")}, ${state.imported === undefined ? `${some(counts.judgements, "judgement")}, ` : ""}${some(counts.reflections, "reflection")}${state.imported === undefined ? "; gate figures are selection, not evidence" : ""}`,
           ...operations.flatMap(({ after, decision, gate, id, operation, proposed, questions, step }) => [
             `step ${step}: ${operation} ${decision} (${decisionText({ operation: id, step, proposed, ...gate, asked: gate.questions })})${after === undefined ? "" : `: ${after.text}`}`,
-            ...questions.map(({ attempts, id, type }) => `  ${id} (${type}): ${attempts.map(({ verdict }) => verdict).join(", ")}`)
+            ...questions.map(({ attempts, id, type }) => `  ${id}${type === "" ? "" : ` (${type})`}: ${attempts.map(({ verdict }) => verdict).join(", ")}`)
           ]),
           ...(unknown.length === 0 ? [] : [`not in this run: ${unknown.join(", ")}`]),
+          ...importedNote(state),
           ...smallSample(state)
         ].join("\n"))
     }).pipe(Effect.provide(logLayer))
@@ -240,7 +241,9 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
-    const rows = yield* costOfRun(tenant, run)
+    const all = yield* costOfRun(tenant, run)
+    // The results of an imported run hold texts; what they cost elsewhere nobody knows.
+    const rows = state.imported === undefined ? all : all.filter(({ purpose }) => purpose === "shadow")
     // Loaded only here: the tokenizer's vocabulary takes most of a second.
     const { tokensOf } = yield* Effect.promise(() => import("#shared/model/tokens"))
     const grouped = (by: (row: CostRow) => string) => [...Map.groupBy(rows, by)].map(([name, own]) => ({ name, ...summed(own) }))
@@ -255,17 +258,18 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
       })),
       rows,
       principles: principleCosts(state, tokensOf),
+      imported: state.imported !== undefined,
       modelCalls: 0
     }
     const line = (name: string, { calls, completionTokens, failed, jobs, promptTokens, reused }: Spent) => [name, ...[jobs, calls, reused, promptTokens, completionTokens, failed].map(String)]
     yield* emit(result, ({ byRole, bySteps, money, principles, total }) =>
       [
-        table([
+        ...(state.imported !== undefined && rows.length === 0 ? [] : [table([
           ["", "jobs", "calls paid", "from the log", "prompt tokens", "completion tokens", "failed"],
           ...byRole.map((row) => line(row.role, row)),
           ...bySteps.map((row) => line(row.step === null ? "shadow" : row.guard ? "guard test" : `step ${row.step}`, row)),
           line("all", total)
-        ]),
+        ])]),
         ...(money > 0 ? [`${money.toFixed(2)} at the prices set`] : []),
         principles.length === 0
           ? "no principle adds anything to an answer"

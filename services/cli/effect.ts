@@ -158,7 +158,7 @@ export const effectCommand = Command.make(
       }
       const leftOut = exact && wanted !== undefined && generation !== undefined ? yield* leaveOneOut(run, wanted, generation, Option.getOrUndefined(samples)) : null
       yield* emit({ run, ...report, effects, exact: leftOut, undersized: state.undersized, modelCalls: leftOut?.paid.calls ?? 0 }, ({ dropShare, retirements, rollouts, tried }) =>
-        [
+        state.imported !== undefined ? ["of an imported run no effects can be told: nobody knows which principles its attempts went without", ...importedNote(state)].join("\n") : [
           `effects in points, from ${rollouts} training attempts of which each went without a principle with probability ${dropShare}; 90 % intervals`,
           effects.length === 0
             ? "no attempts at one question differed in what they were shown, so nothing can be told"
@@ -178,7 +178,6 @@ export const effectCommand = Command.make(
             ]),
             `${leftOut.reused.answers} of ${leftOut.reused.ofAnswers} answers were in the log; paid: ${leftOut.paid.answers} answers and ${leftOut.paid.judgements} judgements, ${leftOut.paid.promptTokens} + ${leftOut.paid.completionTokens} tokens; ${leftOut.errors} errors`
           ]),
-          ...importedNote(state),
           ...retirements.map((id) => retirementLine(id, tried[id])),
           ...smallSample(state)
         ].join("\n"))

@@ -4,7 +4,7 @@ import { Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { guidedBy } from "#services/reflector/online-words"
-import { analysisCommands, points, retirementIn, smallSample } from "./analysis.ts"
+import { analysisCommands, points, retirementIn, smallSample, some } from "./analysis.ts"
 import { judgeCommand } from "./calibrate.ts"
 import { effectCommand } from "./effect.ts"
 import { evaluate, infer } from "./evaluate.ts"
@@ -12,7 +12,7 @@ import { exchangeCommands } from "./exchange.ts"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { onlineCommand } from "./online.ts"
-import { adoptedNow, foldRun, generationMeant, replayAll, replayRun, type Replayed } from "./runs.ts"
+import { adoptedNow, foldRun, generationMeant, replayAll, replayRun, type Replayed, type RunState } from "./runs.ts"
 import { split } from "./split.ts"
 import { train } from "./train.ts"
 import { verify } from "./verify.ts"
@@ -23,6 +23,16 @@ const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number 
 
 const principleLines = (principles: Replayed["principles"]): string =>
   principles.length === 0 ? "  (no principles)" : table(principles.map(({ bornIn, id, scope, text }) => [`  ${id}`, `[${scope}]`, text, `since ${bornIn}`]))
+
+/** How generations of an imported run did where it was made, by its own judge. */
+export const evaluatedThere = ({ generations, imported }: RunState) => {
+  const { baseline, steps = {} } = imported?.evaluation ?? {}
+  const figures = ({ accuracy, correct, errors = 0, total }: NonNullable<typeof baseline>) => ({ questions: total, correct, errors, accuracy })
+  return [
+    ...(baseline === undefined ? [] : [{ generation: 0, step: 0, ...figures(baseline) }]),
+    ...Object.values(steps).map(({ results, step_num: step }) => ({ generation: generations.findLast((one) => one.step <= step)?.number ?? 0, step, ...figures(results) }))
+  ]
+}
 
 const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
   Effect.gen(function*() {
@@ -46,13 +56,15 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       recommended: state.imported === undefined ? (state.recommended ?? null) : null,
       // Whichever of them guides live answers just now.
       adopted: adopted?.run === run ? adopted.generation : null,
+      ...(state.imported === undefined ? {} : { evaluated: evaluatedThere(state) }),
       undersized: state.undersized
     }
-    yield* emit(result, ({ adopted, generations, recommended, rejected }) =>
+    yield* emit(result, ({ adopted, evaluated = [], generations, recommended, rejected }) =>
       [
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
         ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, principle, reason, retirement, scope, step, text }) => [`  step ${step}`, decision, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
+        ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => `evaluated where it was made: generation ${generation}${step === 0 ? "" : ` of step_${step}`}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${(accuracy * 100).toFixed(1)} %)`),
         recommended !== null ? "" : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
         ...smallSample(state)
       ].filter((line) => line !== "").join("\n"))

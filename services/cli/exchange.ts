@@ -8,11 +8,15 @@ import type { EvidenceItem } from "#shared/domain/evidence"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memoryFilter, requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
+import { attemptsOf } from "#services/reflector/analysis"
 import { ImportReply, reflectorCodec, type RunEvent } from "#services/reflector/protocol"
+import { some } from "./analysis.ts"
 import { livesFold } from "./history.ts"
 import { logLayer, withActors } from "./home.ts"
-import { type ExportMaterial, readReference, referenceFiles } from "./reference-format.ts"
-import { bundleRun, callKeysOf, questionsOf, repliesOf, restoreRun } from "./restore.ts"
+import { type ExportMaterial, referenceFiles } from "./reference-format.ts"
+import { readReference } from "./reference-reading.ts"
+import { keepTexts } from "./reference-texts.ts"
+import { bundleRun, callKeysOf, questionsOf, repliesOf, restoreRun, usersOfRun } from "./restore.ts"
 import { CommandFailed, emit, root, WrongUsage } from "./root.ts"
 import { foldRun, replayAll, runResults } from "./runs.ts"
 
@@ -43,7 +47,7 @@ const materialOf = (tenant: string, run: string) =>
       }
     }
     const results = yield* runResults(tenant, run)
-    const users = new Set([...state.questions.values()].map(({ user }) => user))
+    const users = usersOfRun(state, results)
     const questions = new Map((yield* questionsOf(tenant, users)).map((question) => [question.id, question]))
     const replies = yield* repliesOf(tenant, users, callKeysOf(results))
     const shown = new Map<string, Set<string>>()
@@ -57,6 +61,13 @@ const materialOf = (tenant: string, run: string) =>
     const memories = new Map(yield* Effect.forEach(shown, ([user, ids]) => Effect.map(shownMemories(tenant, user, ids), (found) => [user, found] as const), { concurrency: 8 }))
     return { run, state, events, results, questions, replies, memories } satisfies ExportMaterial as ExportMaterial
   })
+
+/** How many questions have no text left. */
+const withoutTexts = ({ questions, replies, results, state }: ExportMaterial): number => {
+  if (state.imported === undefined) return [...state.questions.keys()].filter((id) => !questions.has(id)).length
+  const gone = new Set(results.flatMap((result) => (result.address.kind === "rollout" && [...callKeysOf([result])].some((key) => !replies.has(key)) ? [`${result.address.step}/${result.address.key}`] : [])))
+  return new Set(state.steps.flatMap(({ attempts, step }) => attempts.flatMap(({ question }) => (attemptsOf(state, step, question).some((key) => gone.has(`${step}/${key}`)) ? [question] : [])))).size
+}
 
 const writing = <A>(path: string, write: () => A) =>
   Effect.try({ try: write, catch: (error) => new CommandFailed({ message: `${path} cannot be written: ${(error as Error).message}` }) })
@@ -89,11 +100,14 @@ const exportCommand = Command.make(
         })
         files += 1
       }
-      const erased = [...material.state.questions.keys()].filter((id) => !material.questions.has(id)).length
+      const erased = withoutTexts(material)
       yield* emit({ run, format, folder: path, files, steps: material.state.steps.length, generations: material.state.generations.length, erased, modelCalls: 0 }, () =>
         `${files} files of ${run} are in ${path}${erased === 0 ? "" : `; ${erased} questions are without texts, since their users were erased`}. The layout has no scopes: every principle there is for all questions.`)
     }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))
 ).pipe(Command.withDescription("Write a run into one bundle, or into the published system's folders; no model is asked"))
+
+/** Most lines on what is lost. */
+const lostShown = 12
 
 const decodeReply = Schema.decodeUnknownEffect(ImportReply)
 
@@ -119,22 +133,43 @@ const importCommand = Command.make(
       }
       if (Option.isNone(run)) return yield* new WrongUsage({ message: "--reference needs --run NAME for the record it becomes" })
       const name = run.value
-      const { attempts, empty, files, generations, origin } = yield* readReference(resolve(Option.getOrThrow(reference)))
+      const { empty, files, lost, texts, ...record } = yield* readReference(resolve(Option.getOrThrow(reference)))
+      const { origin, steps } = record
       const sealed = yield* Effect.gen(function*() {
-        const reply = yield* request(requestSubject("reflector", "import"), { tenant, run: name, origin, generations, attempts }, 60_000).pipe(Effect.flatMap(decodeReply))
+        const log = yield* EventLog
+        const address = { tenant, run: name }
+        // Whatever stands under the name is the reflector's to tell.
+        if ((yield* log.last(runSubject(address))) === undefined) {
+          const known = new Map((yield* questionsOf(tenant, undefined)).map(({ id, user }) => [id, user]))
+          yield* keepTexts(address, texts, (question) => known.get(question) ?? question)
+        }
+        const reply = yield* request(requestSubject("reflector", "import"), { tenant, run: name, ...record }, 60_000).pipe(Effect.flatMap(decodeReply))
         const replayed = yield* replayAll(tenant, name)
         const differing = replayed.find(({ identical }) => !identical)
         if (differing !== undefined) return yield* new CommandFailed({ message: `generation ${differing.generation} of ${name} does not replay to what was sealed: the log is damaged` })
-        return { fresh: reply.fresh, generations: replayed.map(({ generation, hash, principles, step }) => ({ n: generation, step, hash, principles: principles.length })) }
-      }).pipe(withActors(["reflector"]))
-      const tried = attempts.reduce((sum, { questions }) => sum + questions.reduce((own, { verdicts }) => own + verdicts.length, 0), 0)
-      yield* emit({ run: name, origin, files, empty, attempts: tried, ...sealed, modelCalls: 0 }, ({ fresh, generations }) =>
+        return {
+          fresh: reply.fresh,
+          hasTexts: (yield* foldRun(tenant, name)).imported?.contents !== undefined,
+          generations: replayed.map(({ generation, hash, principles, step }) => ({ n: generation, step, hash, principles: principles.length }))
+        }
+      }).pipe(Effect.provide(CallStore.layerJetStream), withActors(["reflector"]))
+      const counts = {
+        attempts: texts.filter(({ kind }) => kind === "rollout").length,
+        reflections: texts.filter(({ kind }) => kind === "reflection").length,
+        proposals: steps.reduce((sum, { proposals }) => sum + proposals.found.length, 0),
+        evaluated: Object.keys(record.evaluation?.steps ?? {}).length
+      }
+      yield* emit({ run: name, origin, files, empty, lost, ...counts, ...sealed, modelCalls: 0 }, ({ attempts, evaluated, fresh, generations, hasTexts, proposals, reflections }) =>
         [
           `${fresh ? "" : "already imported; "}run ${name}: ${generations.length} generations from ${files} files of ${origin}${empty === 0 ? "" : `, ${empty} empty entries left out`}`,
           ...generations.map(({ hash, n, principles, step }) => `  generation ${n}${step < 0 ? " (empty)" : ` of step_${step}`}: ${principles} principles  ${hash.slice(0, 16)}`),
-          `a record to read, evaluate and adopt from; of ${tried} attempts it holds the verdicts, and not what was shown and said`
+          ...lost.slice(0, lostShown).map(({ file, what }) => `${file} ${what}`),
+          ...(lost.length > lostShown ? [`and ${lost.length - lostShown} more files of which something is lost; --json names them all`] : []),
+          hasTexts
+            ? `a record to read, evaluate and adopt from: ${some(attempts, "attempt")}, ${some(reflections, "reflection")}, ${some(proposals, "proposed operation")}, evaluations of ${some(evaluated, "generation")}. Texts stand under the users of their questions; a question that is not known here counts as a user of its name. What was asked at what cost, and which principles an attempt went without, the folder does not say`
+            : "a record of generations and verdicts, imported before texts were kept: import the folder under another name to have them"
         ].join("\n"))
     })
-).pipe(Command.withDescription("Take in a run: from a bundle, or the generations of the published system's training folder"))
+).pipe(Command.withDescription("Take in a run: from a bundle, or from the published system's training folder"))
 
 export const exchangeCommands = [exportCommand, importCommand] as const

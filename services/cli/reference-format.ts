@@ -1,10 +1,9 @@
 /**
- * The published system's folder of a training experiment, written from a run and read into generations. Its folders count from 0 and
- * `step_N/meta_memories.json` holds what step N used, so what our step N sealed stands in `step_N`, and its own artefacts in `step_{N-1}`.
+ * A run in the published system's folder of a training experiment. Its folders count from 0 and `step_N/meta_memories.json` holds what
+ * step N used, so what our step N sealed stands in `step_N`, and its own artefacts in `step_{N-1}`. Of an imported run the files are
+ * written from what was read.
  */
-import { readdir, readFile } from "node:fs/promises"
-import { basename, join, resolve } from "node:path"
-import { Effect, Option, Result, Schema } from "effect"
+import { Option, Result, Schema } from "effect"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { Operation, Principle } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
@@ -12,17 +11,11 @@ import { answerPrompt } from "#shared/metamemory/prompts"
 import { inScope } from "#shared/metamemory/router"
 import { replySchemas } from "#shared/model/reply-schemas"
 import { attemptsOf } from "#services/reflector/analysis"
-import type { ImportRequest, RunEvent } from "#services/reflector/protocol"
+import type { RunEvent } from "#services/reflector/protocol"
 import { RolloutData } from "#services/retriever/protocol"
+import type { ReadText } from "./reference-reading.ts"
+import { ImportedData } from "./reference-texts.ts"
 import type { RunResult, RunState } from "./runs.ts"
-
-/** A folder cannot be read as an experiment of the published system. */
-export class ReferenceUnreadable extends Schema.TaggedError<ReferenceUnreadable>()("ReferenceUnreadable", {
-  path: Schema.String,
-  /** `foreign`: no such experiment; `damaged`: a file of it cannot be read. */
-  reason: Schema.Literals(["missing", "foreign", "damaged"]),
-  message: Schema.String
-}) {}
 
 /** Everything a run's folder is written from. Texts of users who were erased are absent. */
 export interface ExportMaterial {
@@ -42,6 +35,9 @@ export interface ExportedFile {
   readonly path: string
   readonly content: string
 }
+
+const decodeRow = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ problem: Schema.String })))
+const decodeImported = Schema.decodeUnknownOption(ImportedData)
 
 const numbered = (principles: ReadonlyArray<Principle>): Readonly<Record<string, string>> => Object.fromEntries(principles.map(({ text }, at) => [`M${at}`, text]))
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
@@ -97,12 +93,32 @@ const evaluation = ({ results, run, state }: ExportMaterial) => {
   }
 }
 
-const stepFiles = (material: ExportMaterial, step: number): ReadonlyArray<ExportedFile> => {
-  const { events, memories, questions, replies, results, state } = material
-  const folder = `step_${step - 1}`
+/** What users' words are in, of one step. */
+interface StepTexts {
+  readonly rows: ReadonlyArray<{ readonly line: string; readonly verdict: string }>
+  readonly summaries: Readonly<Record<string, ReadonlyArray<unknown>>>
+  readonly proposed: ReadonlyArray<unknown>
+  readonly problemOf: (question: string | undefined) => string
+}
+
+const eventOf = <T extends RunEvent["_tag"]>(events: ReadonlyArray<RunEvent>, tag: T, step: number) =>
+  events.find((event): event is Extract<RunEvent, { readonly _tag: T }> => event._tag === tag && "step" in event && event.step === step)
+
+const ownResults = (results: ReadonlyArray<RunResult>, step: number): ReadonlyMap<string, RunResult> =>
+  new Map(results.filter(({ address }) => address.step === step).map((result) => [`${result.address.kind}/${result.address.key}`, result]))
+
+/** Proposed operations under the questions they came from. */
+const proposedIn = ({ events, state }: ExportMaterial, step: number, problemOf: StepTexts["problemOf"]) => {
+  const used = usedIn(state, step)
+  const bySource = Map.groupBy(eventOf(events, "ProposalsFolded", step)?.proposals ?? [], ({ sources }) => sources[0] ?? "")
+  return [...bySource].map(([question, some]) => ({ question, entry: { problem: problemOf(question), operations: some.map(({ operation }) => referenceOperation(operation, used)), reasoning: "" } }))
+}
+
+const textsOf = (material: ExportMaterial, step: number): StepTexts => {
+  const { memories, questions, replies, results, state } = material
   const used = usedIn(state, step)
   const attempts = state.steps.find((one) => one.step === step)?.attempts ?? []
-  const own = new Map(results.filter(({ address }) => address.step === step).map((result) => [`${result.address.kind}/${result.address.key}`, result]))
+  const own = ownResults(results, step)
   const rows = Array.from({ length: state.parameters?.samples ?? 0 }, (_, sample) =>
     attempts.map(({ dropped, question: id, verdicts }) => {
       const question = questions.get(id)
@@ -114,6 +130,7 @@ const stepFiles = (material: ExportMaterial, step: number): ReadonlyArray<Export
       const judgedAttempts = own.get(`rollout/${key}`)?.settled.attempts ?? 1
       return {
         key,
+        verdict: verdicts[sample] ?? "e",
         row: {
           prompt: question === undefined ? "" : answerPrompt({ question: question.text, date: question.date, evidence, principles }).map(({ content }) => content).join("\n\n"),
           question_id: id,
@@ -123,12 +140,10 @@ const stepFiles = (material: ExportMaterial, step: number): ReadonlyArray<Export
           task: question?.type ?? state.questions.get(id)?.type ?? "",
           retry_count: judgedAttempts - 1,
           response: replies.get(rollout?.callKey ?? "") ?? "",
-          // What could not be answered or judged is neither right nor wrong.
-          reward: verdicts[sample] === "e" ? null : verdicts[sample] === "c" ? 1 : 0
+          reward: rewardOf(verdicts[sample])
         }
       }
     })).flat()
-  const judged = rows.filter(({ row }) => row.reward !== null)
   const summaries: Record<string, Array<object>> = {}
   for (const { key, row } of rows) {
     const reflection = Option.getOrUndefined(decodeReflection(dataOf(own.get(`reflection/${key}`))))
@@ -137,142 +152,99 @@ const stepFiles = (material: ExportMaterial, step: number): ReadonlyArray<Export
     const summary = reflection.lesson ?? (Result.isSuccess(said) ? said.success.lesson : "")
     ;(summaries[row.problem] ??= []).push({ problem: row.problem, response: row.response, reward: row.reward, summary })
   }
-  const ofStep = <T extends RunEvent["_tag"]>(tag: T) => events.find((event): event is Extract<RunEvent, { readonly _tag: T }> => event._tag === tag && "step" in event && event.step === step)
-  const textOf = (id: string | undefined): string => questions.get(id ?? "")?.text ?? ""
-  const proposed = Map.groupBy(ofStep("ProposalsFolded")?.proposals ?? [], ({ sources }) => sources[0] ?? "")
-  const started = ofStep("StepStarted")
-  const sealed = usedIn(state, step + 1)
-  return [
-    ...(step === 1 ? [] : [{ path: `${folder}/meta_memories.json`, content: json(numbered(used)) }]),
-    { path: `${folder}/rollout.jsonl`, content: rows.map(({ row }, runid) => `${JSON.stringify({ runid, ...row })}\n`).join("") },
-    { path: `${folder}/trajectory_summaries.json`, content: json(summaries) },
-    { path: `${folder}/proposed_updates.json`, content: json([...proposed].map(([id, some]) => ({ problem: textOf(id), operations: some.map(({ operation }) => referenceOperation(operation, used)), reasoning: "" }))) },
-    {
-      path: `${folder}/applied_updates.json`,
-      content: json({
-        all_operations: (ofStep("OperationsConsolidated")?.operations ?? []).map(({ operation, sources }) => ({ ...referenceOperation(operation, used), source_problem: textOf(sources[0]) })),
-        new_meta_memories: numbered(sealed)
-      })
-    },
-    {
-      path: `${folder}/stats.json`,
-      content: json({ epoch: started?.epoch ?? 0, batch: step - 1, rollout: { avg_reward: share(judged.filter(({ row }) => row.reward === 1).length, judged.length), num_samples: rows.length }, complete: true })
-    }
-  ]
+  const problemOf = (id: string | undefined): string => questions.get(id ?? "")?.text ?? ""
+  return {
+    rows: rows.map(({ row, verdict }, runid) => ({ line: JSON.stringify({ runid, ...row }), verdict })),
+    summaries, proposed: proposedIn(material, step, problemOf).map(({ entry }) => entry), problemOf
+  }
+}
+
+/** The same of an imported run, as it was read; nothing is left of an erased user but ids and verdicts. */
+const importedTexts = (material: ExportMaterial, step: number): StepTexts => {
+  const { replies, results, state } = material
+  const own = ownResults(results, step)
+  const textAt = (kind: ReadText["kind"], key: string): string | undefined =>
+    replies.get(Option.getOrUndefined(decodeImported(dataOf(own.get(`${kind}/${key}`))))?.callKey ?? "")
+  const attempts = state.steps.find((one) => one.step === step)?.attempts ?? []
+  const samples = Math.max(0, ...attempts.map(({ verdicts }) => verdicts.length))
+  const problems = new Map<string, string>()
+  const summaries: Record<string, Array<unknown>> = {}
+  const rows = Array.from({ length: samples }, (_, sample) => attempts.filter(({ verdicts }) => sample < verdicts.length).map((one) => ({ ...one, sample }))).flat().map(({ question, sample, verdicts }, runid) => {
+    const key = attemptsOf(state, step, question)[sample] ?? ""
+    const line = textAt("rollout", key)
+    const problem = Option.getOrUndefined(decodeRow(line ?? ""))?.problem ?? ""
+    if (line !== undefined) problems.set(question, problem)
+    const summary = textAt("reflection", key)
+    if (summary !== undefined) (summaries[problem] ??= []).push(JSON.parse(summary))
+    const verdict = verdicts[sample] ?? "e"
+    const bare = { runid, prompt: "", question_id: question, problem: "", memories: [], groundtruth: "", task: "", retry_count: 0, response: "", reward: rewardOf(verdict) }
+    return { line: line ?? JSON.stringify(bare), verdict }
+  })
+  const problemOf = (id: string | undefined): string => problems.get(id ?? "") ?? ""
+  // Of a question whose text is gone, and of one that no attempt was about, the operations are left.
+  const written = new Set<string>()
+  const read = [...own].filter(([key]) => key.startsWith("proposal/")).sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, { address: { key } }]) => {
+    const text = textAt("proposal", key)
+    const entry = text === undefined ? undefined : JSON.parse(text) as { readonly problem: string }
+    for (const [question, problem] of problems) if (problem === entry?.problem) written.add(question)
+    return entry === undefined ? [] : [entry]
+  })
+  return { rows, summaries, proposed: [...read, ...proposedIn(material, step, problemOf).filter(({ question }) => !written.has(question)).map(({ entry }) => entry)], problemOf }
+}
+
+/** What could not be answered or judged is neither right nor wrong. */
+const rewardOf = (verdict: string | undefined): 0 | 1 | null => (verdict === "c" ? 1 : verdict === "i" ? 0 : null)
+
+const stepFiles = (material: ExportMaterial, step: number): { readonly files: ReadonlyArray<ExportedFile>; readonly stats: object } => {
+  const { events, state } = material
+  const folder = `step_${step - 1}`
+  const used = usedIn(state, step)
+  const { problemOf, proposed, rows, summaries } = state.imported === undefined ? textsOf(material, step) : importedTexts(material, step)
+  const consolidated = eventOf(events, "OperationsConsolidated", step)
+  const epoch = eventOf(events, "StepStarted", step)?.epoch ?? 0
+  // What was turned down on its way here was never among an own run's operations; an imported one's list held it.
+  const refused = state.imported === undefined ? [] : (consolidated?.refused ?? []).map((one) => ({ ...one, sources: [] }))
+  const operations = [...(consolidated?.operations ?? []), ...refused].sort((a, b) => a.index - b.index)
+  const [correct, judged] = [rows.filter(({ verdict }) => verdict === "c").length, rows.filter(({ verdict }) => verdict !== "e").length]
+  return {
+    files: [
+      ...(step === 1 ? [] : [{ path: `${folder}/meta_memories.json`, content: json(numbered(used)) }]),
+      ...(rows.length === 0 ? [] : [{ path: `${folder}/rollout.jsonl`, content: rows.map(({ line }) => `${line}\n`).join("") }]),
+      { path: `${folder}/trajectory_summaries.json`, content: json(summaries) },
+      { path: `${folder}/proposed_updates.json`, content: json(proposed) },
+      {
+        path: `${folder}/applied_updates.json`,
+        content: json({
+          all_operations: operations.map(({ operation, sources }) => ({ ...referenceOperation(operation, used), source_problem: problemOf(sources[0]) })),
+          new_meta_memories: numbered(usedIn(state, step + 1))
+        })
+      }
+    ],
+    stats: { epoch, batch: events.filter((event) => event._tag === "StepStarted" && event.epoch === epoch && event.step < step).length, rollout: { avg_reward: share(correct, judged), num_samples: rows.length }, complete: true }
+  }
 }
 
 /** The files of a run, a step at a time; what was decided on the guard questions comes last. */
 export const referenceFiles = function*(material: ExportMaterial): Generator<ExportedFile> {
+  const { results, state } = material
+  const generationFile = (folder: number, principles: ReadonlyArray<Principle>): ExportedFile => ({ path: `step_${folder}/meta_memories.json`, content: json(numbered(principles)) })
+  // Of a run that was imported before texts were kept there is nothing but generations and verdicts.
+  const steps = state.imported !== undefined && results.length === 0 ? [] : state.steps.map(({ step }) => step)
   const stats: Record<string, unknown> = {}
-  const steps = material.state.steps.map(({ step }) => step)
-  for (const step of material.state.imported === undefined ? steps : []) {
-    for (const file of stepFiles(material, step)) {
-      if (file.path.endsWith("/stats.json")) stats[String(step - 1)] = JSON.parse(file.content)
-      else yield file
-    }
+  const written = new Set<number>()
+  for (const step of steps) {
+    const { files, stats: own } = stepFiles(material, step)
+    yield* files
+    stats[String(step - 1)] = own
+    written.add(step - 1)
   }
-  if (material.state.imported !== undefined || steps.length === 0) {
-    // An imported record has generations, and of its attempts the verdicts alone.
-    for (const { number, principles, step } of material.state.generations) if (number > 0) yield { path: `step_${step}/meta_memories.json`, content: json(numbered(principles)) }
-    return
+  const last = steps.at(-1)
+  if (last !== undefined) {
+    yield generationFile(last, usedIn(state, last + 1))
+    written.add(last)
   }
-  const last = steps.at(-1) ?? 0
-  yield { path: `step_${last}/meta_memories.json`, content: json(numbered(material.state.generations.at(-1)?.principles ?? [])) }
-  yield { path: "stats.json", content: json(stats) }
-  yield { path: "eval_results.json", content: json(evaluation(material)) }
+  for (const { number, principles, step } of state.generations) if (number > 0 && !written.has(step)) yield generationFile(step, principles)
+  if (last !== undefined) yield { path: "stats.json", content: json(stats) }
+  const evaluated = state.imported === undefined ? (last === undefined ? undefined : evaluation(material)) : state.imported.evaluation
+  if (evaluated !== undefined) yield { path: "eval_results.json", content: json(evaluated) }
 }
-
-// Reading -------------------------------------------------------------------------------------------------------------------------------
-
-const decodeGeneration = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Record(Schema.String, Schema.String)))
-const decodeApplied = Schema.decodeUnknownResult(
-  Schema.fromJsonString(Schema.Struct({ all_operations: Schema.Array(Schema.Struct({ operation: Schema.String, id: Schema.optional(Schema.NullOr(Schema.String)), content: Schema.optional(Schema.NullOr(Schema.String)) })) }))
-)
-
-/** A line of `rollout.jsonl`, as far as it is read. What could not be answered has a reward of 0 and says `Error: …`, and is no wrong answer. */
-const decodeAttempt = Schema.decodeUnknownResult(
-  Schema.fromJsonString(Schema.Struct({
-    question_id: Schema.NonEmptyString,
-    response: Schema.optional(Schema.NullOr(Schema.String)),
-    reward: Schema.optional(Schema.NullOr(Schema.Union([Schema.Boolean, Schema.Finite])))
-  }))
-)
-
-/** Verdicts by question in the order met, or the number of a line that is none. */
-const attemptsIn = (text: string): Result.Result<ReadonlyArray<{ readonly question: string; readonly verdicts: string }>, number> => {
-  const verdicts = new Map<string, string>()
-  for (const [at, line] of text.split("\n").entries()) {
-    if (line.trim() === "") continue
-    const row = decodeAttempt(line)
-    if (Result.isFailure(row)) return Result.fail(at + 1)
-    const { question_id, response, reward } = row.success
-    const isError = reward === null || reward === undefined || (response ?? "").trim() === "" || (Number(reward) === 0 && response?.startsWith("Error: ") === true)
-    verdicts.set(question_id, `${verdicts.get(question_id) ?? ""}${isError ? "e" : Number(reward) > 0 ? "c" : "i"}`)
-  }
-  return Result.succeed([...verdicts].map(([question, own]) => ({ question, verdicts: own })))
-}
-
-export interface ReferenceRecord extends Pick<ImportRequest, "generations" | "origin"> {
-  readonly attempts: NonNullable<ImportRequest["attempts"]>
-  /** Files read. */
-  readonly files: number
-  /** Entries without text, which mean nothing and are left out. */
-  readonly empty: number
-}
-
-/** Reads generations and attempts of an experiment's folder, in the order of its steps. Fails on a folder without any and on a file that cannot be read. */
-export const readReference = (path: string): Effect.Effect<ReferenceRecord, ReferenceUnreadable> => {
-  const unreadable = (reason: ReferenceUnreadable["reason"], what: string, file = path) => new ReferenceUnreadable({ path: file, reason, message: `${file} ${what}` })
-  const read = (file: string) =>
-    Effect.promise(() => readFile(file, "utf8").then((text) => ({ text }) as const, (error: NodeJS.ErrnoException) => ({ error }) as const)).pipe(
-      Effect.flatMap((outcome) =>
-        "text" in outcome ? Effect.succeed(outcome.text) : outcome.error.code === "ENOENT" ? Effect.succeed(undefined) : Effect.fail(unreadable("damaged", `cannot be read: ${outcome.error.message}`, file)))
-    )
-  return Effect.gen(function*() {
-    const names = yield* Effect.tryPromise({
-      try: () => readdir(path),
-      catch: (error) => unreadable("missing", `cannot be read: ${(error as Error).message}. Give the folder that holds step_1, step_2 and so on.`)
-    })
-    const steps = names.flatMap((name) => (/^step_\d+$/.test(name) ? [Number(name.slice(5))] : [])).sort((a, b) => a - b)
-    let before: Readonly<Record<string, string>> = {}
-    let files = 0
-    let empty = 0
-    const generations: Array<ImportRequest["generations"][number]> = []
-    const attempts: Array<ReferenceRecord["attempts"][number]> = []
-    for (const step of steps) {
-      const file = join(path, `step_${step}`, "rollout.jsonl")
-      const text = yield* read(file)
-      if (text === undefined) continue
-      const found = attemptsIn(text)
-      if (Result.isFailure(found)) return yield* unreadable("damaged", `line ${found.failure} is no attempt: it should be a JSON object with question_id, response and reward.`, file)
-      files += 1
-      attempts.push({ step: step + 1, questions: found.success })
-    }
-    for (const step of steps.filter((number) => number > 0)) {
-      const file = join(path, `step_${step}`, "meta_memories.json")
-      const text = yield* read(file)
-      if (text === undefined) continue
-      const generation = decodeGeneration(text)
-      if (Result.isFailure(generation)) return yield* unreadable("damaged", "does not hold principles: it should be one JSON object of texts, {\"M0\": \"…\"}.", file)
-      const appliedFile = join(path, `step_${step - 1}`, "applied_updates.json")
-      const appliedText = yield* read(appliedFile)
-      const applied = appliedText === undefined ? undefined : decodeApplied(appliedText)
-      if (applied !== undefined && Result.isFailure(applied)) return yield* unreadable("damaged", "does not hold operations: it should be a JSON object with a list `all_operations`.", appliedFile)
-      files += appliedText === undefined ? 1 : 2
-      const texts = Object.values(generation.success).map((entry) => entry.trim())
-      empty += texts.filter((entry) => entry === "").length
-      generations.push({
-        step,
-        principles: texts.filter((entry) => entry !== ""),
-        updates: (applied?.success.all_operations ?? []).flatMap(({ content, id, operation }) => {
-          const old = before[id?.replace(/^\[(.*)\]$/, "$1") ?? ""]?.trim()
-          return operation === "update" && old !== undefined && content != null ? [{ before: old, after: content.trim() }] : []
-        })
-      })
-      before = generation.success
-    }
-    if (generations.length === 0) return yield* unreadable("foreign", "holds no step_N/meta_memories.json with N from 1 on: it is not a training folder of the published system.")
-    return { origin: basename(resolve(path)), generations, attempts, files, empty }
-  })
-}
-

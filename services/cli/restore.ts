@@ -19,7 +19,7 @@ import { questionCodec, questionsSubject } from "#shared/metamemory/questions"
 import { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
 import { behaviour as evaluator } from "#services/evaluator/behaviour"
-import { foldRun, replayAll, type RunResult, runResults } from "./runs.ts"
+import { foldRun, replayAll, type RunResult, runResults, type RunState } from "./runs.ts"
 
 /** A bundle was read and is not taken in; nothing was written. */
 export class ImportRefused extends Schema.TaggedError<ImportRefused>()("ImportRefused", {
@@ -36,6 +36,16 @@ export const callKeysOf = (results: ReadonlyArray<RunResult>): ReadonlySet<strin
     return [callKey, ...(Array.isArray(calls) ? calls : [])].filter((key) => typeof key === "string")
   }))
 
+/** Users whose texts a run refers to. An imported one has no questions, and its results name them. */
+export const usersOfRun = (state: RunState, results: ReadonlyArray<RunResult>): ReadonlySet<string> =>
+  new Set([
+    ...[...state.questions.values()].map(({ user }) => user),
+    ...results.flatMap(({ settled }) => {
+      const { user } = (settled.data ?? {}) as { readonly user?: unknown }
+      return typeof user === "string" ? [user] : []
+    })
+  ])
+
 const questionsFilter = (tenant: string): string => memoryFilter({ tenant, conversation: "questions", actor: "evaluator" })
 
 /** Writes a run into a bundle: no memories, and of its users' calls only those it refers to. */
@@ -44,8 +54,9 @@ export const bundleRun = (address: RunAddress, out: string) =>
     const { run, tenant } = address
     const log = yield* EventLog
     const state = yield* foldRun(tenant, run)
-    const keys = callKeysOf(yield* runResults(tenant, run))
-    const users = new Set([...state.questions.values()].map(({ user }) => user))
+    const results = yield* runResults(tenant, run)
+    const keys = callKeysOf(results)
+    const users = usersOfRun(state, results)
     const isPart = ({ subject }: RawMessage): boolean => {
       if (subject.startsWith("calls.")) return keys.has(decodeToken(subject.split(".")[3] ?? ""))
       return !subject.startsWith("memory.") || users.has(parseMemorySubject(subject).user)

@@ -212,7 +212,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
 
     const take = Effect.fnUntraced(function*({ run, tenant, ...record }: ImportRequest) {
       const digested = digest(canonicalJson(record.generations))
-      const { folded, fresh } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "ImportRun", record, digest: digested }, { cause: `ImportRun ${digested}`, correlation: run })
+      const { folded, fresh } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "ImportRun", record, digest: digested }, { cause: `ImportRun ${digested}${record.contents === undefined ? "" : ` ${record.contents}`}`, correlation: run })
       return { generations: folded.state.generations.length, fresh } satisfies ImportReply
     })
 

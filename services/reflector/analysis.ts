@@ -208,7 +208,8 @@ export interface CurvePoint {
 
 /** Training attempts step by step. Batches differ, and hard questions are repeated: a curve to watch, no evidence. */
 export const curveOf = (state: RunState): ReadonlyArray<CurvePoint> =>
-  state.steps.map(({ attempts, generation, step }) => {
+  // Of an imported step the attempts may be missing.
+  state.steps.filter(({ attempts }) => attempts.length > 0).map(({ attempts, generation, step }) => {
     const all = attempts.map(({ verdicts }) => verdicts).join("")
     const of = (letter: string): number => [...all].filter((other) => other === letter).length
     return { step, generation, correct: of("c"), incorrect: of("i"), errors: of("e"), mixed: attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length }
@@ -217,9 +218,14 @@ export const curveOf = (state: RunState): ReadonlyArray<CurvePoint> =>
 /** Judged training attempts of all steps with what each was shown, for the effects of principles. */
 export const droppedRollouts = (state: RunState): ReadonlyArray<DroppedRollout> => state.steps.flatMap((step) => rolloutsOf(state, step))
 
-/** Keys of the attempts at a question in a step, under which their results stand. */
-export const attemptsOf = (state: RunState, step: number, question: string): ReadonlyArray<string> =>
-  Array.from({ length: state.parameters?.samples ?? 0 }, (_, sample) => attemptKey(trainingArm, step, question, sample))
+/** Key of a training attempt. */
+export const trainingAttempt = (step: number, question: string, sample: number): string => attemptKey(trainingArm, step, question, sample)
+
+/** Keys of the attempts at a question in a step, under which their results stand. An imported run has as many as it has verdicts. */
+export const attemptsOf = (state: RunState, step: number, question: string): ReadonlyArray<string> => {
+  const samples = state.parameters?.samples ?? state.steps.find((one) => one.step === step)?.attempts.find((one) => one.question === question)?.verdicts.length ?? 0
+  return Array.from({ length: samples }, (_, sample) => trainingAttempt(step, question, sample))
+}
 
 export interface CostRow {
   readonly step: number

@@ -325,7 +325,10 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
   if (command._tag === "ImportRun") {
     if (state.parameters !== undefined) return isTaken("a run")
     if (state.imported === undefined) return Result.succeed(importedEvents(command.record, command.digest))
-    return state.imported.digest === command.digest ? Result.succeed([]) : isTaken(`the record of another run imported from ${state.imported.origin}`)
+    const { contents, digest, origin } = state.imported
+    if (digest !== command.digest) return isTaken(`the record of another run imported from ${origin}`)
+    // What was imported before texts were kept knows of no contents.
+    return contents === undefined || contents === command.record.contents ? Result.succeed([]) : isTaken(`the record of ${origin} as it was, with the same generations and other attempts or evaluations,`)
   }
   if (command._tag === "OpenTest") return openTest(state, command)
   if (command._tag === "ReportTest") return reportTest(state, command)

@@ -42,7 +42,7 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       return state
     }
     case "RunImported":
-      state.imported = { origin: event.origin, digest: event.digest }
+      state.imported = event
       return state
     case "JudgeCalibrated":
       state.calibrations.push(event)

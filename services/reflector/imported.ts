@@ -1,8 +1,8 @@
 /** The record of a run made by the published system: its generations as events, so that it is replayed and read like any other run. */
-import type { Principle } from "#shared/domain/principle"
+import type { Operation, Principle } from "#shared/domain/principle"
 import { generationHash } from "#shared/metamemory/generation"
 import { operationId, principleId } from "#shared/metamemory/operations"
-import type { GateDecided, ImportRequest, RunEvent } from "./protocol.ts"
+import type { GateDecided, ImportedRecord, RunEvent, SourcedOperation } from "./protocol.ts"
 
 type Change = { readonly kind: "delete"; readonly before: Principle } | { readonly kind: "update"; readonly before: Principle; readonly text: string } | { readonly kind: "add"; readonly text: string }
 
@@ -42,35 +42,70 @@ const changesTo = (current: ReadonlyArray<Principle>, texts: ReadonlyArray<strin
 
 const nothingCounted = { questions: 0, samples: 0, incumbentCorrect: 0, candidateCorrect: 0, incumbentErrors: 0, candidateErrors: 0 }
 
+/** Operations under the ids that principles have here; one that names none of them keeps what it names. The layout has no scopes. */
+const identified = (operations: ReadonlyArray<SourcedOperation>, used: ReadonlyArray<Principle>): ReadonlyArray<SourcedOperation> =>
+  operations.map(({ operation: { content, id, operation }, sources }) => ({
+    operation: {
+      operation,
+      ...(id === undefined ? {} : { id: used[Number(/^M(\d+)$/.exec(id)?.[1] ?? -1)]?.id ?? id }),
+      ...(content === undefined ? {} : { content }),
+      ...(operation === "add" ? { scope: "all" as const } : {})
+    },
+    sources
+  }))
+
+const isOf = (change: Change, { content, id, operation }: Operation): boolean =>
+  change.kind === "delete" ? operation === "delete" && id === change.before.id : operation !== "delete" && content?.trim() === change.text
+
 /**
  * All events of an imported run, from its opening to its end. A folder without changes from one step to the next gives no generation for
- * it. Attempts are kept by verdict, as steps without results. Operations are recorded as accepted by the policy `always`, which is what the published system does.
+ * it. What else is known of a step is recorded as a run's own step is, without results. Operations are recorded as accepted by the policy
+ * `always`, which is what the published system does.
  *
- * @param digest over what was read; ids derive from it, so the same folder gives the same ids
+ * @param digest over the generations; ids derive from it, so the same generations give the same ids
  */
-export const importedEvents = ({ attempts = [], generations, origin }: Pick<ImportRequest, "attempts" | "generations" | "origin">, digest: string): ReadonlyArray<RunEvent> => {
+export const importedEvents = ({ contents, evaluation, generations, origin, steps = [] }: ImportedRecord, digest: string): ReadonlyArray<RunEvent> => {
   const events: Array<RunEvent> = [
-    { _tag: "RunImported", format: "reference", origin, digest, generations: generations.length },
+    {
+      _tag: "RunImported", format: "reference", origin, digest, generations: generations.length,
+      ...(contents === undefined ? {} : { contents }),
+      ...(evaluation === undefined ? {} : { evaluation })
+    },
     { _tag: "GenerationSealed", generation: 0, step: -1, principles: [], hash: generationHash({ number: 0, principles: [], gate: [] }), inputsDigest: "", gate: null }
   ]
   let current: ReadonlyArray<Principle> = []
   let number = 0
-  const [sealing, trying] = [new Map(generations.map((one) => [one.step, one])), new Map(attempts.map((one) => [one.step, one.questions]))]
-  for (const step of [...new Set([...sealing.keys(), ...trying.keys()])].sort((a, b) => a - b)) {
-    const tried = trying.get(step) ?? []
-    if (tried.length > 0) {
+  const [sealing, known] = [new Map(generations.map((one) => [one.step, one])), new Map(steps.map((one) => [one.step, one]))]
+  for (const step of [...new Set([...sealing.keys(), ...known.keys()])].sort((a, b) => a - b)) {
+    const found = known.get(step)
+    const used = current
+    if (found !== undefined) {
+      const { attempts, epoch, proposals, reflected } = found
       events.push(
-        { _tag: "StepStarted", step, questions: tried.map(({ question }) => question), repeated: 0, epoch: 0 },
+        { _tag: "StepStarted", step, questions: attempts.map(({ question }) => question), repeated: 0, epoch },
         {
-          _tag: "RolloutsFolded", step, errors: tried.reduce((sum, { verdicts }) => sum + verdicts.split("e").length - 1, 0), results: "",
-          attempts: tried.map(({ question, verdicts }) => ({ question, verdicts, dropped: [...verdicts].map(() => []) }))
+          _tag: "RolloutsFolded", step, errors: attempts.reduce((sum, { verdicts }) => sum + verdicts.split("e").length - 1, 0), results: "",
+          attempts: attempts.map(({ question, verdicts }) => ({ question, verdicts, dropped: [...verdicts].map(() => []) }))
         }
       )
+      if (reflected.length > 0) events.push({ _tag: "ReflectionsFolded", step, done: reflected, failed: 0, by: { imported: reflected.length }, results: "" })
+      if (proposals.found.length + Object.keys(proposals.discarded).length > 0) {
+        events.push({ _tag: "ProposalsFolded", step, proposals: identified(proposals.found, used), failed: 0, discarded: proposals.discarded, by: { imported: proposals.found.length }, results: "" })
+      }
     }
+    const operations = identified(found?.operations.found ?? [], used).map((one, index) => ({ index, ...one }))
+    const isKnown = ({ operation: { id } }: SourcedOperation): boolean => id === undefined || used.some((principle) => principle.id === id)
+    const consolidated = (principles: ReadonlyArray<Principle>): RunEvent => ({
+      _tag: "OperationsConsolidated", step,
+      operations: operations.filter(isKnown).map((one) => ({ ...one, origin: [] })),
+      refused: operations.filter((one) => !isKnown(one)).map(({ index, operation }) => ({ index, operation, reason: "names no principle of the generation" })),
+      discarded: found?.operations.discarded ?? {}, by: "imported", patch: { principles, trials: [], incumbent: {}, allowance: 0 }, results: ""
+    })
     const sealed = sealing.get(step)
     const changes = sealed === undefined ? [] : changesTo(current, sealed.principles, new Map(sealed.updates.map(({ after, before }) => [before, after])))
     if (changes.length === 0) {
-      if (tried.length > 0) events.push({ _tag: "StepEnded", step, outcome: "nothing accepted", generation: number })
+      if (operations.length > 0) events.push(consolidated(current))
+      if (found !== undefined) events.push({ _tag: "StepEnded", step, outcome: "nothing accepted", generation: number })
       continue
     }
     number += 1
@@ -86,7 +121,7 @@ export const importedEvents = ({ attempts = [], generations, origin }: Pick<Impo
         _tag: "GateDecided", step, round: 0, scope: "all", policy: "always", decision: "accepted", reason: "imported", operation, index, kind: change.kind,
         ...(change.kind === "add" ? {} : { before: change.before }),
         ...(after === undefined ? {} : { after }),
-        sources: [], draw: 0, counts: nothingCounted, figures: { mean: null, standardError: null, z: null }
+        sources: operations.find((one) => isOf(change, one.operation))?.sources ?? [], draw: 0, counts: nothingCounted, figures: { mean: null, standardError: null, z: null }
       }
     })
     const gone = new Set(decided.flatMap(({ before, kind }) => (kind === "delete" && before !== undefined ? [before.id] : [])))
@@ -97,7 +132,7 @@ export const importedEvents = ({ attempts = [], generations, origin }: Pick<Impo
     ]
     const gate = decided.map(({ counts, decision, operation, policy, scope }) => ({ scope, policy, decision, operations: [operation], counts }))
     events.push(
-      { _tag: "OperationsConsolidated", step, operations: [], refused: [], discarded: {}, by: "imported", patch: { principles: current, trials: [], incumbent: {}, allowance: 0 }, results: "" },
+      consolidated(current),
       ...decided,
       { _tag: "GenerationSealed", generation: number, step, principles: current, hash: generationHash({ number, principles: current, gate }), inputsDigest: digest, gate },
       { _tag: "StepEnded", step, outcome: "sealed", generation: number }

@@ -233,9 +233,34 @@ export const RunFinished = defineEvent("RunFinished", {
   })
 })
 
-/** This run was made elsewhere: its generations follow in the same commit, and nothing of it is driven here. */
+const ReferenceResults = Schema.Struct({
+  total: Schema.Int,
+  correct: Schema.Int,
+  /** Absent where what could not be judged counts as wrong. */
+  errors: Schema.optionalKey(Schema.Int),
+  accuracy: Schema.Finite,
+  task_accuracy: Schema.Record(Schema.String, Schema.Finite),
+  num_meta_memories: Schema.Int
+})
+/** How generations did on other questions, as the published system reports it; by folder, `step_N`. */
+export const ReferenceEvaluation = Schema.Struct({
+  experiment_dir: Schema.String,
+  test_dataset_size: Schema.Int,
+  steps: Schema.Record(
+    Schema.String,
+    Schema.Struct({ step_num: Schema.Int, meta_memories_path: Schema.String, meta_memories: Schema.Record(Schema.String, Schema.String), results: ReferenceResults })
+  ),
+  baseline: Schema.optionalKey(ReferenceResults)
+})
+export type ReferenceEvaluation = typeof ReferenceEvaluation.Type
+
+/**
+ * This run was made elsewhere: its generations follow in the same commit, and nothing of it is driven here. Version 1 knew generations and
+ * verdicts alone, which is what it reads as.
+ */
 export const RunImported = defineEvent("RunImported", {
-  version: 1,
+  version: 2,
+  upcasts: { 1: (old) => old },
   payload: Schema.Struct({
     format: Schema.Literal("reference"),
     /** Name of the folder it was read from. */
@@ -243,9 +268,13 @@ export const RunImported = defineEvent("RunImported", {
     /** Over the generations as they were read. */
     digest: Schema.NonEmptyString,
     /** How many were read; those equal to the one before are not sealed again. */
-    generations: Schema.Int
+    generations: Schema.Int,
+    /** Over all that was read; the texts among it stand in the call store, under results. Absent = there are none. */
+    contents: Schema.optionalKey(Schema.NonEmptyString),
+    evaluation: Schema.optionalKey(ReferenceEvaluation)
   })
 })
+export type RunImported = EventOf<typeof RunImported>
 
 /** How a judge's verdicts compare with trusted labels, in numbers of labelled answers. */
 export const LabelCounts = Schema.Struct({
@@ -300,7 +329,7 @@ export const reflectorCodec = eventCodec([
   RunImported, JudgeCalibrated, TestOpened, TestReported, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
 ])
 export type RunEvent =
-  | EventOf<typeof RunImported>
+  | RunImported
   | JudgeCalibrated
   | TestOpened
   | TestReported
@@ -340,7 +369,7 @@ export type RunCommand =
   | { readonly _tag: "FoldConsolidation"; readonly step: number; readonly results: Results }
   | { readonly _tag: "FoldGateRound"; readonly step: number; readonly round: number; readonly results: Results }
   | { readonly _tag: "FinishRun"; readonly results: Results }
-  | { readonly _tag: "ImportRun"; readonly record: Pick<ImportRequest, "attempts" | "generations" | "origin">; readonly digest: string }
+  | { readonly _tag: "ImportRun"; readonly record: ImportedRecord; readonly digest: string }
   | { readonly _tag: "RecordCalibration"; readonly event: JudgeCalibrated }
   | { readonly _tag: "OpenTest"; readonly generation: number; readonly questions: ReadonlyArray<string>; readonly memoryPosition: number }
   | { readonly _tag: "ReportTest"; readonly look: number; readonly outcomes: ReadonlyArray<TestOutcome> }
@@ -367,10 +396,19 @@ export const StatusRequest = Schema.Struct(RunAddress)
 export const AdoptRequest = Schema.Struct({ ...RunAddress, generation: Schema.Int })
 export type AdoptRequest = typeof AdoptRequest.Type
 
-/** Generations of a run made elsewhere, in order. */
+/** Operations as they were read; `M3` is the fourth principle that the step used. */
+const FoundOperations = Schema.Struct({
+  found: Schema.Array(SourcedOperation),
+  /** Entries that are no operation, by reason. */
+  discarded: Schema.Record(Schema.String, Schema.Int)
+})
+export type FoundOperations = typeof FoundOperations.Type
+
+/** A run made elsewhere. */
 export const ImportRequest = Schema.Struct({
   ...RunAddress,
   origin: Schema.String,
+  /** In order. */
   generations: Schema.Array(
     Schema.Struct({
       /** Step that made it, from 1. */
@@ -381,17 +419,26 @@ export const ImportRequest = Schema.Struct({
       updates: Schema.Array(Schema.Struct({ before: Schema.String, after: Schema.String }))
     })
   ),
-  /** Training attempts by step, a letter each as in `QuestionAttempts`; absent where the folder has none. */
-  attempts: Schema.optionalKey(
+  /** What else was found of steps; absent where the folder has generations alone. */
+  steps: Schema.optionalKey(
     Schema.Array(
       Schema.Struct({
         step: Schema.Int.check(Schema.isGreaterThan(0)),
-        questions: Schema.Array(Schema.Struct({ question: Schema.NonEmptyString, verdicts: Schema.String.check(Schema.isPattern(/^[cie]+$/)) }))
+        epoch: Schema.Int,
+        /** A letter an attempt, as in `QuestionAttempts`. */
+        attempts: Schema.Array(Schema.Struct({ question: Schema.NonEmptyString, verdicts: Schema.String.check(Schema.isPattern(/^[cie]+$/)) })),
+        /** Keys of the attempts that were reflected on. */
+        reflected: Schema.Array(Schema.String),
+        proposals: FoundOperations,
+        operations: FoundOperations
       })
     )
-  )
+  ),
+  evaluation: Schema.optionalKey(ReferenceEvaluation),
+  contents: Schema.optionalKey(Schema.NonEmptyString)
 })
 export type ImportRequest = typeof ImportRequest.Type
+export type ImportedRecord = Omit<ImportRequest, "run" | "tenant">
 export const ImportReply = Schema.Struct({ generations: Schema.Int, fresh: Schema.Boolean })
 export type ImportReply = typeof ImportReply.Type
 

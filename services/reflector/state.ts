@@ -7,7 +7,7 @@ import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, JudgeCalibrated, QuestionAttempts, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./protocol.ts"
+import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./protocol.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }
@@ -73,7 +73,7 @@ export interface RunState {
   stopped: StoppedEarly | undefined
   readonly alarms: Array<string>
   /** Where an imported run comes from; such a run has no parameters. */
-  imported: { readonly origin: string; readonly digest: string } | undefined
+  imported: Pick<RunImported, "origin" | "digest" | "contents" | "evaluation"> | undefined
   readonly calibrations: Array<JudgeCalibrated>
   /** Looks at the test split, in order; one without a report was broken off. */
   readonly tests: Array<TestLook>

@@ -1,12 +1,18 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { eraseUser } from "#shared/eventlog/erasure"
+import { CallStore } from "#shared/model/call-store"
 import { evolutionCommands } from "#services/cli/evolution"
+import { readReference } from "#services/cli/reference-reading"
+import { keepTexts } from "#services/cli/reference-texts"
 import { commandRunner } from "#test/support/commands"
+import { effect } from "#test/support/effect"
 import { temporaryFolder, testServer } from "#test/support/nats"
-import { questions, stateOf, verification } from "../reflector/stage.ts"
+import { connection, questions, stateOf, verification } from "../reflector/stage.ts"
+import { lines, rows as publishedRows, writeFolder } from "./reference-folder.ts"
 import { onFinishedRun, type RunStage } from "./run-stage.ts"
 
 const test = suite("runs read, exported and imported")
@@ -20,7 +26,18 @@ interface Stage {
 const onStage = (name: string, body: (stage: Stage) => ReturnType<Parameters<typeof onFinishedRun>[2]>) =>
   onFinishedRun(test, name, ({ run }) => Effect.flatMap(temporaryFolder, (folder) => body({ folder, run })), { METAMEM_JUDGE: "lexical" })
 
+/** A home with a server and nothing in it. */
+const onHome = (name: string, body: (stage: Stage & { readonly home: string; readonly url: string }) => Effect.Effect<unknown, unknown, Scope.Scope>) =>
+  effect(test, name, () =>
+    Effect.gen(function*() {
+      const { home, url } = yield* testServer
+      const run = commandRunner(evolutionCommands, home, url)
+      yield* body({ home, url, folder: yield* temporaryFolder, run: (...args) => run(...args, "--tenant", "t") })
+    }), 120_000)
+
 const readJson = (...path: ReadonlyArray<string>): any => JSON.parse(readFileSync(join(...path), "utf8"))
+const filesIn = (folder: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort().map((path) => [path.slice(folder.length), readFileSync(path, "utf8")]))
 const ok = (outcome: { readonly error: string; readonly json: any }): any => {
   assert.is(outcome.error, "")
   return outcome.json
@@ -89,15 +106,23 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     assert.equal(steps(ok(yield* run("curve", "--run", "copy"))), steps(ok(yield* run("curve", "--run", "a"))))
     assert.is(taken.attempts, 3 * 24)
     const back = ok(yield* run("export", "--run", "copy", "--out", join(folder, "back"), "--format", "reference"))
-    assert.is(back.files, taken.generations.length - 1)
+    assert.equal([back.files, filesIn(join(folder, "back"))], [exported.files, filesIn(out)], "what was read is written again, byte for byte")
+    const copied = taken.generations.length - 1
+    const origin = ok(yield* run("replay", "--run", "copy", "--generation", String(copied))).principles[0]
+    const traced = ok(yield* run("blame", "--run", "copy", origin.id))
+    assert.ok(traced.counts.rollouts > 0 && traced.counts.reflections > 0 && traced.operations[0].questions.every(({ attempts }: any) => attempts.length === 3 && attempts.every(({ calls }: any) => calls.length > 0)), JSON.stringify(traced))
+    assert.match(ok(yield* run("history", "--run", "copy", origin.id)).entries[0].what, /added/)
+    const guarded = ok(yield* run("generations", "--run", "copy")).evaluated
+    assert.equal(guarded.map(({ generation }: any) => generation), [0, copied])
+    const spent = ok(yield* run("cost", "--run", "copy"))
+    assert.equal([spent.imported, spent.rows, spent.principles.length > 0], [true, [], true], "what it cost elsewhere is not told as nothing")
+    assert.equal(ok(yield* run("effect", "--run", "copy")).effects, [])
     assert.equal(ok(yield* run("adopt", "--run", "copy", "--generation", "1")), { tenant: "t", run: "copy", generation: 1 })
     assert.match((yield* run("import", "--reference", out, "--run", "a")).error, /a run stands under this name/)
     assert.match((yield* run("import", "--reference", folder, "--run", "x")).error, /not a training folder/)
     mkdirSync(join(folder, "bad/step_1"), { recursive: true })
     writeFileSync(join(folder, "bad/step_1/meta_memories.json"), "[1]")
     assert.match((yield* run("import", "--reference", join(folder, "bad"), "--run", "x")).error, /does not hold principles/)
-    writeFileSync(join(folder, "bad/step_1/rollout.jsonl"), `${JSON.stringify(rows[0])}\n{"question_id": "q`)
-    assert.match((yield* run("import", "--reference", join(folder, "bad"), "--run", "x")).error, /rollout.jsonl line 2 is no attempt/)
 
     const labels = join(folder, "labels.jsonl")
     writeFileSync(labels, questions(20).map(({ answer, id }, at) => JSON.stringify({ question_id: id, response: at % 2 === 0 ? `It is ${answer}.` : "Perhaps another.", label: at % 5 === 0 ? "incorrect" : at % 2 === 0 ? "correct" : "incorrect" })).join("\n"))
@@ -124,6 +149,16 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     const verified = ok(yield* there("verify", "--run", "a", "--tenant", "t"))
     assert.equal([verified.ok, verified.missing, verified.extra], [true, [], []])
     assert.equal(ok(yield* there("blame", "--run", "a", principle.id, "--tenant", "t")), blamed)
+    // The folder goes to a home that knows none of its questions, and is the same when it comes from there, also by way of a bundle.
+    ok(yield* there("import", "--reference", out, "--run", "far", "--tenant", "t"))
+    ok(yield* there("export", "--run", "far", "--out", join(folder, "far"), "--format", "reference", "--tenant", "t"))
+    assert.equal(filesIn(join(folder, "far")), filesIn(out))
+    ok(yield* there("export", "--run", "far", "--out", join(folder, "far.gz"), "--tenant", "t"))
+    const third = yield* testServer
+    const beyond = commandRunner(evolutionCommands, third.home, third.url)
+    ok(yield* beyond("import", join(folder, "far.gz"), "--tenant", "t"))
+    ok(yield* beyond("export", "--run", "far", "--out", join(folder, "beyond"), "--format", "reference", "--tenant", "t"))
+    assert.equal(filesIn(join(folder, "beyond")), filesIn(out))
     const again = ok(yield* there("import", file, "--tenant", "t"))
     assert.is(again.standing, again.commits)
     assert.is(ok(yield* there("verify", "--run", "a", "--tenant", "t")).commits, verified.commits)
@@ -133,6 +168,62 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     writeFileSync(join(folder, "foreign.gz"), "hello")
     assert.match((yield* there("import", join(folder, "foreign.gz"), "--tenant", "t")).error, /not a bundle/)
     assert.match((yield* there("import", "--tenant", "t")).error, /give a bundle/)
+  }))
+
+onHome("a folder of the published system is taken in, read, written again and erased by question, where nothing of it is known", ({ folder, run, url }) =>
+  Effect.gen(function*() {
+    writeFolder(join(folder, "experiment_1"))
+    const taken = ok(yield* run("import", "--reference", join(folder, "experiment_1"), "--run", "p"))
+    assert.equal([taken.attempts, taken.reflections, taken.proposals, taken.evaluated, taken.lost.length, taken.hasTexts], [12, 3, 2, 1, 1, true])
+    const curve = ok(yield* run("curve", "--run", "p"))
+    assert.equal(curve.steps.map(({ correct, errors, incorrect, sealed }: any) => [correct, incorrect, errors, sealed]), [[3, 1, 2, 1], [3, 1, 2, 2]])
+    const { evaluated, generations } = ok(yield* run("generations", "--run", "p"))
+    assert.equal(evaluated, [{ generation: 2, step: 2, questions: 50, correct: 30, errors: 0, accuracy: 0.6 }])
+    const [bees, brief] = generations[2].principles
+    assert.equal([bees.text, brief.text, brief.id], ["Prefer bees.", "Be very brief.", generations[1].principles[1].id])
+    const blamed = ok(yield* run("blame", "--run", "p", bees.id))
+    assert.equal(blamed.operations[0].questions.map(({ attempts, id }: any) => [id, attempts.map(({ verdict }: any) => verdict)]), [["q1", ["correct", "incorrect"]]])
+    assert.equal(blamed.counts, { operations: 1, questions: 1, rollouts: 2, judgements: 0, reflections: 2 })
+    assert.is(ok(yield* run("verify", "--run", "p")).ok, true)
+    assert.match((yield* run("whatif", "--run", "p", "--from", "1", "--drop", bees.id)).error, /imported run.*no validation questions/)
+
+    // Written again and taken in again it says the same.
+    const out = (name: string) => join(folder, name)
+    const written = ok(yield* run("export", "--run", "p", "--out", out("one"), "--format", "reference"))
+    assert.is(written.erased, 0)
+    const [first, one] = [filesIn(out("experiment_1")), filesIn(out("one"))]
+    assert.equal([one["/step_0/rollout.jsonl"], one["/step_1/rollout.jsonl"]], [first["/step_0/rollout.jsonl"], first["/step_1/rollout.jsonl"]])
+    for (const name of ["/step_1/trajectory_summaries.json", "/step_0/proposed_updates.json", "/step_1/proposed_updates.json"]) assert.equal(JSON.parse(one[name] ?? ""), JSON.parse(first[name] ?? ""), name)
+    assert.equal(readJson(out("one"), "step_1/applied_updates.json").all_operations.map(({ id, operation }: any) => [operation, id]), [["update", "M1"], ["delete", "M7"]])
+    assert.equal([readJson(out("one"), "stats.json")[1].epoch, readJson(out("one"), "stats.json")[1].batch], [1, 0], "batches are counted within their epoch")
+    ok(yield* run("import", "--reference", out("one"), "--run", "p2"))
+    ok(yield* run("export", "--run", "p2", "--out", out("two"), "--format", "reference"))
+    assert.equal(filesIn(out("two")), one)
+
+    writeFolder(out("experiment_1"), { "step_1/rollout.jsonl": lines(publishedRows.slice(1)) })
+    assert.match((yield* run("import", "--reference", out("experiment_1"), "--run", "p")).error, /same generations and other attempts.*choose another one/)
+
+    // Nothing of its texts is left of a question whose user was erased.
+    yield* Effect.provide(eraseUser("t", "q1"), connection(url))
+    const after = ok(yield* run("export", "--run", "p", "--out", out("after"), "--format", "reference"))
+    assert.is(after.erased, 1)
+    const left = filesIn(out("after"))
+    assert.not.match(Object.values(left).join(""), /Problem 1|went wrong|bees were right|cats/)
+    assert.match(left["/step_0/rollout.jsonl"] ?? "", /Problem 2/)
+    assert.equal(JSON.parse(left["/step_0/proposed_updates.json"] ?? ""), [{ problem: "", operations: [{ operation: "add", content: "Prefer bees." }], reasoning: "" }])
+    const verified = ok(yield* run("verify", "--run", "p"))
+    assert.equal([verified.ok, verified.missing], [true, []])
+  }))
+
+onHome("an import that was broken off is gone on with, and not with another folder", ({ folder, run, url }) =>
+  Effect.gen(function*() {
+    writeFolder(join(folder, "one"))
+    const { texts } = yield* readReference(join(folder, "one"))
+    yield* keepTexts({ tenant: "t", run: "p" }, texts.slice(0, 5), (question) => question).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(connection(url)))
+    writeFolder(join(folder, "other"), { "step_0/rollout.jsonl": lines(publishedRows.map((row) => ({ ...row, prompt: "another" }))) })
+    assert.match((yield* run("import", "--reference", join(folder, "other"), "--run", "p")).error, /broken off: choose another name/)
+    ok(yield* run("import", "--reference", join(folder, "one"), "--run", "p"))
+    assert.is(ok(yield* run("export", "--run", "p", "--out", join(folder, "out"), "--format", "reference")).erased, 0)
   }))
 
 test.run()

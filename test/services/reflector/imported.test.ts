@@ -2,7 +2,7 @@ import { Effect, Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Commit } from "#shared/eventlog/envelope"
-import { foldRun, replayGeneration } from "#services/reflector/analysis"
+import { attemptsOf, curveOf, foldRun, replayGeneration, trainingAttempt } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
 import { type JudgeCalibrated, reflectorCodec, type RunCommand } from "#services/reflector/protocol"
 import { causeOf } from "#services/reflector/stages"
@@ -11,6 +11,8 @@ import { parameters } from "./simulation.ts"
 const test = suite("the record of an imported run")
 
 const generation = (step: number, principles: ReadonlyArray<string>, updates: ReadonlyArray<{ before: string; after: string }> = []) => ({ step, principles, updates })
+const nothing = { found: [], discarded: {} }
+const foundIn = (step: number, attempts: ReadonlyArray<{ question: string; verdicts: string }>) => ({ step, epoch: 0, attempts, reflected: [], proposals: nothing, operations: nothing })
 const folder = [
   generation(1, ["a", "b"]),
   generation(2, ["a", "b"]),
@@ -43,12 +45,44 @@ test("every generation holds the texts that were read, in order, and replays to 
 })
 
 test("attempts come along by verdict, also of steps that changed nothing, and neither ids nor hashes depend on them", () => {
-  const attempts = [{ step: 1, questions: [{ question: "q1", verdicts: "cie" }, { question: "q2", verdicts: "ccc" }] }, { step: 2, questions: [{ question: "q1", verdicts: "ii" }] }, { step: 6, questions: [{ question: "q2", verdicts: "c" }] }]
-  const state = stateOf(commitOf({ _tag: "ImportRun", record: { origin: "x", generations: folder, attempts }, digest: "d" }))
+  const steps = [
+    foundIn(1, [{ question: "q1", verdicts: "cie" }, { question: "q2", verdicts: "ccc" }]), foundIn(2, [{ question: "q1", verdicts: "ii" }]), foundIn(6, [{ question: "q2", verdicts: "c" }])
+  ]
+  const state = stateOf(commitOf({ _tag: "ImportRun", record: { origin: "x", generations: folder, steps }, digest: "d" }))
   assert.equal(state.steps.map(({ attempts, generation, step }) => [step, generation, attempts.map(({ verdicts }) => verdicts)]), [[1, 0, ["cie", "ccc"]], [2, 1, ["ii"]], [6, 4, ["c"]]])
   assert.equal(state.generations.map(({ hash }) => hash), stateOf(imported()).generations.map(({ hash }) => hash))
   for (const { hash, number } of state.generations) assert.is(replayGeneration(state, number)?.hash, hash)
   assert.is(state.phase._tag, "Finished")
+})
+
+test("proposals and operations come along under the ids of principles, with the questions they came from", () => {
+  const steps = [
+    {
+      ...foundIn(3, [{ question: "q1", verdicts: "ci" }]),
+      reflected: [trainingAttempt(3, "q1", 1)],
+      proposals: { found: [{ operation: { operation: "update" as const, id: "M1", content: "B" }, sources: ["q1"] }], discarded: { "without an id": 2 } },
+      operations: { found: [{ operation: { operation: "update" as const, id: "M1", content: " B " }, sources: ["q1"] }, { operation: { operation: "delete" as const, id: "M9" }, sources: [] }], discarded: {} }
+    },
+    { ...foundIn(5, []), operations: { found: [{ operation: { operation: "add" as const, content: "never taken" }, sources: ["q1"] }], discarded: {} } }
+  ]
+  const commits = commitOf({ _tag: "ImportRun", record: { origin: "x", generations: folder, steps, contents: "c" }, digest: "d" })
+  const state = stateOf(commits)
+  const b = state.generations[1]?.principles[1]?.id
+  const events = commits[0]?.events ?? []
+  const data = (type: string) => events.filter((event) => event.type === type).map(({ data }) => data as any)
+  assert.equal(data("ProposalsFolded").map(({ discarded, proposals }) => [proposals, discarded]), [[[{ operation: { operation: "update", id: b, content: "B" }, sources: ["q1"] }], { "without an id": 2 }]])
+  const third = data("OperationsConsolidated").find(({ step }) => step === 3)
+  assert.equal([third.operations.map(({ operation }: any) => operation.id), third.refused.map(({ operation }: any) => operation.id)], [[b], ["M9"]], "an operation on a principle that is not there is kept as refused")
+  assert.equal(state.operations.filter(({ step }) => step === 3).map(({ operation, sources }) => [operation, sources]), [["update", ["q1"]], ["add", []]])
+  assert.equal(attemptsOf(state, 3, "q1").length, 2)
+  assert.equal(curveOf(state).map(({ step }) => step), [3], "a step without attempts is no point of a curve")
+  for (const { hash, number } of state.generations) assert.is(replayGeneration(state, number)?.hash, hash)
+  assert.is(state.phase._tag, "Finished")
+
+  const with_ = (contents: string) => behaviour.decide(state, { _tag: "ImportRun", record: { origin: "x", generations: folder, contents }, digest: "d" })
+  assert.equal(Result.getOrThrow(with_("c")), [])
+  assert.ok(Result.isFailure(with_("other attempts beside the same generations")))
+  assert.equal(Result.getOrThrow(behaviour.decide(stateOf(imported()), { _tag: "ImportRun", record: { origin: "x", generations: folder, contents: "c" }, digest: "d" })), [], "a record of before stands")
 })
 
 test("ids stay with a principle for life, through rewording too, and derive from what was read", () => {
