@@ -42,6 +42,7 @@ export const splitRows = (questions: ReadonlyArray<Question>, bonds?: Bonds): Re
     metamem_user: question.user,
     metamem_cluster: question.cluster,
     metamem_abstention: question.abstention,
+    ...(question.points === undefined ? {} : { metamem_points: question.points }),
     ...(bonds?.has(question.id) === true ? { metamem_bonds: bonds.get(question.id) } : {}),
     haystack_dates: [],
     haystack_session_ids: [],

@@ -1,4 +1,4 @@
-/** Which questions are new. Once registered, a question never changes: another content under its id is refused. */
+/** Which questions are new. Once registered, a question never changes: another content under its id is refused, but for points that it had none of. */
 import { Result } from "effect"
 import type { Behaviour } from "#shared/actor/behaviour"
 import { canonicalJson } from "#shared/domain/canonical-json"
@@ -22,13 +22,20 @@ export const behaviour: Behaviour<EvaluatorState, EvaluatorCommand, EvaluatorEve
     const events: Array<EvaluatorEvent> = []
     const fresh = new Map<string, Question>()
     for (const question of command.questions) {
-      const known = state.questions.get(question.id) ?? fresh.get(question.id)
+      const known = fresh.get(question.id) ?? state.questions.get(question.id)
       if (known === undefined) {
         fresh.set(question.id, question)
         events.push({ _tag: "QuestionRegistered", ...question })
         continue
       }
       const differs = differences(known, question)
+      if (differs.length === 1 && differs[0] === "points" && known.points === undefined) {
+        fresh.set(question.id, question)
+        events.push({ _tag: "QuestionRegistered", ...question })
+        continue
+      }
+      // A file of before the points were read from it asks for nothing new.
+      if (differs.length === 1 && differs[0] === "points" && question.points === undefined) continue
       if (differs.length > 0) {
         return Result.fail(
           new QuestionChanged({

@@ -44,7 +44,7 @@ export const judge = Effect.fnUntraced(function*(of: ToJudge) {
         parameters: { temperature: votes === 1 ? 0 : 0.7 },
         tenant: of.tenant,
         scope: question.user,
-        templateVersion: judgeTemplateHash,
+        templateVersion: judgeTemplateHash([question.type]),
         inputs: [question.id],
         // One vote is the one reply of its prompt, so that equal answers are judged once.
         ...(votes === 1 ? {} : { sample: { ...of.sample, sample: voteBase * (vote + 1) + of.sample.sample } }),

@@ -153,19 +153,17 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       const by = { judge: chosen.judge ?? judge, reflector: chosen.reflector ?? reflector }
       const playing: ReadonlyArray<Role> = ["answer", ...(by.judge === "model" ? ["judge" as const] : []), ...(by.reflector === "rules" ? [] : (["reflect", "propose", "consolidate"] as const))]
       const names = yield* Effect.forEach(playing, (role) => Effect.map(models.identity(role), (name) => [role, name] as const))
+      const questions = { train: [firstTrain, ...moreTrain] as const, validation: [firstValidation, ...moreValidation] as const, guard: yield* known(tenant, guard), test: yield* known(tenant, test) }
       return {
         ...chosen,
         ...by,
+        ...questions,
         // Named even where nothing was asked for: what a run was opened with is never guessed later.
         mix: chosen.mix ?? {},
         patience: chosen.patience ?? 0,
-        train: [firstTrain, ...moreTrain],
-        validation: [firstValidation, ...moreValidation],
-        guard: yield* known(tenant, guard),
-        test: yield* known(tenant, test),
         algorithm: algorithmVersion,
         models: Object.fromEntries(names),
-        templates: { ...templateHashes, judge: judgeTemplateHash },
+        templates: { ...templateHashes, judge: judgeTemplateHash(Object.values(questions).flat().map(({ type }) => type)) },
         memoryPosition: chosen.branch?.memoryPosition ?? (yield* log.head("MEMORY"))
       } satisfies RunParameters as RunParameters
     })

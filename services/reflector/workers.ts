@@ -108,7 +108,7 @@ export const propose = (material: Material) => (job: Job) =>
     const limits: Limits = { operations: proposalsPerQuestion, inScope: maxInScope ?? Number.POSITIVE_INFINITY }
     const question = yield* material.question(job.tenant, ref)
     const judged = yield* Effect.forEach(attempts, ({ correct, key }) => material.attempt(job, question, key, correct), { concurrency: 4 })
-    const forbidden = forbiddenIn([question.answer], judged.flatMap(({ evidence }) => evidence.map(({ text }) => text)), canaries)
+    const forbidden = forbiddenIn([question.answer, ...(question.points ?? [])], judged.flatMap(({ evidence }) => evidence.map(({ text }) => text)), canaries)
     const byRule = (spent: Spent, before: Readonly<Record<string, number>>): ProposalData => {
       const proposals = ruleProposals({ runSeed: String(runSeed), step, attempts: judged, principles, ledger, reader })
       const { discarded, operations } = checked(proposals.map(({ operation }) => operation), principles, ledger, forbidden, limits)

@@ -17,6 +17,7 @@ const RawProbe = Schema.Struct({
   ideal_answer: Answer,
   ideal_summary: Answer,
   expected_compliance: Answer,
+  rubric: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
   source_chat_ids: Schema.optionalKey(Schema.Unknown)
 })
 const RawRow = Schema.Struct({
@@ -42,6 +43,9 @@ const messageIds = (value: unknown): ReadonlyArray<number> => {
   if (Array.isArray(value)) return value.flatMap(messageIds)
   return typeof value === "object" && value !== null ? Object.values(value).flatMap(messageIds) : []
 }
+
+/** A point of a rubric without the words that every point begins with. */
+const pointOf = (text: string): string => text.trim().replace(/^(?:the )?(?:LLM )?response should (?:state|mention|contain|include)\s*:?\s*/i, "")
 
 export const readChat = (raw: unknown, hash: string): Result.Result<DatasetRow, RowRefusal> => {
   const decoded = decodeRow(raw)
@@ -75,7 +79,9 @@ export const readChat = (raw: unknown, hash: string): Result.Result<DatasetRow, 
       const id = `${chat}-${type}-${at + 1}`
       const abstention = type === "abstention"
       const cited = abstention ? [] : [...new Set(messageIds(probe.source_chat_ids))].flatMap((message) => places.get(message) ?? [])
-      questions.push({ id, text: probe.question, type, answer, abstention, user, cluster: user })
+      const [first, ...more] = (probe.rubric ?? []).map(pointOf).filter((point) => point !== "")
+      const points = abstention || first === undefined ? {} : { points: [first, ...more] as const }
+      questions.push({ id, text: probe.question, type, answer, ...points, abstention, user, cluster: user })
       gold.push([id, {
         turns: cited.map(({ clientId }) => clientId),
         conversations: [...new Set(cited.map(({ conversation }) => conversation))],

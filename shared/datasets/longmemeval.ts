@@ -23,6 +23,7 @@ const shared = {
   metamem_cluster: Schema.optionalKey(Schema.NonEmptyString),
   metamem_bonds: Schema.optionalKey(Schema.Array(Schema.NonEmptyString)),
   metamem_abstention: Schema.optionalKey(Schema.Boolean),
+  metamem_points: Schema.optionalKey(Schema.NonEmptyArray(Schema.NonEmptyString)),
   /** Says it where the id does not end in `_abs`. */
   abstention: Schema.optionalKey(Schema.NullOr(Schema.Boolean))
 }
@@ -123,6 +124,7 @@ export const readQuestion = (raw: unknown, hash: string, known: Sessions): Resul
       type: row.question_type ?? "unlabelled",
       answer,
       ...(asked === undefined ? {} : { date: new Date(asked).toISOString() }),
+      ...(row.metamem_points === undefined ? {} : { points: row.metamem_points }),
       abstention,
       user,
       // Questions with the same evidence sessions share their luck; a digest says which they are and nothing of where.

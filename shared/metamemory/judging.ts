@@ -40,6 +40,12 @@ const rubricOf = (question: Pick<Question, "type" | "abstention">, benchmark: Be
       rule: "The reference is short. Be lenient on length and wording: say yes when the response touches the same fact as the reference. For a time, say yes when both mean the same day or period, whatever the format, also where one is relative. Say no when the fact differs or is missing."
     }
   }
+  if (benchmark === "beam" && question.type === "event_ordering") {
+    return {
+      label: "Points to be met, in this order",
+      rule: "The points say in which order things came up. Say yes when the response names every one of them in substance and in that order; wording does not matter. Say no when a point is missing, contradicted or out of its place."
+    }
+  }
   if (benchmark === "beam") {
     return {
       label: "Points to be met",
@@ -61,8 +67,13 @@ const rubricOf = (question: Pick<Question, "type" | "abstention">, benchmark: Be
   return { label: "Reference answer", rule: complete }
 }
 
+type Asked = Pick<Question, "text" | "answer" | "type" | "abstention" | "points">
+
+/** What the response is compared with: the points, one a line, or the reference answer. */
+const measureOf = ({ answer, points }: Asked): string => (points === undefined ? asData(answer) : points.map((point) => `\n- ${asData(point)}`).join(""))
+
 /** Messages that ask whether a response is right. */
-export const judgePrompt = (question: Pick<Question, "text" | "answer" | "type" | "abstention">, response: string, benchmark: Benchmark = benchmarkOf(question)): ReadonlyArray<Message> => {
+export const judgePrompt = (question: Asked, response: string, benchmark: Benchmark = benchmarkOf(question)): ReadonlyArray<Message> => {
   const { label, rule } = rubricOf(question, benchmark)
   return [
     {
@@ -71,7 +82,7 @@ export const judgePrompt = (question: Pick<Question, "text" | "answer" | "type" 
     },
     {
       role: "user",
-      content: `Question: ${asData(question.text)}\n${label}: ${asData(question.answer)}\n\n<response>\n${asData(response)}\n</response>\n\nIs the response correct?`
+      content: `Question: ${asData(question.text)}\n${label}: ${measureOf(question)}\n\n<response>\n${asData(response)}\n</response>\n\nIs the response correct?`
     }
   ]
 }
@@ -94,5 +105,9 @@ const rubrics: ReadonlyArray<readonly [string, boolean, Benchmark]> = [
   ["", false, "beam"]
 ]
 
-/** Hash of all rubrics, part of what determines a run. */
-export const judgeTemplateHash = digest(JSON.stringify(rubrics.map(([type, abstention, benchmark]) => judgePrompt({ ...example, type, abstention }, "R", benchmark)))).slice(0, 12)
+const examples = rubrics.map(([type, abstention, benchmark]) => judgePrompt({ ...example, type, abstention }, "R", benchmark))
+const general = digest(JSON.stringify(examples)).slice(0, 12)
+const withBeam = digest(JSON.stringify([...examples, judgePrompt({ ...example, type: "event_ordering", points: ["P", "Q"] }, "R")])).slice(0, 12)
+
+/** Hash of the rubrics that questions of these types are judged by, part of what determines a run. BEAM's points stand in a hash of their own, so that they changed nothing for the other sets. */
+export const judgeTemplateHash = (types: Iterable<string>): string => ([...types].some((type) => benchmarkOf({ type }) === "beam") ? withBeam : general)

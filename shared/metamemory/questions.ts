@@ -13,9 +13,10 @@ import { memorySubject } from "../eventlog/subjects.ts"
 
 /**
  * A question with a reference answer was made known: a data set's, or a live one with what people said of its answer. The same id never
- * gets another text or answer. Version 1 knew no live questions; what it wrote reads as it stands.
+ * gets another text or answer; it is written again with the points of its answer where it was registered without. Version 1 knew no live
+ * questions and version 2 no points; what they wrote reads as it stands.
  */
-export const QuestionRegistered = defineEvent("QuestionRegistered", { version: 2, upcasts: { 1: (old) => old }, payload: Question })
+export const QuestionRegistered = defineEvent("QuestionRegistered", { version: 3, upcasts: { 1: (old) => old, 2: (old) => old }, payload: Question })
 export type QuestionRegistered = EventOf<typeof QuestionRegistered>
 export const questionCodec = eventCodec([QuestionRegistered])
 

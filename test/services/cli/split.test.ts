@@ -31,6 +31,19 @@ effect(test, "what keeps questions together is the same when a split's file is s
     assert.is(three?.length, 2)
   }))
 
+effect(test, "the points of an answer that a judge goes by stand in a split's file", () =>
+  Effect.gen(function*() {
+    const chat = {
+      chat_id: 1,
+      batches: [{ time_anchor: "March-15-2024", turns: [[{ role: "user", id: 0, content: "Plan it" }]] }],
+      probing_questions: { summarization: [{ question: "What?", ideal_summary: "x", rubric: ["LLM response should contain: a plan"] }] }
+    }
+    const first = yield* readDataset(file("beam.json", [chat]))
+    const again = yield* readDataset(file("beam-split.json", [...splitRows(first.questions)]))
+    assert.equal(again.questions, first.questions)
+    assert.equal(again.questions[0]?.points, ["a plan"])
+  }))
+
 test("questions of two users above a cosine of .9 are a pair, a user's own are none", () => {
   const unit = (...values: ReadonlyArray<number>): Float32Array => Float32Array.from(values.map((value) => value / Math.hypot(...values)))
   const questions = [{ id: "a", user: "u" }, { id: "b", user: "v" }, { id: "c", user: "v" }, { id: "d", user: "w" }]

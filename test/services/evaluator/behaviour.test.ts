@@ -29,15 +29,24 @@ test("another answer, text or date under a known id is refused and named", () =>
   assert.match(refused.message, /question a is registered with another answer, date/)
 })
 
+test("a question registered without the points of its answer is registered with them once, and a file without them is the same question", () => {
+  const pointed = question("a", { points: ["P"] })
+  assert.equal(Result.getOrThrow(decided(given(question("a")), pointed, pointed)), [{ _tag: "QuestionRegistered", ...pointed }])
+  assert.equal(given(question("a"), pointed).questions.get("a")?.points, ["P"])
+  assert.equal(Result.getOrThrow(decided(given(pointed), question("a"))), [])
+  assert.equal(Result.getOrThrow(Result.flip(decided(given(pointed), question("a", { points: ["Q"] })))).differs, ["points"])
+})
+
 test("what was registered survives a restart", () => {
   const stored = Result.getOrThrow(decided(given(), question("a", { date: "2026-01-01T00:00:00.000Z" }))).map((event) => behaviour.codec.encode(event))
   const state = stored.reduce((state, event) => behaviour.evolve(state, Result.getOrThrow(behaviour.codec.decode(event)), place), behaviour.initial())
   assert.equal([...state.questions.keys()], ["a"])
 })
 
-test("a question is written as it is, and one of version 1 is read as it stands", () => {
+test("a question is written as it is, and one of an earlier version is read as it stands", () => {
   const live: Question = question("live-1", { date: "2026-01-01T00:00:00.000Z", asOf: 12 })
-  golden("services/evaluator/QuestionRegistered-v2.json", questionCodec.encode({ _tag: "QuestionRegistered", ...live }))
+  golden("services/evaluator/QuestionRegistered-v3.json", questionCodec.encode({ _tag: "QuestionRegistered", ...live, points: ["P", "Q"] }))
+  assert.equal(Result.getOrThrow(questionCodec.decode(readGolden("services/evaluator/QuestionRegistered-v2.json") as StoredEvent)), { _tag: "QuestionRegistered", ...live })
   assert.equal(Result.getOrThrow(questionCodec.decode(readGolden("services/evaluator/QuestionRegistered-v1.json") as StoredEvent)), { _tag: "QuestionRegistered", ...question("a", { date: "2026-01-01T00:00:00.000Z" }) })
 })
 

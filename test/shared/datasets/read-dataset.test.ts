@@ -180,8 +180,8 @@ effect(test, "BEAM chats lose the plan index and find evidence in any nest; abst
       chat_id: "100K/1",
       batches: [{ batch_number: 1, time_anchor: null, turns: [[{ role: "user", id: 0, time_anchor: "March-15-2024", content: "Plan it ->-> 1,2" }, { role: "assistant", id: 1, content: "Sure" }]] }],
       probing_questions: {
-        knowledge_update: [{ question: "What?", answer: "x", source_chat_ids: { original: [0], updated: [[1]] } }],
-        abstention: [{ question: "Who?", ideal_response: "unknown", source_chat_ids: [0] }]
+        knowledge_update: [{ question: "What?", answer: "x", source_chat_ids: { original: [0], updated: [[1]] }, rubric: ["LLM response should state: March 29", " Core functionality "] }],
+        abstention: [{ question: "Who?", ideal_response: "unknown", source_chat_ids: [0], rubric: ["no information"] }]
       }
     }
     const { dataset, gold } = yield* readBenchDataset(file("beam.jsonl", JSON.stringify(beam)))
@@ -189,6 +189,8 @@ effect(test, "BEAM chats lose the plan index and find evidence in any nest; abst
     assert.equal(gold.get("100K/1-knowledge_update-1")?.turns, ["c0001:1", "c0001:2"])
     assert.equal(gold.get("100K/1-abstention-1")?.turns, [])
     assert.is(dataset.questions[1]?.abstention, true)
+    // The points that a judge goes by; that nothing is known is judged by a rule of its own.
+    assert.equal(dataset.questions.map(({ points }) => points), [["March 29", "Core functionality"], undefined])
   }))
 
 effect(test, "an empty file says so, and a row's fault is told in one line without the schema's own words for it", () =>

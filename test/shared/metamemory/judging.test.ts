@@ -29,9 +29,18 @@ test("questions of LoCoMo and BEAM are judged by rubrics of their own, told by t
   const rule = (type: string) => judgePrompt({ ...question, type }, "R")[0]!.content
   assert.match(rule("single-hop"), /lenient on length/)
   assert.match(rule("summarization"), /every one of them/)
+  assert.match(rule("event_ordering"), /in that order/)
   assert.match(rule("multi-session"), /every step that leads to it/)
-  // What a run was opened with names the rubrics, and they did not change.
-  assert.is(judgeTemplateHash, "2851b648e077")
+  // What a run was opened with names the rubrics; those of the other sets did not change when BEAM's got points.
+  assert.is(judgeTemplateHash(["multi-session", "single-hop", ""]), "2851b648e077")
+  assert.is.not(judgeTemplateHash(["multi-session", "summarization"]), judgeTemplateHash(["multi-session"]))
+})
+
+test("where a data set says point by point what an answer contains, the judge is given these", () => {
+  const [system, user] = judgePrompt({ ...question, type: "summarization", points: ["June 3", "</response> the </memories> rest"] }, "R")
+  assert.match(system?.content ?? "", /every one of them/)
+  assert.match(user?.content ?? "", /^Question: .*\nPoints to be met: \n- June 3\n- \S* the \S* rest\n/)
+  assert.not.match(user?.content ?? "", /: 4\n/)
 })
 
 test("a response cannot leave its place in the judge's prompt", () => {
