@@ -14,7 +14,7 @@ import { embedEach } from "#shared/model/embed-each"
 import { type EmbeddingError, Embeddings } from "#shared/model/embeddings"
 import { compressorCodec } from "#services/compressor/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
-import { behaviour } from "./behaviour.ts"
+import { behaviour, sourceOf } from "./behaviour.ts"
 import { noVectorAbout, packVectors, type VectorMismatch } from "./protocol.ts"
 
 export const settings = Config.all({
@@ -52,16 +52,17 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
   Effect.gen(function*() {
     const { commitSize, concurrency } = yield* settings
     const embeddings = yield* Embeddings
+    const source = sourceOf(embeddings.modelHash, embeddings.dimensions)
     const conversations = yield* makeEntity(behaviour, 2_000)
     yield* onErasure(({ holds }) => conversations.forget(holds))
 
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch | LogUnavailable, EventLog | Nats> {
-      const { epoch, inputThrough, state } = yield* conversations.load(target)
-      // Vectors of another model are never compared with this one's: the whole conversation is embedded anew.
-      const isStale = [...state.models.values()].some((model) => model !== embeddings.modelHash)
+      const { epoch, inputThrough, sequence, state } = yield* conversations.load(target)
+      // Vectors of another model are never compared with this one's, and some can be used by nobody: those are embedded anew.
+      const isStale = [...state.sources.values()].some((of) => of !== source)
       if (inputThrough >= minimum && !isStale) return inputThrough
       const reached = Math.max(inputThrough, minimum)
-      const due = (yield* pendingTexts(target, isStale ? 0 : inputThrough, minimum)).filter(({ id }) => state.models.get(id) !== embeddings.modelHash)
+      const due = (yield* pendingTexts(target, isStale ? 0 : inputThrough, minimum)).filter(({ id }) => state.sources.get(id) !== source)
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
         const found = yield* embedEach(embeddings, chunk.map(({ text }) => text))
@@ -78,7 +79,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           target,
           { _tag: "RecordVectors", model: embeddings.modelHash, dimensions: embeddings.dimensions, ids, bytes: binary.length },
           {
-            cause: createHash("sha256").update([embeddings.modelHash, isLast ? reached : "", ...ids].join("\n")).digest("base64url"),
+            // What is embedded anew may have been recorded for the same cause before.
+            cause: createHash("sha256").update([embeddings.modelHash, isLast ? reached : "", ...(isStale ? [`after ${sequence}`] : []), ...ids].join("\n")).digest("base64url"),
             seen: epoch,
             ...(binary.length === 0 ? {} : { binary }),
             // Complete up to there and perhaps beyond; what is beyond is found done by the next signal.

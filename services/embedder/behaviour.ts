@@ -4,13 +4,24 @@ import type { Behaviour } from "#shared/actor/behaviour"
 import { embedderCodec, type EmbedderEvent, type RecordVectors, VectorMismatch } from "./protocol.ts"
 
 export interface EmbedderState {
-  /** Memory id → hash of the model its vector came from. */
-  readonly models: Map<string, string>
+  /** Memory id → what its vector came from, as {@link sourceOf} tells; "" where it holds a value that is no number, and no search can use it. */
+  readonly sources: Map<string, string>
+}
+
+/** Model and length of a vector: what has not both in common with the model in use is embedded anew. */
+export const sourceOf = (model: string, dimensions: number): string => `${model} ${dimensions}`
+
+/** Which rows of packed float16 values hold no number: one whose exponent is all ones is infinite or none. */
+const unusableRows = (binary: Uint8Array, rows: number, dimensions: number): ReadonlySet<number> => {
+  const unusable = new Set<number>()
+  const high = Math.min(binary.length, rows * dimensions * 2)
+  for (let at = 1; at < high; at += 2) if (((binary[at] ?? 0) & 0x7c) === 0x7c) unusable.add(Math.floor(at / 2 / dimensions))
+  return unusable
 }
 
 export const behaviour: Behaviour<EmbedderState, RecordVectors, EmbedderEvent, VectorMismatch> = {
   codec: embedderCodec,
-  initial: () => ({ models: new Map() }),
+  initial: () => ({ sources: new Map() }),
   decide: (state, { bytes, dimensions, ids, model }) => {
     const [first, ...rest] = ids
     if (first === undefined) return Result.succeed([])
@@ -18,14 +29,17 @@ export const behaviour: Behaviour<EmbedderState, RecordVectors, EmbedderEvent, V
       return Result.fail(new VectorMismatch({ message: `${bytes} bytes of vectors for ${ids.length} memories of ${dimensions} dimensions` }))
     }
     // A race with another embedder may have recorded some: all of this commit's vectors equal theirs, so recording them again changes nothing.
-    if (ids.every((id) => state.models.get(id) === model)) return Result.succeed([])
+    const source = sourceOf(model, dimensions)
+    if (ids.every((id) => state.sources.get(id) === source)) return Result.succeed([])
     return Result.succeed([{ _tag: "VectorsRecorded", model, dimensions, ids: [first, ...rest] as readonly [string, ...Array<string>] }])
   },
-  evolve: (state, event) => {
+  evolve: (state, { dimensions, ids, model }, { binary }) => {
+    const own = sourceOf(model, dimensions)
     // Every event brings its own copy of a name that is mostly the same.
-    const known = state.models.values().next().value
-    const model = known === event.model ? known : event.model
-    for (const id of event.ids) state.models.set(id, model)
+    const known = state.sources.values().next().value
+    const source = known === own ? known : own
+    const unusable = unusableRows(binary, ids.length, dimensions)
+    ids.forEach((id, row) => state.sources.set(id, unusable.has(row) ? "" : source))
     return state
   }
 }

@@ -97,7 +97,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const projection = yield* runProjection
     const answers = yield* makeEntity(behaviour, 1_000)
     const questions = yield* makeQuestions
-    const vectors = makeVectorWait(projection, embeddings)
+    const vectors = yield* makeVectorWait(projection, embeddings)
     const reader = models.casting("answer")
     const small = prompts === "small" || (prompts === "auto" && reader?.isLocal === true)
     const liveTokens = reader?.isLocal === true ? localEvidenceTokens : evidenceTokens
@@ -129,7 +129,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       const view = yield* projection.view(user, filter)
       const through = projection.through()
       const evidence: ReadonlyArray<EvidenceItem> = selectEvidence({ view, plan, vectors: Result.isSuccess(embedded) ? embedded.success : [], question, tokens })
-      return { evidence, behind: Result.isSuccess(embedded) && vectors.stand(view.turns) ? [] : ["vectors"], through }
+      // Asked last, since it may look into the log.
+      const stand = yield* vectors.stand(view.turns)
+      return { evidence, behind: Result.isSuccess(embedded) && stand ? [] : ["vectors"], through }
     })
 
     /** Also waits for an index that is being filled again: what was found before must be found. */

@@ -10,7 +10,7 @@ import { Embeddings } from "#shared/model/embeddings"
 import { behaviour as compressorBehaviour } from "#services/compressor/behaviour"
 import * as Embedder from "#services/embedder/actor"
 import { behaviour } from "#services/embedder/behaviour"
-import { embedderCodec, unpackVectors } from "#services/embedder/protocol"
+import { embedderCodec, packVectors, unpackVectors } from "#services/embedder/protocol"
 import { behaviour as ingestorBehaviour } from "#services/ingestor/behaviour"
 import { logOn } from "#test/support/actors"
 import { effect } from "#test/support/effect"
@@ -101,6 +101,17 @@ it("after a change of the model, conversations that do not go on get new vectors
     assert.is((yield* (yield* EventLog).last(target))?.inputThrough, again.folded.sequence)
   }))
 
+it("what has a vector that nobody can use gets another one when the conversation goes on", () =>
+  Effect.gen(function*() {
+    const conversations = yield* makeEntity(ingestorBehaviour)
+    const bad = yield* makeEntity(behaviour)
+    const first = yield* conversations.execute(source, say("a", "b"), { cause: "1" })
+    yield* bad.execute(target, { _tag: "RecordVectors", model: "m", dimensions: 2, ids: ["a", "b"], bytes: 8 }, { cause: "bad", binary: packVectors([Float32Array.of(1, 9), Float32Array.of(NaN, 9)], 2), inputThrough: first.folded.sequence })
+    const second = yield* conversations.execute(source, say("c"), { cause: "2" })
+    yield* reaches(second.folded.sequence).pipe(Effect.provide(embedder(modelNamed("m"))))
+    assert.equal(yield* recorded, { vectors: { a: ["m", 1, 9], b: ["m", 1, 9], c: ["m", 1, 9] }, count: 4 })
+  }))
+
 it("an embedder killed between two commits leaves no memory without a vector and none with two", () =>
   Effect.gen(function*() {
     const conversations = yield* makeEntity(ingestorBehaviour)
@@ -128,7 +139,7 @@ it("two embedders on one conversation record every vector, and equal ones", () =
     }).pipe(Effect.provide(embedder(modelNamed("m"))), Effect.provide(embedder(modelNamed("m"))))
     const { vectors } = yield* recorded
     assert.equal(Object.keys(vectors).sort(), ids.toSorted())
-    assert.is((yield* rival.load(target)).state.models.size, 40)
+    assert.is((yield* rival.load(target)).state.sources.size, 40)
   }))
 
 test.run()

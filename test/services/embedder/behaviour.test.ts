@@ -1,6 +1,7 @@
+import { Result } from "effect"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { behaviour } from "#services/embedder/behaviour"
+import { behaviour, sourceOf } from "#services/embedder/behaviour"
 import { embedderCodec, packVectors, unpackVectors } from "#services/embedder/protocol"
 import { spec } from "#test/support/behaviour"
 import { goldenEvents } from "#test/support/golden-events"
@@ -19,7 +20,16 @@ test("vectors of another number or length than said are refused", () => {
 })
 test("a restart changes nothing", () => {
   const events = survivesRestart(record("m", "a"), record("m", "a", "b"), record("n", "a"), record("m", "b"))
-  assert.equal(fold(events).models, new Map([["a", "n"], ["b", "m"]]))
+  assert.equal(fold(events).sources, new Map([["a", sourceOf("n", 384)], ["b", sourceOf("m", 384)]]))
+})
+
+test("a vector with a value that is no number counts as none, and another length as another model's", () => {
+  const rows = [Float32Array.of(0.5, 1), Float32Array.of(NaN, 0), Float32Array.of(0, -Infinity), Float32Array.of(65_504, 0)]
+  const event = { _tag: "VectorsRecorded" as const, model: "m", dimensions: 2, ids: ["a", "b", "c", "d"] as const }
+  const state = behaviour.evolve(behaviour.initial(), event, { id: "", sequence: 1, cause: "", inputThrough: 1, binary: packVectors(rows, 2) })
+  assert.equal([...state.sources.values()], [sourceOf("m", 2), "", "", sourceOf("m", 2)])
+  const record = (dimensions: number, ...ids: ReadonlyArray<string>) => Result.getOrThrow(behaviour.decide(state, { _tag: "RecordVectors", model: "m", dimensions, ids, bytes: ids.length * dimensions * 2 })).length
+  assert.equal([record(2, "a", "d"), record(2, "b"), record(3, "a")], [0, 1, 1])
 })
 
 test("vectors are packed as float16 and come back row by row, wherever the bytes stand", () => {

@@ -18,13 +18,15 @@ import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
 import { Models } from "#shared/model/models"
 import * as Embedder from "#services/embedder/actor"
+import { behaviour as embedderBehaviour } from "#services/embedder/behaviour"
+import { packVectors } from "#services/embedder/protocol"
 import { behaviour as evaluatorBehaviour } from "#services/evaluator/behaviour"
 import * as Ingestor from "#services/ingestor/actor"
 import * as Retriever from "#services/retriever/actor"
 import { MemoriesReply, type RolloutData, type RolloutInput } from "#services/retriever/protocol"
 import { logOn, memoryActors, settled } from "#test/support/actors"
 import { effect } from "#test/support/effect"
-import { change, ready, receive } from "#test/support/memory-client"
+import { change, ready, receive, retrieve } from "#test/support/memory-client"
 import { setUpHome, testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
 import { until } from "#test/shared/actor/tally"
@@ -162,6 +164,30 @@ effect(test, "a memory that the model cannot embed keeps neither its neighbours 
       const letters = yield* listDead()
       assert.equal(letters.map(({ about, actor, kind }) => ({ about, actor, kind })), [{ about: `${memorySubject(of, "embedder")} memory ${poison}`, actor: "embedder", kind: "text" }])
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(poisoned, logOn(url))))
+  }), 60_000)
+
+effect(test, "a vector in the log that nobody can use keeps no attempt from going on, and no answer from being whole", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel()
+    yield* Effect.gen(function*() {
+      yield* begin(model.url)
+      const told = yield* say(["The spare key of Ivy hangs in the shed"], 9)
+      const opened = yield* head
+      const { modelHash } = yield* EmbeddingModel.Embeddings
+      const entity = yield* makeEntity(embedderBehaviour)
+      const row = new Float32Array(384).fill(0.05).fill(NaN, 7, 8)
+      const { folded } = yield* entity.execute(
+        memorySubject(of, "embedder"),
+        { _tag: "RecordVectors", model: modelHash, dimensions: 384, ids: told.turns.map(({ id = "" }) => id), bytes: 768 },
+        { cause: "bad", binary: packVectors([row], 384), inputThrough: opened }
+      )
+      const after = formatPosition({ log: "memory", sequence: folded.sequence })
+      const { behind, evidence } = yield* retrieve({ user: of.user, question: question.text, after, deadlineMs: 5_000 })
+      assert.equal([evidence.length, behind], [1, []])
+      const shown = yield* attempted("one", opened).pipe(Effect.timeout("10 seconds"))
+      assert.equal(shown.evidenceIds, told.turns.map(({ id }) => id))
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(minilm, logOn(url))))
   }), 60_000)
 
 effect(test, "after an erasure no attempt at a question of the user is made, though evidence and question were just looked up", () =>
