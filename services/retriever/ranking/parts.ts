@@ -1,6 +1,7 @@
 /**
  * The parts of a question about several things: "how many days between A and B?", "which came first, A or B?", "what is A, and where did
- * I B?". The vector of the whole lies between the things and may be near to neither, so each is looked for by one of its own as well.
+ * I B?", "considering A, B and C, how …?". The vector of the whole lies between the things and may be near to none, so each is looked for
+ * by one of its own as well.
  */
 import { terms } from "#shared/memoryindex/words"
 
@@ -24,11 +25,15 @@ const pairs: ReadonlyArray<RegExp> = [
 /** "Between A and B, which is the faster?" */
 const askedAfterwards = new RegExp(`, ${questionWord}\\b.*$`, "i")
 const choice = /(?:,|:| [-–])\s+([^?]+?),? or ([^?]+)\?*$/i
+/** "Considering A, B and C, how should I…?" */
+const considered = new RegExp(`^\\W*(?:considering|given|based on|in (?:view|light) of|taking into account) (.+), (?=${questionWord}\\b|(?:can|could|should|would|do|did|is|are) )`, "i")
 const choosing = /\b(?:which|what|who|first|last|earlier|later|sooner|more|longer|better|cheaper|older|newer)\b/i
 
 const pairIn = (question: string): ReadonlyArray<string> => {
   const pair = pairs.map((form) => form.exec(question)).find((found) => found !== null)
   if (pair !== undefined) return [pair[1] ?? "", (pair[2] ?? "").replace(askedAfterwards, "")]
+  const list = considered.exec(question)?.[1]?.split(/,\s+(?:and\s+)?|\s+and\s+(?=(?:the|my|our|your|his|her|their|its|an?)\b)/) ?? []
+  if (list.length > 1) return list
   const found = choice.exec(question)
   return found !== null && choosing.test(question.slice(0, found.index)) ? [...(found[1] ?? "").split(/,\s+/), found[2] ?? ""] : []
 }

@@ -14,6 +14,8 @@ for (const [question, parts] of [
   ["How many weeks had passed since I broke my wrist when I rowed the regatta?", ["I broke my wrist", "I rowed the regatta"]],
   ["Which did I do first, painting the shed or planting the plum tree?", ["painting the shed", "planting the plum tree"]],
   ["Which came last: the roof repair, the boiler service or the tax letter?", ["the roof repair", "the boiler service", "the tax letter"]],
+  ["Considering the roof repair, my tax letter and the boiler service, how should I plan my autumn?", ["the roof repair", "my tax letter", "the boiler service"]],
+  ["Given my sore wrist and the icy roads, can I still ride to work?", ["my sore wrist", "the icy roads"]],
   ["What is my sister's boat called? And where did she buy the anchor?", ["What is my sister's boat called", "And where did she buy the anchor"]],
   ["What did the vet say about the goat, and when do I have to call her again?", ["What did the vet say about the goat", "when do I have to call her again"]]
 ] as const) test(`"${question}" is about several things`, () => assert.equal(partsOf(question), parts))
@@ -23,6 +25,7 @@ for (const question of [
   "What colour are the boots and the hat that I bought?",
   "Is the bakery open on Monday or Tuesday?",
   "What did I say about salt and pepper, flour and sugar?",
+  "Considering my budget for salt and pepper, what should I buy?",
   "Should I buy it now, or wait?",
   "",
   "between and or?",
