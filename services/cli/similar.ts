@@ -4,8 +4,8 @@ import type { Question } from "#shared/domain/question"
 import type { SimilarPairs } from "#shared/metamemory/split"
 import { homeFolder } from "./home.ts"
 
-/** From this cosine of their vectors on, two questions are nearly the same. */
-export const nearlySame = 0.9
+/** Above this cosine of their vectors two questions ask nearly the same. */
+export const alikeAbove = 0.9
 
 type Asked = Pick<Question, "id" | "user">
 
@@ -19,7 +19,7 @@ export const pairsAbove = (questions: ReadonlyArray<Asked>, vectors: ReadonlyArr
       if (beside === undefined || other.user === one.user) return []
       let cosine = 0
       for (let i = 0; i < vector.length; i++) cosine += vector[i]! * beside[i]!
-      return cosine > nearlySame ? [[other.id, one.id] as const] : []
+      return cosine > alikeAbove ? [[other.id, one.id] as const] : []
     })
   })
 
