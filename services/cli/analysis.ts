@@ -6,12 +6,14 @@ import { isRetirement } from "#shared/metamemory/effect"
 import { blame, type DecidedOperation, diffGenerations, history, type History, type HistoryEntry } from "#shared/metamemory/generation"
 import { inScope } from "#shared/metamemory/router"
 import { clusterBootstrap } from "#shared/metamemory/statistics"
+import { CallStore } from "#shared/model/call-store"
 import { settings as roleSettings } from "#shared/model/roles"
 import { attemptsOf, type CostRow, curveOf } from "#services/reflector/analysis"
 import { correctedAccuracy } from "./calibrate.ts"
 import { logLayer } from "./home.ts"
 import { onlineEntries } from "./online.ts"
 import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
+import { repeatedLines, repeatedRequests } from "./repeated.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { moneyOf, roleOf } from "./run-progress.ts"
 import { costOfRun, foldRun, replayAll, replayRun, type RunResult, runResults, type RunState } from "./runs.ts"
@@ -244,12 +246,14 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
     const all = yield* costOfRun(tenant, run)
     // The results of an imported run hold texts; what they cost elsewhere nobody knows.
     const rows = state.imported === undefined ? all : all.filter(({ purpose }) => purpose === "shadow")
+    const repeated = yield* repeatedRequests(tenant, run, state)
     // Loaded only here: the tokenizer's vocabulary takes most of a second.
     const { tokensOf } = yield* Effect.promise(() => import("#shared/model/tokens"))
     const grouped = (by: (row: CostRow) => string) => [...Map.groupBy(rows, by)].map(([name, own]) => ({ name, ...summed(own) }))
     const result = {
       run,
       total: summed(rows),
+      repeated,
       // At the prices set now; the log keeps tokens.
       money: moneyOf(rows, yield* roleSettings),
       byRole: grouped(({ kind, purpose }) => `${roleOf[kind] ?? kind}${purpose === "learning" ? "" : `, ${purpose}`}`).map(({ name, ...spent }) => ({ role: name, ...spent })),
@@ -262,7 +266,7 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
       modelCalls: 0
     }
     const line = (name: string, { calls, completionTokens, failed, jobs, promptTokens, reused }: Spent) => [name, ...[jobs, calls, reused, promptTokens, completionTokens, failed].map(String)]
-    yield* emit(result, ({ byRole, bySteps, money, principles, total }) =>
+    yield* emit(result, ({ byRole, bySteps, money, principles, repeated, total }) =>
       [
         ...(state.imported !== undefined && rows.length === 0 ? [] : [table([
           ["", "jobs", "calls paid", "from the log", "prompt tokens", "completion tokens", "failed"],
@@ -270,13 +274,14 @@ const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
           ...bySteps.map((row) => line(row.step === null ? "shadow" : row.guard ? "guard test" : `step ${row.step}`, row)),
           line("all", total)
         ])]),
+        ...repeatedLines(repeated),
         ...(money > 0 ? [`${money.toFixed(2)} at the prices set`] : []),
         principles.length === 0
           ? "no principle adds anything to an answer"
           : table([["principle", "tokens", "questions", "per answer", "text"], ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])]),
         ...importedNote(state)
       ].join("\n"))
-  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What a run cost by role and step, and what its principles add to each answer; no model is asked"))
+  }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))).pipe(Command.withDescription("What a run cost by role and step, and what its principles add to each answer; no model is asked"))
 
 // curve ---------------------------------------------------------------------------------------------------------------------------------
 

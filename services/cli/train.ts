@@ -12,6 +12,7 @@ import { memorySubject, requestSubject, resultFilter, runSubject } from "#shared
 import { isRetirement } from "#shared/metamemory/effect"
 import { chosen } from "#shared/metamemory/random"
 import { drawByType, mixOf, type SimilarPairs, typeOf } from "#shared/metamemory/split"
+import { CallStore } from "#shared/model/call-store"
 import { settings as roleSettings } from "#shared/model/roles"
 import { JudgeKind } from "#services/evaluator/protocol"
 import { type CostRow, curveOf, makeCost } from "#services/reflector/analysis"
@@ -20,6 +21,7 @@ import { differencesText, differingRequest, presets, ReflectorKind, runQuestionO
 import { OpenReply, reflectorCodec, type RunEvent, RunStatus } from "#services/reflector/protocol"
 import { buildMemory, dataFlag, limited, registerQuestions } from "./build.ts"
 import { withActors } from "./home.ts"
+import { repeatedLines, type Repeated, repeatedRequests } from "./repeated.ts"
 import { makePace, moneyOf } from "./run-progress.ts"
 import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
@@ -171,7 +173,7 @@ export interface TrainResult {
   readonly incumbent: number
   readonly recommended: number
   readonly calls: number
-  readonly cost: { readonly promptTokens: number; readonly completionTokens: number; readonly reusedCalls: number }
+  readonly cost: { readonly promptTokens: number; readonly completionTokens: number; readonly reusedCalls: number; readonly repeated: Repeated }
   readonly errors: number
   /** What the errors were, by kind of work, with the last one's message. */
   readonly failures: ReadonlyArray<Failures>
@@ -268,14 +270,14 @@ export const resultOf = (run: string) =>
       incumbent: state.trials.generation,
       recommended: state.recommended ?? 0,
       calls: sum(({ calls }) => calls),
-      cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused) },
+      cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused), repeated: yield* repeatedRequests(tenant, run, state) },
       errors,
       failures: errors === 0 ? [] : yield* failuresOf(tenant, run),
       alarms: [...state.alarms, ...state.steps.flatMap(({ attempts, step }) => alikeBesideErrors(step, lettersOf(attempts)) ?? [])],
       judged: curveOf(state).reduce((total, { correct, incorrect }) => total + correct + incorrect, 0),
       undersized: state.undersized
     } satisfies TrainResult
-  })
+  }).pipe(Effect.provide(CallStore.layerJetStream))
 
 const file = (name: string, description: string) => Flag.String(name).pipe(Flag.withDescription(description), Flag.optional)
 
@@ -330,6 +332,7 @@ export const train = Command.make(
         [
           `run ${result.run}: ${result.steps} steps, ${result.generations} generations, incumbent ${result.incumbent}, recommended ${result.recommended}${result.undersized ? " (too small a sample to mean much)" : ""}`,
           `${result.calls} calls, ${result.cost.promptTokens} + ${result.cost.completionTokens} tokens, ${result.cost.reusedCalls} replies taken from the log, ${result.errors} errors`,
+          ...repeatedLines(result.cost.repeated),
           ...result.failures.map(({ count, error, kind }) => `  ${count} of kind ${kind}, the last: ${error}`)
         ].join("\n"))
       if (result.judged === 0) return yield* new CommandFailed({ message: `no attempt of ${result.run} could be answered and judged, so that nothing was learnt; see the errors above, mend their cause, and start a run under another name` })
