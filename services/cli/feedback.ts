@@ -6,7 +6,7 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { memoryFilter, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
 import { answersConversation, retrieverCodec } from "#services/retriever/protocol"
 import { withActors } from "./home.ts"
-import { CommandFailed, emit, root } from "./root.ts"
+import { CommandFailed, emit, root, userFlag } from "./root.ts"
 
 /** The answer whose id begins so, and whose it is. Fails where none or several do. */
 const findAnswer = (tenant: string, begins: string, user: string | undefined) =>
@@ -40,7 +40,7 @@ export const feedback = Command.make(
     answer: Argument.String("answer").pipe(Argument.withDescription("Id of the answer, or how it begins; `ask` tells it below each answer")),
     verdict: Argument.Literals("verdict", ["correct", "incorrect"]).pipe(Argument.withDescription("correct or incorrect")),
     comment: Argument.String("comment").pipe(Argument.withDescription("Of an incorrect answer, what the right one is"), Argument.withDefault("")),
-    user: Flag.String("user").pipe(Flag.withDescription("Whose answer it is (default: whoever got it)"), Flag.optional)
+    user: userFlag("Whose answer it is (default: whoever got it)").pipe(Flag.optional)
   },
   (input) =>
     Effect.gen(function*() {

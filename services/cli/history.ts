@@ -1,6 +1,6 @@
 /** `metamem memories show|history`: one memory, what made it, what replaced it and which answers used it, all read from the log. */
 import { Effect, Result, Stream } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Argument, Command } from "effect/cli"
 import type { Memory } from "#shared/domain/memory"
 import type { Commit } from "#shared/eventlog/envelope"
 import type { UnreadableEvent } from "#shared/eventlog/event"
@@ -12,7 +12,7 @@ import { embedderCodec } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { retrieverCodec } from "#services/retriever/protocol"
 import { logLayer } from "./home.ts"
-import { CommandFailed, emit, root } from "./root.ts"
+import { CommandFailed, emit, root, userFlag } from "./root.ts"
 
 /** Something that happened to a memory, and where in the log it stands. */
 export interface MemoryEvent {
@@ -148,7 +148,7 @@ export const findMemory = (user: string, begin: string) =>
 
 const parameters = {
   memory: Argument.String("memory").pipe(Argument.withDescription("Id of the memory, or how it begins")),
-  user: Flag.String("user").pipe(Flag.withDescription("Whose memory"))
+  user: userFlag("Whose memory")
 }
 
 type Source = Pick<RememberedMemory, "id" | "supersededBy">

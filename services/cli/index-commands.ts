@@ -10,7 +10,7 @@ import { formatPosition } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { IndexRebuildReply, IndexVerifyReply } from "#services/retriever/protocol"
 import { withActors } from "./home.ts"
-import { CommandFailed, emit, progressLine, root } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
 
 /**
  * How far the most advanced index folder of a home has folded the memory log; 0 when there is none that can be read. For when no retriever
@@ -41,7 +41,7 @@ const decodeRebuild = Schema.decodeUnknownEffect(IndexRebuildReply)
 
 const verify = Command.make(
   "verify",
-  { user: Flag.String("user").pipe(Flag.withDescription("Only this user's memories (default: all of the tenant)"), Flag.optional) },
+  { user: userFlag("Only this user's memories (default: all of the tenant)").pipe(Flag.optional) },
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root

@@ -14,7 +14,7 @@ import { RejectedTurn } from "#shared/importers/rejected-turn"
 import { type Chunks, NotImportable } from "#shared/importers/values"
 import { IngestReply, type IngestRequest } from "#services/ingestor/protocol"
 import { withActors } from "./home.ts"
-import { CommandFailed, emit, progressLine, root } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
 
 export const decodeIngestReply = Schema.decodeUnknownEffect(IngestReply)
 
@@ -127,7 +127,7 @@ export const ingest = Command.make(
     file: Argument.String("file").pipe(
       Argument.withDescription("Turns as JSONL, OpenAI chats (JSON or JSONL), a ChatGPT or Claude export, a LongMemEval, LoCoMo or BEAM file; `-` reads from stdin as it comes")
     ),
-    user: Flag.String("user").pipe(Flag.withDescription("User of turns that name none"), Flag.optional),
+    user: userFlag("User of turns that name none").pipe(Flag.optional),
     conversation: Flag.String("conversation").pipe(Flag.withDescription("Conversation of turns that name none"), Flag.optional),
     close: Flag.Boolean("close").pipe(Flag.withDescription("Close the conversations at the end: nothing more is expected"), Flag.withDefault(false))
   },

@@ -15,11 +15,11 @@ import { indexCommand } from "./index-commands.ts"
 import { ingest } from "./ingest.ts"
 import { reconcile } from "./reconcile.ts"
 import { replayRun } from "./runs.ts"
-import { emit, root, table, WrongUsage } from "./root.ts"
+import { emit, root, table, userFlag, WrongUsage } from "./root.ts"
 import { status } from "./status.ts"
 import { usersCommand } from "./users.ts"
 
-const user = Flag.String("user").pipe(Flag.withDescription("Whose memory"))
+const user = userFlag("Whose memory")
 const time = (name: string, what: string) => Flag.String(name).pipe(Flag.withDescription(what), Flag.optional)
 
 const kind = Flag.Literals("kind", ["turn", "fact"]).pipe(Flag.withDescription("Only turns or only facts"), Flag.optional)

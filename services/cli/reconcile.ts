@@ -10,7 +10,7 @@ import { requestSubject } from "#shared/eventlog/subjects"
 import { type FactPair, ReconcileReply, type ReconcileRequest } from "#services/compressor/protocol"
 import { CandidatesReply } from "#services/retriever/protocol"
 import { withActors } from "./home.ts"
-import { CommandFailed, emit, progressLine, root } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
 
 const decodeCandidates = Schema.decodeUnknownEffect(CandidatesReply)
 const decodeReply = Schema.decodeUnknownEffect(ReconcileReply)
@@ -84,7 +84,7 @@ const reconcileUser = (tenant: string, user: string, after: string, dryRun: bool
 export const reconcile = Command.make(
   "reconcile",
   {
-    user: Flag.String("user").pipe(Flag.withDescription("Only this user's facts (default: every user of the tenant, one after the other)"), Flag.optional),
+    user: userFlag("Only this user's facts (default: every user of the tenant, one after the other)").pipe(Flag.optional),
     dryRun: Flag.Boolean("dry-run").pipe(Flag.withDescription("Say what would change and change nothing"), Flag.withDefault(false))
   },
   (input) =>

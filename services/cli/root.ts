@@ -18,6 +18,10 @@ export const root = Command.make("metamem").pipe(
   })
 )
 
+/** `--user`; one that is empty is a variable that was not set, and must not look like somebody who has nothing. */
+export const userFlag = (description: string) =>
+  Flag.String("user").pipe(Flag.withDescription(description), Flag.filter((user) => user !== "", () => "a name (this one is empty)"))
+
 /** A command did not do what was asked; the message says why and what to do. Exit code 1. */
 export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandFailed", { message: Schema.String }) {}
 

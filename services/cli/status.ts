@@ -17,7 +17,7 @@ import { ingestorCodec } from "#services/ingestor/protocol"
 import { PingReply } from "#services/retriever/protocol"
 import { homeFolder, idleActors, logLayer } from "./home.ts"
 import { storedCheckpoint } from "./index-commands.ts"
-import { emit, root, table } from "./root.ts"
+import { emit, root, table, userFlag } from "./root.ts"
 
 export interface TurnStatus {
   readonly id: string
@@ -156,7 +156,7 @@ const mark = (is: boolean, failed = false): string => (is ? "yes" : failed ? "fa
 export const status = Command.make(
   "status",
   {
-    user: Flag.String("user").pipe(Flag.withDescription("Only this user's turns; without it, everybody's and the work that stands before each actor"), Flag.optional),
+    user: userFlag("Only this user's turns; without it, everybody's and the work that stands before each actor").pipe(Flag.optional),
     conversation: Flag.String("conversation").pipe(Flag.withDescription("Only this conversation"), Flag.optional),
     failed: Flag.Boolean("failed").pipe(Flag.withDescription("Only turns whose facts or vector were given up"), Flag.withDefault(false))
   },

@@ -10,10 +10,10 @@ import { formatPosition } from "#shared/eventlog/position"
 import { callsFilter, memoryFilter, requestSubject } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
 import { logLayer, withActors } from "./home.ts"
-import { CommandFailed, emit, progressLine, root, table } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, table, userFlag } from "./root.ts"
 import { importUser } from "./user-bundle.ts"
 
-const user = Flag.String("user").pipe(Flag.withDescription("Whose data"))
+const user = userFlag("Whose data")
 
 const list = Command.make("list", {}, () =>
   Effect.gen(function*() {

@@ -11,7 +11,7 @@ import { compressorCodec } from "#services/compressor/protocol"
 import { embedderCodec } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { logLayer } from "./home.ts"
-import { CommandFailed, emit, root } from "./root.ts"
+import { CommandFailed, emit, root, userFlag } from "./root.ts"
 import { noSuchRun, runNames } from "./runs.ts"
 import { verifyRun } from "./verify-run.ts"
 
@@ -92,7 +92,7 @@ export const verify = Command.make(
   "verify",
   {
     run: Flag.String("run").pipe(Flag.withDescription("Verify a run: its messages, that each decision follows from its results, and its generations replayed"), Flag.optional),
-    user: Flag.String("user").pipe(Flag.withDescription("Verify one user's memory and give its hash"), Flag.optional),
+    user: userFlag("Verify one user's memory and give its hash").pipe(Flag.optional),
     all: Flag.Boolean("all").pipe(Flag.withDescription("Verify all users' memories together, and every run where none is named (default when neither run nor user is given)"), Flag.withDefault(false))
   },
   (input) =>

@@ -126,7 +126,7 @@ export const layer = (settings: LanceIndexSettings): Layer.Layer<MemoryIndex, Me
     Effect.gen(function*() {
       const { dimensions, folder } = settings
       const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: (error) => damaged(folder, error) })
-      let own = yield* Effect.try({ try: () => takeSlot(folder), catch: (error) => damaged(folder, error) })
+      let own = yield* Effect.try({ try: () => takeSlot(folder), catch: (error) => new MemoryIndexError({ reason: "Damaged", message: `no index can be kept in ${folder}: ${reasonOf(error)}; see that it is a folder that can be written, or move what stands in its place` }) })
       yield* Effect.addFinalizer(() => Effect.sync(() => own.release()))
       for (const note of own.notes) yield* Effect.logWarning(note)
       const session = new Session(BigInt(caches.index), BigInt(caches.files))

@@ -214,6 +214,14 @@ effect(test, "who begins anew after the whole folder was deleted takes no slot a
     }).pipe(Effect.provide(open(folder)))
   }), 60_000)
 
+effect(test, "a file where the folder should be is named, with what to do", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    writeFileSync(folder, "not a folder")
+    const error = yield* Effect.flip(count("u").pipe(Effect.provide(open(folder))))
+    assert.match(error.message, /see that it is a folder that can be written, or move what stands in its place/)
+  }))
+
 effect(test, "a damaged lock file blocks no slot, and one that cannot be opened only its own", () =>
   Effect.gen(function*() {
     const folder = fresh()
