@@ -16,10 +16,18 @@ export class CorruptCall extends Schema.TaggedError<CorruptCall>()("CorruptCall"
 
 export type CallStoreError = LogUnavailable | CorruptCall
 
+/** How long it stands at most that a call is being asked, in seconds. */
+export const claimSeconds = 30
+
 export class CallStore extends Context.Service<CallStore, {
   readonly get: (tenant: string, scope: string, key: string) => Effect.Effect<Option.Option<StoredCall>, CallStoreError>
   /** Keeps a reply unless there is one, and gives the one that is kept. */
   readonly put: (tenant: string, scope: string, key: string, call: StoredCall) => Effect.Effect<StoredCall, CallStoreError>
+  /**
+   * Says that a call is being asked, for half a minute at most: nothing where another says so, in whatever process, else how to take it
+   * back. Never fails: without it a reply is only paid for twice.
+   */
+  readonly claim: (tenant: string, scope: string, key: string) => Effect.Effect<Effect.Effect<void> | undefined>
   /** All calls of a scope by key, read in one pass. */
   readonly loadAll: (tenant: string, scope: string) => Effect.Effect<ReadonlyMap<string, StoredCall>, CallStoreError>
   /** Reads all calls of a scope at once and answers `get` from them until the surrounding scope closes. Gives their number. */
@@ -27,6 +35,7 @@ export class CallStore extends Context.Service<CallStore, {
 }>()("metamem/model/CallStore") {
   static readonly layerMemory: Layer.Layer<CallStore> = Layer.sync(CallStore, () => {
     const calls = new Map<string, Map<string, StoredCall>>()
+    const claims = new Set<string>()
     const of = (tenant: string, scope: string): Map<string, StoredCall> => {
       const place = callsFilter(tenant, scope)
       const found = calls.get(place) ?? new Map<string, StoredCall>()
@@ -40,6 +49,13 @@ export class CallStore extends Context.Service<CallStore, {
           const kept = of(tenant, scope).get(key) ?? call
           of(tenant, scope).set(key, kept)
           return kept
+        }),
+      claim: (tenant, scope, key) =>
+        Effect.sync(() => {
+          const subject = callsSubject(tenant, scope, key)
+          if (claims.has(subject)) return undefined
+          claims.add(subject)
+          return Effect.sync(() => void claims.delete(subject))
         }),
       loadAll: (tenant, scope) => Effect.sync(() => new Map(of(tenant, scope))),
       prime: (tenant, scope) => Effect.sync(() => of(tenant, scope).size)
@@ -89,6 +105,14 @@ export class CallStore extends Context.Service<CallStore, {
         return remember(tenant, scope, key, yield* decode(subject, message.data))
       })
 
+      const claim = (tenant: string, scope: string, key: string): Effect.Effect<Effect.Effect<void> | undefined> =>
+        Effect.promise(() =>
+          js.publish(`lease.${callsSubject(tenant, scope, key)}`, "", { ttl: `${claimSeconds}s`, expect: { lastSubjectSequence: 0 }, timeout: 3_000 }).then(
+            ({ seq }) => Effect.promise(() => jsm.streams.deleteMessage("LEASE", seq).then(() => undefined, () => undefined)),
+            (error: unknown) => (apiCode(error) === 10071 ? undefined : Effect.void)
+          )
+        )
+
       const remember = (tenant: string, scope: string, key: string, call: StoredCall): StoredCall => {
         if (primed.size > 0) primed.get(callsFilter(tenant, scope))?.set(key, call)
         return call
@@ -129,7 +153,7 @@ export class CallStore extends Context.Service<CallStore, {
           (calls) => calls.size
         )
 
-      return CallStore.of({ get, put, loadAll, prime })
+      return CallStore.of({ get, put, claim, loadAll, prime })
     })
   )
 }

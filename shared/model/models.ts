@@ -4,7 +4,7 @@
  */
 import { Cause, Clock, Config, Context, Effect, Exit, Layer, Option, Queue, Result, Stream } from "effect"
 import { type CallRequest, callKey, type Message, seedOf, type StoredCall, type Usage } from "./call.ts"
-import { CallStore, type CallStoreError } from "./call-store.ts"
+import { CallStore, type CallStoreError, claimSeconds } from "./call-store.ts"
 import type { Completion, Failure } from "./endpoint.ts"
 import { equalCalls } from "./equal-calls.ts"
 import { BadReply, EndpointUnavailable, ModelError, type ModelFailure, NoEndpoint, Refused, StoreUnavailable, Unauthorised, Unreachable } from "./errors.ts"
@@ -97,6 +97,8 @@ export class Models extends Context.Service<Models, {
 
 /** Replies without JSON in a row, although a schema was sent, after which the schema is put into the prompt. */
 const ignoredMax = 8
+/** How often it is looked for the reply to a call that another process asks, in milliseconds. */
+const claimPollMs = 100
 /** Longest piece of an unusable reply shown to the model again, in characters. */
 const shownMax = 2_000
 
@@ -223,20 +225,33 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
       ledger.add(request.role, request.tags, { failed: 1 }))
   })
 
-  const runKeyed = Effect.fnUntraced(function*<R extends Role>(
+  const runKeyed = Effect.fnUntraced(function*<R extends Role>(request: CallRequest<R>, of: Keyed<ReplyOf<R>>, listener: Listener | undefined): Effect.fn.Return<ModelReply<ReplyOf<R>>, ModelError> {
+    const { key, schema } = of
+    const found = Effect.mapError(store.get(request.tenant, request.scope, key), unkept(request.role))
+    // Only the one reply of a prompt is asked for in several processes at once; who watches words come waits for nobody.
+    const isShared = request.sample === undefined && listener === undefined
+    let before = yield* found
+    let claim = Option.isNone(before) && isShared ? yield* store.claim(request.tenant, request.scope, key) : Effect.void
+    for (let waitedMs = 0; claim === undefined && Option.isNone(before) && waitedMs < claimSeconds * 1_000; waitedMs += claimPollMs) {
+      yield* Effect.sleep(claimPollMs)
+      before = yield* found
+      if (Option.isNone(before)) claim = yield* store.claim(request.tenant, request.scope, key)
+    }
+    if (Option.isSome(before)) {
+      ledger.add(request.role, request.tags, { reused: 1 })
+      return { ...(yield* reread(before.value, schema)), reused: true, cost: 0, requests: 0 }
+    }
+    return yield* Effect.onError(askAndKeep(request, of, listener), () => claim ?? Effect.void)
+  })
+
+  const unkept = (role: Role) => (error: CallStoreError) => new ModelError({ role, reason: new StoreUnavailable({ message: `${error.message}. See that NATS runs; nothing was lost.` }), requests: 0 })
+
+  const askAndKeep = Effect.fnUntraced(function*<R extends Role>(
     request: CallRequest<R>,
     { key, model, player, schema }: Keyed<ReplyOf<R>>,
     listener: Listener | undefined
   ): Effect.fn.Return<ModelReply<ReplyOf<R>>, ModelError> {
     const started = clock.currentTimeMillisUnsafe()
-    const unkept = (error: CallStoreError) => new ModelError({ role: request.role, reason: new StoreUnavailable({ message: `${error.message}. See that NATS runs; nothing was lost.` }), requests: 0 })
-
-    const before = yield* Effect.mapError(store.get(request.tenant, request.scope, key), unkept)
-    if (Option.isSome(before)) {
-      ledger.add(request.role, request.tags, { reused: 1 })
-      return { ...(yield* reread(before.value, schema)), reused: true, cost: 0, requests: 0 }
-    }
-
     const tally: Tally & Spent = { requests: 0, promptTokens: 0, completionTokens: 0, estimated: false }
     const usage = (): Usage => ({ promptTokens: tally.promptTokens, completionTokens: tally.completionTokens, estimated: tally.estimated })
     const count = (counts: { readonly calls?: number; readonly failed?: number }) =>
@@ -267,7 +282,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
       latencyMs: clock.currentTimeMillisUnsafe() - started,
       requests: tally.requests
     }
-    const kept = yield* Effect.mapError(store.put(request.tenant, request.scope, key, call), unkept)
+    const kept = yield* Effect.mapError(store.put(request.tenant, request.scope, key, call), unkept(request.role))
     const paid = { reused: false, cost: costOf(tally, player.settings.price), requests: tally.requests }
     return kept === call
       ? { value: said.value, text: said.text, key, model, truncated: said.truncated, usage: call.usage, latencyMs: call.latencyMs, ...paid }

@@ -81,4 +81,14 @@ export const callStoreConformance = (test: Test, layer: Layer.Layer<CallStore, u
     }))
     assert.is(Option.getOrThrow(yield* store.get("local", "run", keyOf(2))).text, "two")
   }))
+
+  it("what is being asked is claimed once, for its tenant and scope alone, until it is taken back", Effect.gen(function*() {
+    const store = yield* CallStore
+    const first = yield* store.claim("local", "u", keyOf(9))
+    assert.ok(first !== undefined)
+    assert.is(yield* store.claim("local", "u", keyOf(9)), undefined)
+    for (const [tenant, scope, key] of [["local", "v", 9], ["other", "u", 9], ["local", "u", 8]] as const) assert.ok((yield* store.claim(tenant, scope, keyOf(key))) !== undefined)
+    yield* first
+    assert.ok((yield* store.claim("local", "u", keyOf(9))) !== undefined)
+  }))
 }

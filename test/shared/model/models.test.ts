@@ -115,15 +115,34 @@ withModel(test, "who gives up a call ends nobody else's: those who wait go on an
     assert.equal(errors.map(({ reason, requests }) => [reason._tag, requests]), [["Unauthorised", 1], ["Unauthorised", 0]])
   }), { environment: { METAMEM_LLM_TIMEOUT_MS: "10000" } })
 
-effect(test, "two processes that ask the same at once get one reply, the one that was kept first", () =>
+/** As another process would ask. */
+const elsewhere = (model: { readonly url: string }, request: Parameters<typeof call>[0], environment: Record<string, string> = {}) =>
+  call(request).pipe(Effect.provide(Layer.fresh(Models.layer())), Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url, ...environment }))))
+
+effect(test, "two processes that ask the same at once pay for one reply", () =>
   Effect.gen(function*() {
     const model = yield* scriptedModel({ scripts: numbered(), latencyMs: 50 })
     const store = yield* CallStore
-    const elsewhere = call(answer("race?")).pipe(Effect.provide(Layer.fresh(Models.layer())), Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url }))))
-    const [a, b] = yield* Effect.all([elsewhere, elsewhere], { concurrency: 2 })
-    assert.is(model.requests.length, 2)
+    const [a, b] = yield* Effect.all([elsewhere(model, answer("race?")), elsewhere(model, answer("race?"))], { concurrency: 2 })
+    assert.is(model.requests.length, 1)
     assert.is(a.text, b.text)
+    assert.equal([a.reused, b.reused].sort(), [false, true])
     assert.is((yield* store.loadAll("local", "u1")).size, 1)
+    // Samples are asked by one job each.
+    const sampled = answer("race?", { sample: { runSeed: 1, purpose: "rollout", draw: 0, question: "q", sample: 0 } })
+    yield* Effect.all([elsewhere(model, sampled), elsewhere(model, sampled)], { concurrency: 2 })
+    assert.is(model.requests.length, 3)
+  }).pipe(Effect.provide(CallStore.layerMemory)))
+
+effect(test, "who waits for another process's reply asks itself once the other has failed", () =>
+  Effect.gen(function*() {
+    const model = yield* scriptedModel({ scripts: numbered() })
+    model.setFault(({ headers }) => (headers["authorization"] === "Bearer slow" ? { _tag: "Hang" } : undefined))
+    const failing = yield* Effect.forkChild(Effect.flip(elsewhere(model, answer("x"), { METAMEM_LLM_KEY: "slow", METAMEM_LLM_TIMEOUT_MS: "300", METAMEM_LLM_TRIES: "1" })))
+    while (model.requests.length === 0) yield* Effect.sleep(5)
+    const reply = yield* elsewhere(model, answer("x"))
+    assert.is((yield* Fiber.join(failing))._tag, "ModelError")
+    assert.equal([reply.reused, reply.requests, model.requests.length], [false, 1, 2])
   }).pipe(Effect.provide(CallStore.layerMemory)))
 
 for (const fault of ["fenced", "reasoned"] as const) {
