@@ -6,9 +6,9 @@ import { Command, Flag } from "effect/cli"
 import type { Dataset } from "#shared/datasets/dataset"
 import { readDataset } from "#shared/datasets/read-dataset"
 import type { Question } from "#shared/domain/question"
-import { type Fold, plainSplit, referenceSplit, referenceSplitDefaults, type SimilarPairs, type Splittable, stratifiedSplit, typeOf } from "#shared/metamemory/split"
+import { type Fold, groupsOf, plainSplit, referenceSplit, referenceSplitDefaults, type SimilarPairs, type Splittable, stratifiedSplit, typeOf } from "#shared/metamemory/split"
 import { dataFlag } from "./build.ts"
-import { CommandFailed, emit } from "./root.ts"
+import { CommandFailed, emit, say } from "./root.ts"
 import { similarPairs } from "./similar.ts"
 
 type Bonds = Dataset["bonds"]
@@ -21,11 +21,28 @@ export const splittable = (question: Question, bonds?: Bonds): Splittable & { re
   question
 })
 
+type Questions = Pick<Dataset, "bonds" | "questions">
+
+/**
+ * A data set's questions as a split into so many parts sees them. Evidence sessions may chain them, each to the next, into fewer groups than there
+ * are parts; then `chained` says so, and only questions that have all of them in common stay together.
+ */
+export const itemsFor = (parts: number, { bonds, questions }: Questions, similar: SimilarPairs) => {
+  const bound = questions.map((question) => splittable(question, bonds))
+  const loose = questions.map((question) => splittable(question))
+  const chained = groupsOf(bound, similar).length < parts && groupsOf(loose, similar).length >= parts
+  return { items: chained ? loose : bound, chained }
+}
+
+/** Told wherever `chained` is. */
+export const chainedText = "evidence sessions chain these questions into too few groups to divide; questions that share some of their sessions, but not all, may stand in different parts"
+
 /** 50/30/20 by type, for runs without a validation file. */
-export const defaultSplit = ({ bonds, questions }: Pick<Dataset, "bonds" | "questions">, seed: string, similar: SimilarPairs): Fold<Question> => {
-  const { test, train, val } = plainSplit(questions.map((question) => splittable(question, bonds)), { seed, similar })
-  const only = (items: typeof train) => items.map(({ question }) => question)
-  return { test: only(test), train: only(train), val: only(val) }
+export const defaultSplit = (data: Questions, seed: string, similar: SimilarPairs): Fold<Question> & { readonly chained: boolean } => {
+  const { chained, items } = itemsFor(3, data, similar)
+  const { test, train, val } = plainSplit(items, { seed, similar })
+  const only = (part: typeof train) => part.map(({ question }) => question)
+  return { test: only(test), train: only(train), val: only(val), chained }
 }
 
 /**
@@ -55,18 +72,17 @@ const write = (path: string, rows: ReadonlyArray<unknown>) =>
     catch: (error) => new CommandFailed({ message: `${path} cannot be written: ${(error as Error).message}` })
   })
 
-const foldsOf = (dataset: Dataset, mode: "reference" | "stratified", folds: number, seed: number, similar: SimilarPairs): Effect.Effect<ReadonlyArray<Fold<Question>>, CommandFailed> =>
-  Effect.try({
-    try: () => {
-      if (mode === "reference") return referenceSplit(dataset.questions, { folds, seed })
-      return stratifiedSplit(dataset.questions.map((question) => splittable(question, dataset.bonds)), { folds, seed: String(seed), similar }).map(({ test, train, val }) => ({
-        test: test.map(({ question }) => question),
-        train: train.map(({ question }) => question),
-        val: val.map(({ question }) => question)
-      }))
-    },
-    catch: (error) => new CommandFailed({ message: `the data set cannot be split so: ${(error as Error).message}` })
-  })
+/** Folds of either mode. @throws RangeError where the questions are too few for them */
+export const foldsOf = (dataset: Questions, mode: "reference" | "stratified", folds: number, seed: number, similar: SimilarPairs): { readonly parts: ReadonlyArray<Fold<Question>>; readonly chained: boolean } => {
+  if (mode === "reference") return { parts: referenceSplit(dataset.questions, { folds, seed }), chained: false }
+  const { chained, items } = itemsFor(folds, dataset, similar)
+  const parts = stratifiedSplit(items, { folds, seed: String(seed), similar }).map(({ test, train, val }) => ({
+    test: test.map(({ question }) => question),
+    train: train.map(({ question }) => question),
+    val: val.map(({ question }) => question)
+  }))
+  return { parts, chained }
+}
 
 export const split = Command.make(
   "split",
@@ -83,7 +99,12 @@ export const split = Command.make(
   ({ data, folds, mode, out, seed }) =>
     Effect.gen(function*() {
       const dataset = yield* readDataset(data)
-      const parts = yield* foldsOf(dataset, mode, folds, seed, mode === "reference" ? [] : yield* similarPairs(dataset.questions))
+      const similar = mode === "reference" ? [] : yield* similarPairs(dataset.questions)
+      const { chained, parts } = yield* Effect.try({
+        try: () => foldsOf(dataset, mode, folds, seed, similar),
+        catch: (error) => new CommandFailed({ message: `the data set cannot be split so: ${(error as Error).message}${mode === "reference" ? "" : "; take fewer folds, or --mode reference, which keeps nothing together"}` })
+      })
+      if (chained) yield* say(chainedText)
       yield* Effect.try({
         try: () => mkdirSync(out, { recursive: true }),
         catch: (error) => new CommandFailed({ message: `${out} cannot be made: ${(error as Error).message}` })
@@ -97,7 +118,7 @@ export const split = Command.make(
           }
           return paths
         }))
-      yield* emit({ folds: files, counts: parts.map(({ test, train, val }) => ({ train: train.length, val: val.length, test: test.length })) }, ({ counts }) =>
+      yield* emit({ folds: files, chained, counts: parts.map(({ test, train, val }) => ({ train: train.length, val: val.length, test: test.length })) }, ({ counts }) =>
         counts.map((count, i) => `fold ${i + 1}: ${count.train} train, ${count.val} validation, ${count.test} test`).join("\n"))
     })
 ).pipe(Command.withDescription("Divide a data set's questions into folds of training, validation and test"))

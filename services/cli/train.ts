@@ -26,7 +26,7 @@ import { makePace, moneyOf } from "./run-progress.ts"
 import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { CommandFailed, emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { similarPairs } from "./similar.ts"
-import { defaultSplit } from "./split.ts"
+import { chainedText, defaultSplit } from "./split.ts"
 import { absent, watchActors } from "./watch-actors.ts"
 import { watchModels } from "./watch-models.ts"
 import { chosenParameters, parameterLines, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
@@ -63,6 +63,8 @@ export interface Parts {
   readonly test: ReadonlyArray<Question>
   /** Could have validated, and are more than was asked for: they are in no part. */
   readonly left: ReadonlyArray<Question>
+  /** Questions that share some evidence sessions may stand in two parts. */
+  readonly chained: boolean
 }
 
 /**
@@ -81,14 +83,14 @@ export const partsOf = (
     return { validation, left: pool.filter((question) => !taken.has(question)) }
   }
   if (given.val === undefined) {
-    const { test, train, val } = defaultSplit(data, String(seed), similar)
+    const { chained, test, train, val } = defaultSplit(data, String(seed), similar)
     const guard = given.guard?.questions ?? chosen(test, Math.ceil(test.length / 2), "guard", seed)
     const guarding = new Set(guard.map(({ id }) => id))
-    return { train, ...drawnFrom(val), guard, test: given.test?.questions ?? test.filter(({ id }) => !guarding.has(id)) }
+    return { train, ...drawnFrom(val), guard, test: given.test?.questions ?? test.filter(({ id }) => !guarding.has(id)), chained }
   }
   const guard = given.guard?.questions ?? chosen(data.questions, Math.floor(data.questions.length / 5), "guard", seed)
   const guarding = new Set(guard.map(({ id }) => id))
-  return { train: data.questions.filter(({ id }) => !guarding.has(id)), ...drawnFrom(given.val.questions), guard, test: given.test?.questions ?? [] }
+  return { train: data.questions.filter(({ id }) => !guarding.has(id)), ...drawnFrom(given.val.questions), guard, test: given.test?.questions ?? [], chained: false }
 }
 
 const refs = (questions: ReadonlyArray<Question>) => questions.map(({ id, user }) => ({ id, user }))
@@ -308,10 +310,11 @@ export const train = Command.make(
       const similar = val === undefined ? yield* similarPairs(data.questions) : []
       const parts = partsOf(data, { val, guard, test }, input.seed, Option.getOrElse(input.validation, () => validationSizes[preset.preset]), similar)
       if (parts.left.length > 0) yield* say(`${parts.validation.length} of ${parts.validation.length + parts.left.length} validation questions are drawn by type, and the others are left out; --validation N takes more`)
+      if (parts.chained) yield* say(chainedText)
       const [firstTrain, ...train] = refs(parts.train)
       const [firstValidation, ...validation] = refs(parts.validation)
       if (firstTrain === undefined || firstValidation === undefined) {
-        return yield* new CommandFailed({ message: `${input.data} has too few questions for a run: ${parts.train.length} to train on, ${parts.validation.length} to validate on` })
+        return yield* new CommandFailed({ message: `${input.data} has too few questions for a run: ${parts.train.length} to train on, ${parts.validation.length} to validate on${val === undefined ? "; questions of one user or one conversation stay together, --val FILE names others to validate on" : ""}` })
       }
       const open: RunRequest = {
         ...(yield* Effect.fromResult(Result.mapError(chosenParameters(input, preset, parts.train.length), wrong))),

@@ -35,7 +35,7 @@ export interface Batch {
 
 /**
  * The batch of a step, a pure function of the seed and of what was tried before, in any order. A question counts as partly right by
- * its latest trial. Where too few are, fresh questions fill the batch, so a first step is all fresh; it is smaller than asked
+ * its latest trial, and rests for a step before it is repeated. Where too few are, fresh questions fill the batch, so a first step is all fresh; it is smaller than asked
  * only when there are fewer questions.
  */
 export const chooseBatch = (request: BatchRequest): Batch => {

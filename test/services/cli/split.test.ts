@@ -6,7 +6,8 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { readDataset } from "#shared/datasets/read-dataset"
 import { pairsAbove } from "#services/cli/similar"
-import { splitRows, splittable } from "#services/cli/split"
+import { foldsOf, itemsFor, splitRows, splittable } from "#services/cli/split"
+import { partsOf } from "#services/cli/train"
 import { effect } from "../../support/effect.ts"
 
 const test = suite("a split's files")
@@ -42,6 +43,21 @@ effect(test, "the points of an answer that a judge goes by stand in a split's fi
     const again = yield* readDataset(file("beam-split.json", [...splitRows(first.questions)]))
     assert.equal(again.questions, first.questions)
     assert.equal(again.questions[0]?.points, ["a plan"])
+  }))
+
+effect(test, "the sample's questions, which evidence sessions chain together, are divided all the same, and it is told", () =>
+  Effect.gen(function*() {
+    const sample = yield* readDataset(join(import.meta.dirname, "../../../data/questions.json"))
+    const { chained, parts } = foldsOf(sample, "stratified", 5, 42, [])
+    assert.ok(chained)
+    assert.ok(parts.every(({ test, train, val }) => test.length > 5 && train.length > 20 && val.length > 2))
+    const clusters = (part: ReadonlyArray<{ readonly cluster: string }>) => part.map(({ cluster }) => cluster)
+    for (const { test, train } of parts) assert.equal(clusters(test).filter((cluster) => clusters(train).includes(cluster)), [])
+    const run = partsOf(sample, {}, 42, 60)
+    assert.ok(run.chained)
+    assert.ok(run.train.length > 20 && run.validation.length > 10 && run.guard.length > 3)
+    assert.not(itemsFor(2, sample, []).chained)
+    assert.throws(() => foldsOf({ ...sample, questions: sample.questions.map((question) => ({ ...question, user: "u" })) }, "stratified", 5, 42, []), /1 groups that belong together/)
   }))
 
 test("questions of two users above a cosine of .9 are a pair, a user's own are none", () => {
