@@ -13,6 +13,7 @@ import { answerAll, type Ask } from "./arms.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
 import { CommandFailed, root, say, WrongUsage } from "./root.ts"
 import { foldRun } from "./runs.ts"
+import { openLook } from "./test-split.ts"
 import { runToEnd } from "./train.ts"
 
 /** Branches at once; each keeps the models as busy as a run does. */
@@ -114,6 +115,9 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
         judge: parameters.judge
       }))
     })
+    // Whoever reads what this finds has seen the test split: a look at the run it comes from, and at each branch.
+    const look = part === "test" ? yield* openLook(run, { parameters }, questions, from) : undefined
+    for (const [branch, state] of part === "test" ? states : []) yield* openLook(branch, state, questions, state.generations.length - 1)
     const { answers, paid, reused } = yield* answerAll(tenant, run, parameters, asks)
     const byArm = Map.groupBy(answers.filter(({ verdict }) => verdict !== "error"), ({ ask }) => ask.arm)
     const outcome = (one: Planned): BranchOutcome => {
@@ -134,6 +138,8 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     return {
       run, from, change, mode: "rerun", judge: parameters.judge,
       questions: { part, count: questions.length },
+      /** Number of the look at the test split; null = other questions were asked. */
+      look: look?.look ?? null,
       reseeds: reseeded,
       difference: spreadOf(reseeded.map(({ difference }) => difference)),
       placebo: spreadOf(reseeded.map(({ placebo }) => placebo.accuracy)),

@@ -27,7 +27,7 @@ export const generationTested = (shown: ReadonlyArray<number>, recommended: numb
   recommended !== undefined && shown.includes(recommended) ? recommended : Math.max(...shown)
 
 /** Records that announced questions are about to be answered; undefined when none of these is one. */
-export const openLook = (run: string, state: RunState, questions: ReadonlyArray<{ readonly id: string; readonly user: string }>, generation: number) =>
+export const openLook = (run: string, state: Pick<RunState, "parameters">, questions: ReadonlyArray<{ readonly id: string; readonly user: string }>, generation: number) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const given = new Set(questions.map(({ id, user }) => JSON.stringify([id, user])))

@@ -99,9 +99,17 @@ onStage("evolution goes on from a changed generation in branches of the log, eac
       assert.equal([verified.error, verified.json.ok], ["", true])
     }
     assert.is(json.difference.values.length, 2)
+    // The announced questions were answered, so this was a look at them: of the run, and of each branch that answered.
+    assert.is(json.look, 1)
+    assert.equal((yield* stateOf("a")).tests.map(({ generation, look, questions, report }) => [look, generation, questions.length, report]), [[1, 1, 2, undefined]])
+    for (const { run: branch } of json.reseeds.flatMap(({ changed, placebo }: any) => [changed, placebo])) {
+      const { generations, tests } = yield* stateOf(branch)
+      assert.equal(tests.map(({ generation, look }) => [look, generation]), [[1, generations.length - 1]])
+    }
     const before = asked()
     const standing = yield* run(...again)
     assert.equal([standing.json.reseeds, asked() - before], [json.reseeds, 0])
+    assert.equal([standing.json.look, (yield* stateOf("a")).tests.length], [1, 1], "the same again is no further look")
     assert.is(standing.json.reused.answers, standing.json.reused.ofAnswers, "all answers stand in the log then")
     assert.ok(json.reused.ofAnswers > 0 && json.reused.calls >= 0)
     assert.match((yield* run("whatif", "--run", "a", "--from", "1", "--gate", "always")).error, /give --rerun/)
