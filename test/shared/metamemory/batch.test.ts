@@ -47,6 +47,20 @@ test("the order of the history does not matter, nor what is recorded of the step
   assert.equal(again, batches[3])
 })
 
+test("a process that starts anew in the second epoch deals that epoch's order, and no epoch repeats the one before", () => {
+  const { batches, history } = play(3, () => 1, 40)
+  const [first, second, third] = batches.map((batch) => batch.questions)
+  assert.equal(batches.map(({ epoch }) => epoch), [0, 1, 2])
+  assert.not.equal(second, first)
+  assert.not.equal(third, second)
+  assert.equal(chooseBatch({ runSeed: "r", step: 1, size: 40, questions, history: history.filter(({ step }) => step === 0) }).questions, second)
+})
+
+test("a question partly right rests for a step", () => {
+  const { batches } = play(3, () => 0.5)
+  assert.equal(batches.map(({ repeated }) => repeated), [0, 0, 7])
+})
+
 test("a batch is never larger than the training set", () =>
   assert.is(chooseBatch({ runSeed: "r", step: 0, size: 100, questions, history: [] }).questions.length, 40))
 

@@ -2,6 +2,7 @@ import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { proposeReply, reflectReply, replySchemas } from "#shared/model/reply-schemas"
+import { withoutReasoning } from "#shared/model/reply-text"
 import { type Role, roles } from "#shared/model/roles"
 
 const test = suite("reply schemas")
@@ -58,6 +59,23 @@ test("a verdict in plain text counts only as the first word", () => {
   refuses("judge", "Yesterday it was said.", /no complete JSON/)
   refuses("judge", "**Partially**", /no complete JSON/)
   refuses("judge", { reason: "half", verdict: "partly" }, /verdict/)
+})
+
+test("verdicts the published parser took or turned round: yes and no as first word count, all else is asked again", () => {
+  for (const yes of ["Yes", "yes.", "Yes, it does", "**Yes**", "\n\n  \nyes", "Answer: yes"]) accepts("judge", yes, { reason: yes, verdict: "yes" })
+  for (const no of ["No, it says yes", "No, yesterday"]) accepts("judge", no, { reason: no, verdict: "no" })
+  for (const unclear of ["Nope, but eyes", "Correct", "unknown", ""]) refuses("judge", unclear, /no complete JSON/)
+  accepts("judge", withoutReasoning("<think>no, or yes</think>\nYes") ?? "", { reason: "Yes", verdict: "yes" })
+})
+
+test("facts that cannot be read are asked for again and are never an empty list", () => {
+  const facts = [{ turns: [1], fact: "Ann has a cat." }]
+  accepts("extract", { facts })
+  accepts("extract", `\`\`\`json\n${JSON.stringify(facts)}\n\`\`\``, { facts })
+  accepts("extract", JSON.stringify(facts), { facts })
+  accepts("extract", withoutReasoning(`<think>one {fact}</think>${JSON.stringify({ facts })}`) ?? "", { facts })
+  refuses("extract", { facts: facts[0] }, /facts/)
+  refuses("extract", "There is nothing to remember here.", /no complete JSON/)
 })
 
 test("scopes that are not on offer are refused, and stand in no schema", () => {

@@ -44,6 +44,19 @@ test("every batch is numbered from one, and topics count on", () => {
   assert.equal(turnsOf(second, [1, 3]).turns.map(({ turn }) => turn.id), ["t4", "t6"])
 })
 
+test("facts of a later batch keep their time and topic, whatever the batch before gave", () => {
+  // Two batches of one session, of two and three rounds, half a second between messages.
+  const seen: SessionTimes = new Map()
+  const base = Result.getOrThrow(normaliseTime("2023/05/20 (Sat) 02:21"))
+  const all = turns(10, 0).map((turn) => ({ ...turn, time: spaceTime(seen, base) }))
+  const [first, second] = [numberBatch([all.slice(0, 4)], 0), numberBatch([all.slice(4)], 1)]
+  const after = (numbers: ReadonlyArray<number>) => turnsOf(second, numbers).turns.map(({ topic, turn }) => [(Date.parse(turn.time) - Date.parse(base)) / 1_000, topic])
+  assert.equal(turnsOf(first, [9]), { turns: [], refused: [9] })
+  // The user's messages of the second batch, which are rounds 2, 3 and 4 of the session.
+  assert.equal(after([1, 3, 5]), [[2, 1], [3, 1], [4, 1]])
+  assert.equal([...first, ...second].map(({ topic }) => topic), [0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+})
+
 test("a number of no turn is refused and never moved to another turn", () => {
   const batch = numberBatch([turns(4, 0)], 0)
   const { turns: found, refused } = turnsOf(batch, [9, 0, -1, 1.5, "2", "x", null, 2, 4])
