@@ -91,10 +91,11 @@ export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = acto
   const wanted = new Set(names)
   const of = (...group: ReadonlyArray<keyof typeof actorLayers>): ActorLayer =>
     group.reduce<ActorLayer>((all, name) => (wanted.has(name) ? Layer.merge(all, actorLayers[name]) : all), Layer.empty)
-  // What a single actor does not use is not started: an ingestor needs no model in memory, an evaluator no embeddings.
+  // What a single actor does not use is not started: an ingestor needs no model in memory, an evaluator no embeddings, an embedder no index.
   const embeds = wanted.has("embedder") || wanted.has("retriever")
   const compressor = wanted.has("compressor") ? compressorLayer(home, embeds) : Layer.empty
-  const withVectors = Layer.mergeAll(of("embedder"), of("retriever").pipe(Layer.provide(indexLayer(home))), embeds ? compressor : Layer.empty).pipe(Layer.provide(embeddingsLayer(home)))
+  const retriever = wanted.has("retriever") ? of("retriever").pipe(Layer.provide(indexLayer(home))) : Layer.empty
+  const withVectors = Layer.mergeAll(of("embedder"), retriever, embeds ? compressor : Layer.empty).pipe(Layer.provide(embeddingsLayer(home)))
   const others = Layer.merge(of("ingestor", "evaluator", "reflector"), embeds ? Layer.empty : compressor) as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
   const all = embeds ? Layer.merge(withVectors, others) : others
   const needsModels = (["compressor", "retriever", "evaluator", "reflector"] as const).some((name) => wanted.has(name))
