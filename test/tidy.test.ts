@@ -214,6 +214,10 @@ test("only settings read the environment", () => {
   none(code.filter((file) => !allowed.some((one) => file.startsWith(one)) && /\bprocess\.env\b/.test(withoutComments(textOf(file)))))
 })
 
+test("no connection goes without its certificate being checked", () => {
+  none(code.filter((file) => file !== self && /rejectUnauthorized|NODE_TLS_REJECT|checkServerIdentity/.test(textOf(file))))
+})
+
 test("nothing is left to do later", () => {
   none(files.filter((file) => file !== "package-lock.json" && words.test(textOf(file))))
 })

@@ -137,13 +137,23 @@ export interface Endpoint {
   readonly models: (signal: AbortSignal) => Promise<{ readonly models: ReadonlyArray<string> } | { readonly failure: Failure }>
 }
 
+const ownHeader = /^(?:accept|content-type|user-agent|x-metamem-[a-z]+)$/
+
+/** Sends our headers alone: the client adds those that OPENAI_CUSTOM_HEADERS names, and puts a key among them in the place of the role's. */
+const fetchWith = (key: string): typeof keptAliveFetch => (input, init) => {
+  const headers = new Headers([...new Headers(init?.headers)].filter(([name]) => ownHeader.test(name)))
+  headers.set("authorization", `Bearer ${key}`)
+  return keptAliveFetch(input, { ...init, headers })
+}
+
 /** @param nowMs wall clock, for endpoints that name a date to come back at */
 export const makeEndpoint = (url: string, key: Redacted.Redacted<string> | undefined, nowMs: () => number): Endpoint => {
   const secret = key === undefined ? undefined : Redacted.value(key)
+  const bearer = secret ?? "none"
   // Every value that the client would otherwise take from the environment is named.
   const client = new OpenAI({
     baseURL: url,
-    apiKey: secret ?? "none",
+    apiKey: bearer,
     adminAPIKey: null,
     organization: null,
     project: null,
@@ -152,7 +162,7 @@ export const makeEndpoint = (url: string, key: Redacted.Redacted<string> | undef
     maxRetries: 0,
     // Time limits are the caller's; this one only has to be later.
     timeout: 3_600_000,
-    fetch: keptAliveFetch
+    fetch: fetchWith(bearer)
   })
 
   const clean = (text: string): string => {

@@ -38,6 +38,25 @@ withModel(test, "a call is answered, checked and kept with what it took", (model
     assert.equal(kept.tags, { run: "r", step: 3 })
   }))
 
+effect(test, "nothing in the environment of another client changes where a request goes, with which key, or what it carries", () =>
+  Effect.gen(function*() {
+    const foreign = { OPENAI_CUSTOM_HEADERS: "Authorization: Bearer of-others\nX-Team: others", OPENAI_BASE_URL: "http://127.0.0.1:9/v1", OPENAI_API_KEY: "of-others", OPENAI_ORG_ID: "others", OPENAI_PROJECT_ID: "others" }
+    const before = { ...process.env }
+    yield* Effect.acquireRelease(Effect.sync(() => Object.assign(process.env, foreign)), () => Effect.sync(() => {
+      for (const name of Object.keys(foreign)) if (before[name] === undefined) delete process.env[name]
+        else process.env[name] = before[name]
+    }))
+    for (const key of [secret, ""]) {
+      const model = yield* scriptedModel()
+      yield* call(answer("when?")).pipe(Effect.provide(layerFor({ METAMEM_LLM_URL: model.url, METAMEM_LLM_KEY: key })))
+      for (const { headers } of model.requests) {
+        assert.is(headers["authorization"], `Bearer ${key === "" ? "none" : key}`)
+        assert.not.match(JSON.stringify(headers), /others/)
+      }
+      assert.ok(model.requests.length > 0)
+    }
+  }))
+
 withModel(test, "the same call again is read from the store and costs nothing", (model) =>
   Effect.gen(function*() {
     const first = yield* call(answer("when?", { tags: { run: "r" } }))
