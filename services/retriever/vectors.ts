@@ -57,12 +57,15 @@ export const makeVectorWait = Effect.fnUntraced(function*(projection: Pick<Proje
     return found
   }
 
-  /** Up to which sequence all of a conversation has the vectors it will have, as far as the index shows them; 0 while a model's vectors give way to another's. */
-  const embeddedThrough = Effect.fnUntraced(function*(user: string, conversation: string) {
+  /**
+   * Up to which sequence all of a conversation has the vectors it will have, as far as the index shows them; 0 while a model's vectors give
+   * way to another's, and before `from`: what only waits for its turn costs a look at the last commit and no reading of all.
+   */
+  const embeddedThrough = Effect.fnUntraced(function*(user: string, conversation: string, from: number) {
     const [tenant = "", name = ""] = user.split("/").map(decodeToken)
     const subject = memorySubject({ tenant, user: name, conversation }, "embedder")
     const last = yield* log.last(subject)
-    if (last === undefined || last.inputThrough === 0 || last.sequence > projection.through()) return 0
+    if (last === undefined || last.inputThrough < from || last.sequence > projection.through()) return 0
     const models = new Map<string, string>()
     for (const { events } of yield* log.load(subject)) {
       for (const stored of events) {
@@ -81,7 +84,7 @@ export const makeVectorWait = Effect.fnUntraced(function*(projection: Pick<Proje
   /** Lets go of those among memories without a vector that the embedder is done with; gives the others. */
   const awaited = (due: ReadonlyArray<IndexedMemory>): Effect.Effect<ReadonlyArray<IndexedMemory>> =>
     Effect.forEach(Map.groupBy(due, ({ conversation }) => conversation), ([conversation, memories]) =>
-      embeddedThrough(memories[0]?.user ?? "", conversation).pipe(
+      embeddedThrough(memories[0]?.user ?? "", conversation, Math.min(...memories.map(({ sequence }) => sequence))).pipe(
         Effect.catch((error) => Effect.as(Effect.logWarning(`cannot tell how far the embedder has come: ${error.message}`), 0)),
         Effect.flatMap((through) => Effect.forEach(memories.filter(({ sequence }) => sequence <= through), letGo))
       ), { concurrency: 16, discard: true }).pipe(Effect.andThen(Effect.sync(() => due.filter((memory) => !never.has(memory)))))
