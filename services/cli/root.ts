@@ -1,6 +1,9 @@
 /** The root command with the flags that every command shares, and how results are printed: data on stdout, talk on stderr. */
 import { Console, Effect, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
+import { Name, nameLimitBytes } from "#shared/domain/name"
+
+const named = Flag.filter(Schema.is(Name), (name: string) => (name === "" ? "a name (this one is empty)" : `a name of at most ${nameLimitBytes} bytes, without control characters`))
 
 export const root = Command.make("metamem").pipe(
   Command.withDescription("Long-term memory for language-model agents that learns how to use its memory, and can prove how it learnt"),
@@ -14,13 +17,12 @@ export const root = Command.make("metamem").pipe(
       Flag.withDescription("URL of a running nats-server (default: the home's own, or METAMEM_NATS_URL)"),
       Flag.optional
     ),
-    tenant: Flag.String("tenant").pipe(Flag.withDescription("Whose data it is (default: local)"), Flag.withDefault("local"))
+    tenant: Flag.String("tenant").pipe(Flag.withDescription("Whose data it is (default: local)"), named, Flag.withDefault("local"))
   })
 )
 
 /** `--user`; one that is empty is a variable that was not set, and must not look like somebody who has nothing. */
-export const userFlag = (description: string) =>
-  Flag.String("user").pipe(Flag.withDescription(description), Flag.filter((user) => user !== "", () => "a name (this one is empty)"))
+export const userFlag = (description: string) => Flag.String("user").pipe(Flag.withDescription(description), named)
 
 /** A command did not do what was asked; the message says why and what to do. Exit code 1. */
 export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandFailed", { message: Schema.String }) {}

@@ -1,6 +1,7 @@
 /** What the compressor records of a conversation: where topics end, what was remembered, what replaced what. */
 import { Schema } from "effect"
 import { Memory } from "#shared/domain/memory"
+import { Name } from "#shared/domain/name"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 
 /** A run of turns on one topic came to its end; its turns will not be segmented again. */
@@ -81,9 +82,9 @@ export type CompressorCommand =
 
 /** A person's or the reconciler's change to one memory of a conversation. */
 export const ChangeRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
-  user: Schema.NonEmptyString,
-  conversation: Schema.NonEmptyString,
+  tenant: Name,
+  user: Name,
+  conversation: Name,
   /** Makes the change once, however often it is sent. */
   cause: Schema.NonEmptyString,
   command: Schema.Union([
@@ -95,7 +96,7 @@ export const ChangeRequest = Schema.Struct({
 export const decodeChangeRequest = Schema.decodeUnknownEffect(ChangeRequest)
 
 /** Extraction of a segment that was given up is to be tried once more. */
-export const SecondTryRequest = Schema.Struct({ tenant: Schema.NonEmptyString, user: Schema.NonEmptyString, conversation: Schema.NonEmptyString, segment: Schema.NonEmptyString })
+export const SecondTryRequest = Schema.Struct({ tenant: Name, user: Name, conversation: Name, segment: Schema.NonEmptyString })
 export type SecondTryRequest = typeof SecondTryRequest.Type
 export const decodeSecondTryRequest = Schema.decodeUnknownEffect(SecondTryRequest)
 
@@ -109,8 +110,8 @@ export type FactPair = typeof FactPair.Type
 
 /** Pairs to be decided; all pairs about one earlier fact come in one request, so that the latest word about it wins. */
 export const ReconcileRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
-  user: Schema.NonEmptyString,
+  tenant: Name,
+  user: Name,
   pairs: Schema.Array(FactPair).check(Schema.isMaxLength(1_000)),
   /** Decide and tell, record nothing. */
   dryRun: Schema.Boolean,

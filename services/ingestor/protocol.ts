@@ -1,5 +1,6 @@
 /** What the ingestor is asked, what it records, and what it refuses: turns of conversations, as they come. */
 import { Schema } from "effect"
+import { Name } from "#shared/domain/name"
 import { Turn } from "#shared/domain/turn"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 
@@ -26,7 +27,7 @@ export type IngestorCommand =
 
 /** A request to take turns. Each raw turn may name its own user and conversation; bad turns are refused one by one. */
 export const IngestRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
+  tenant: Name,
   user: Schema.optionalKey(Schema.String),
   conversation: Schema.optionalKey(Schema.String),
   /** Zone of times that carry none. */

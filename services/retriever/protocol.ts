@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { EvidenceItem, GenerationRef } from "#shared/domain/evidence"
 import { Principle } from "#shared/domain/principle"
 import { MemoryKind } from "#shared/domain/memory"
+import { Name } from "#shared/domain/name"
 import { IsoTime } from "#shared/domain/turn"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 import { Usage } from "#shared/model/call"
@@ -53,8 +54,8 @@ export const deadlineMsMin = 50
 export const deadlineMsMax = 600_000
 
 const Filters = {
-  tenant: Schema.NonEmptyString,
-  user: Schema.NonEmptyString,
+  tenant: Name,
+  user: Name,
   conversation: Schema.optionalKey(Schema.String),
   kinds: Schema.optionalKey(Schema.Array(MemoryKind)),
   /** Said at or after / before, ISO. */
@@ -128,8 +129,8 @@ export const AskPart = Schema.Union([Schema.Struct({ text: Schema.String }), Sch
 export type AskPart = typeof AskPart.Type
 
 export const FeedbackRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
-  user: Schema.NonEmptyString,
+  tenant: Name,
+  user: Name,
   answer: Schema.NonEmptyString,
   verdict: Schema.Literals(["correct", "incorrect"]),
   comment: Schema.String
@@ -207,8 +208,8 @@ export const AwaitRequest = Schema.Struct({ position: Schema.String, deadlineMs:
 
 /** Pairs of one user's facts that may be about the same thing, for some of the facts as the later side: `count` of them from `from` on. */
 export const CandidatesRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
-  user: Schema.NonEmptyString,
+  tenant: Name,
+  user: Name,
   after: Schema.optionalKey(Schema.String),
   from: Schema.Int,
   count: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))
@@ -227,7 +228,7 @@ export const CandidatesReply = Schema.Struct({
 export type CandidatesReply = typeof CandidatesReply.Type
 
 /** Compares the index's rows of one user with the log. */
-export const IndexVerifyRequest = Schema.Struct({ tenant: Schema.NonEmptyString, user: Schema.NonEmptyString })
+export const IndexVerifyRequest = Schema.Struct({ tenant: Name, user: Name })
 export const IndexVerifyReply = Schema.Struct({
   /** Memories the log says there are. */
   memories: Schema.Int,
@@ -248,7 +249,7 @@ export type IndexRebuildReply = typeof IndexRebuildReply.Type
 
 /** A rollout asked for directly, by evaluation and inference; its reply is kept like a job's, so asking again costs nothing. */
 export const RolloutRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
+  tenant: Name,
   run: Schema.String,
   step: Schema.Int,
   input: RolloutInput,

@@ -7,14 +7,13 @@
  * In ids and speaker names nothing is changed, since a changed id is another id: control characters there are refused.
  */
 import { Result } from "effect"
+import { nameLimitBytes } from "#shared/domain/name"
 import { normaliseTime } from "#shared/domain/time"
 import { RejectedTurn } from "#shared/importers/rejected-turn"
 import { turnId } from "./identity.ts"
 
 /** Longest text in UTF-8 bytes, just under the log's message limit with room for the envelope. */
 export const textLimitBytes = 5_000_000
-/** Longest user, conversation or turn id in UTF-8 bytes: three of them, encoded at three characters a byte, still fit a subject. */
-export const idLimitBytes = 256
 /** Longest speaker name in UTF-8 bytes. */
 export const speakerLimitBytes = 256
 
@@ -125,7 +124,7 @@ export const normaliseTurn = (
         ({ message }) => new RejectedTurn({ reason: "time", error: message })
       )
     const own = read(fields, "id")
-    const ownId = own === undefined ? undefined : yield* name(own, "id", idLimitBytes)
+    const ownId = own === undefined ? undefined : yield* name(own, "id", nameLimitBytes)
     const ref = { tenant: defaults.tenant, user, conversation }
     const sentTurn = { speaker, sentTime: sent === undefined ? "" : String(sent), text }
     const id = ownId ?? turnId(ref, { ...sentTurn, occurrence: occurrence(turnId(ref, { ...sentTurn, occurrence: 0 })) })
@@ -134,7 +133,7 @@ export const normaliseTurn = (
 }
 
 const required = (value: unknown, reason: "user" | "conversation"): Result.Result<string, RejectedTurn> =>
-  value === undefined ? reject(reason, `no ${reason}; give "${reason}" in the turn or once for the request`) : name(value, reason, idLimitBytes)
+  value === undefined ? reject(reason, `no ${reason}; give "${reason}" in the turn or once for the request`) : name(value, reason, nameLimitBytes)
 
 /** One request's turns in order, each checked on its own: a bad turn never holds back its neighbours. */
 export const normaliseRequest = (

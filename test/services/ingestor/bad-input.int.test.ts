@@ -29,6 +29,19 @@ const refusal = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return result.failure as { readonly _tag: string; readonly tag?: string; readonly message: string }
   })
 
+it("names too long for a subject, or that no subject can tell, are refused at once, and the connection stands", () =>
+  Effect.gen(function*() {
+    const turns = [{ speaker: "user", text: "hello" }]
+    for (const [tenant, why] of [["t".repeat(5_000), /at most 256 bytes, not 5000/], ["\u0000", /control characters/], ["\ud83d", /half surrogate/]] as const) {
+      const asked = { tenant, user: "u", conversation: "c", turns }
+      assert.match((yield* refusal(request(requestSubject("ingestor", "receive"), asked, 5_000))).message, why)
+    }
+    const long = "x".repeat(5_000)
+    assert.match((yield* refusal(ask({ user: long, question: "Who am I?" }))).message, /at most 256 bytes/)
+    assert.match((yield* refusal(change({ tenant: "local", user: long, conversation: "c" }, { _tag: "Forget", memory: "m" }, "c"))).message, /at most 256 bytes/)
+    assert.equal((yield* receive({ user: "amy", conversation: "names", turns })).turns.map(({ status }) => status), ["accepted"])
+  }))
+
 it("bad turns are refused one by one with the mend, and their neighbours are taken", () =>
   Effect.gen(function*() {
     const bad: ReadonlyArray<readonly [turn: unknown, why: RegExp]> = [
