@@ -1,8 +1,11 @@
 /** The maps in `services/README.md` and `shared/README.md` name what is there: every folder, and the events each actor records. */
+import { Schema } from "effect"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { IngestRequest } from "#services/ingestor/protocol"
+import { AskRequest } from "#services/retriever/protocol"
 
 const test = suite("maps of the folders")
 const root = join(import.meta.dirname, "../..")
@@ -40,6 +43,13 @@ test("folders named in the map exist, where it says", () => {
     }
   }
   for (const folder of foldersOf("services")) assert.ok(map.includes(`[${folder}](${folder})`) || map.includes(`\`${folder}/\``), folder)
+})
+
+test("the requests shown are ones the actors take", () => {
+  const shown = new Map([...map.matchAll(/nats req .*?request\.(\S+) '(.*)'$/gm)].map(([, subject = "", body = ""]) => [subject, JSON.parse(body) as unknown] as const))
+  const takers = { "ingestor.receive": Schema.decodeUnknownSync(IngestRequest), "retriever.ask": Schema.decodeUnknownSync(AskRequest) }
+  assert.equal([...shown.keys()], Object.keys(takers))
+  for (const [subject, take] of Object.entries(takers)) take(shown.get(subject))
 })
 
 test("every folder of shared/ is in its map", () =>

@@ -71,6 +71,14 @@ effect(test, "questions with the same evidence sessions are one cluster, and its
     assert.not.match(clusters.join(), /answer_1|twice/)
   }))
 
+effect(test, "only an id that ends so is of an abstention question, and questions of one text stay two", () =>
+  Effect.gen(function*() {
+    const ids = ["abs_1", "q_abs_2", "absent", "labs", "q_ABS"]
+    const { questions } = yield* readDataset(file("ids.json", JSON.stringify(ids.map((question_id, at) => ({ ...row, question_id, answer: at })))))
+    assert.equal(questions.map(({ abstention }) => abstention), ids.map(() => false))
+    assert.equal(questions.map(({ answer, id, user }) => [id, answer, user.split("-")[1]]), ids.map((id, at) => [id, String(at), id]))
+  }))
+
 effect(test, "a field says that a question cannot be answered where its id does not", () =>
   Effect.gen(function*() {
     const { questions } = yield* readDataset(file("field.json", JSON.stringify([{ ...row, abstention: true }, { ...row, question_id: "q2_abs" }, { ...row, question_id: "q3", abstention: null }])))
