@@ -13,7 +13,7 @@ import { onErasure } from "#shared/eventlog/erasure"
 import type { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { requestSubject } from "#shared/eventlog/subjects"
-import { makeQuestions, questionsSubject } from "#shared/metamemory/questions"
+import { makeQuestions, questionFailed, questionsSubject } from "#shared/metamemory/questions"
 import { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
 import { behaviour } from "./behaviour.ts"
@@ -96,7 +96,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
     const judgement = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown }) =>
       Effect.gen(function*() {
         const input = yield* decodeJudgement(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: `not a judgement: ${error.message}`, final: true })))
-        const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
+        const question = yield* questions.load(job.tenant, input.question).pipe(Effect.catch(questionFailed(job.tenant, input.question)))
         const call = yield* calls.get(job.tenant, question.user, input.callKey).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: false })))
         if (Option.isNone(call)) {
           return yield* new JobFailed({ message: `the answer ${input.callKey} is not in the call store; was the user erased?`, final: false })

@@ -4,6 +4,7 @@
  */
 import { Option, Schema } from "effect"
 import type { Principle } from "#shared/domain/principle"
+import { isErasedOutcome } from "#shared/actor/jobs"
 import type { Verdict } from "#shared/domain/question"
 import type { JobAddress, RunAddress } from "#shared/eventlog/subjects"
 import { addTally, noTally, type Tally } from "#shared/metamemory/gate"
@@ -304,13 +305,20 @@ const one: Readonly<Record<Verdict, Tally>> = {
   error: { correct: 0, incorrect: 0, errors: 1 }
 }
 
-/** Tallies of attempts by question, in the order given. @throws RangeError when one is not settled — a bug */
+/** Whether an attempt could not be answered or judged because its user was erased. */
+const isGone = (results: Results, key: string): boolean =>
+  ["rollout", "judgement"].some((kind) => {
+    const result = results.get(resultKey(kind, key))
+    return result?.status === "failed" && isErasedOutcome(result.data)
+  })
+
+/** Tallies of attempts by question, in the order given; what was asked of a user who was erased counts nowhere. @throws RangeError when one is not settled — a bug */
 export const tallyOf = (results: Results, attempts: ReadonlyArray<{ readonly question: string; readonly key: string }>): Readonly<Record<string, Tally>> => {
   const tallies: Record<string, Tally> = {}
   for (const { key, question } of attempts) {
     const verdict = verdictOf(results, key)
     if (verdict === undefined) throw new RangeError(`attempt ${key} is not settled`)
-    tallies[question] = addTally(tallies[question] ?? noTally, one[verdict])
+    tallies[question] = addTally(tallies[question] ?? noTally, isGone(results, key) ? noTally : one[verdict])
   }
   return tallies
 }

@@ -20,7 +20,7 @@ import type { MemoryIndex } from "#shared/memoryindex/memory-index"
 import type { Filter } from "#shared/memoryindex/user-index"
 import { adoptionCodec, type GenerationAdopted } from "#shared/metamemory/events"
 import { isAbstention } from "#shared/metamemory/lexical"
-import { makeQuestions } from "#shared/metamemory/questions"
+import { makeQuestions, questionFailed } from "#shared/metamemory/questions"
 import { principlesFor } from "#shared/metamemory/router"
 import { Embeddings } from "#shared/model/embeddings"
 import type { ModelError } from "#shared/model/errors"
@@ -281,12 +281,12 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         if (!(yield* projection.awaitSequence(input.memoryPosition, 60_000))) {
           return yield* new JobFailed({ message: `the index has not reached position ${input.memoryPosition} of the memory log; it stands at ${projection.through()}`, final: false })
         }
-        const question = yield* questions.load(job.tenant, input.question).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "UnknownQuestion" })))
+        const question = yield* questions.load(job.tenant, input.question).pipe(Effect.catch(questionFailed(job.tenant, input.question)))
         const asOfSequence = Math.min(input.memoryPosition, question.asOf ?? input.memoryPosition)
         const { evidence, through } = yield* looks.get({
           user: indexUser(job.tenant, question.user), text: question.text, date: question.date, asOfSequence, tokens: input.evidenceTokens, through: projection.through()
         }).pipe(
-          Effect.mapError((error) => new JobFailed({ message: error.message, final: error._tag === "EvidenceErased" }))
+          Effect.mapError((error) => new JobFailed({ message: error.message, ...(error._tag === "EvidenceErased" ? { final: true, erased: true as const } : { final: false }) }))
         )
         if (through < input.memoryPosition) return yield* new JobFailed({ message: "the index was damaged meanwhile and is being filled again", final: false })
         const asked: AnswerRequest = {

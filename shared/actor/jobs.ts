@@ -45,12 +45,20 @@ export type JobSettled = EventOf<typeof JobSettled>
 export const Hold = Schema.Literals(["away", "rejected"])
 export type Hold = typeof Hold.Type
 
-/** A job cannot be done; the message says why. `final` = trying again cannot help. `hold` = it is no fault of the job, which waits. */
+/**
+ * A job cannot be done; the message says why. `final` = trying again cannot help. `hold` = it is no fault of the job, which waits. `erased` = the
+ * user it is about was erased, which is nobody's error; its outcome says so.
+ */
 export class JobFailed extends Schema.TaggedError<JobFailed>()("JobFailed", {
   message: Schema.String,
   final: Schema.Boolean,
-  hold: Schema.optionalKey(Hold)
+  hold: Schema.optionalKey(Hold),
+  erased: Schema.optionalKey(Schema.Literal(true))
 }) {}
+
+/** What the outcome of a job says that failed because its user was erased. */
+const ErasedData = Schema.Struct({ erased: Schema.Literal(true) })
+export const isErasedOutcome = Schema.is(ErasedData)
 
 /** What a failed call makes of the job that made it. */
 export const callFailed = (error: ModelError): JobFailed => {
@@ -180,10 +188,13 @@ const decodeWhose = Schema.decodeUnknownOption(Schema.Struct({ question: Schema.
 const userOfJob = (input: unknown): string | undefined => Option.getOrUndefined(decodeWhose(input))?.question.user
 
 /** Settles a job as failed for good, and says so to people. */
-const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string): Effect.Effect<void, AppendError, EventLog | Nats> => {
+const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string, erased?: true): Effect.Effect<void, AppendError, EventLog | Nats> => {
+  const settled = { status: "failed", error, attempts: tries, worker: worker.worker } as const
+  // Nobody can mend it, so it is no dead letter.
+  if (erased === true) return settle(job, { ...settled, data: { erased } satisfies typeof ErasedData.Type })
   const user = userOfJob(job.input)
   return Effect.andThen(
-    settle(job, { status: "failed", data: null, error, attempts: tries, worker: worker.worker }),
+    settle(job, { ...settled, data: null }),
     bury({
       actor: worker.actor,
       kind: worker.kind,
@@ -227,7 +238,7 @@ const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<
         // A handler without a result must not leave a gap where its outcome is read.
         return yield* settle(job, { status: "done", data: outcome.success ?? null, error: "", attempts: number, worker: worker.worker })
       }
-      const { final, hold, message } = outcome.failure
+      const { erased, final, hold, message } = outcome.failure
       if (hold !== undefined) {
         const now = yield* Clock.currentTimeMillis
         heldSince ??= now
@@ -238,7 +249,7 @@ const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<
           continue
         }
       }
-      if (final || number >= worker.maxAttempts) return yield* giveUp(worker, job, number, message)
+      if (final || number >= worker.maxAttempts) return yield* giveUp(worker, job, number, message, erased)
       yield* recordAttempt(job, number, message)
       yield* Effect.sleep(Math.min(200 * 2 ** number, 5_000))
     }

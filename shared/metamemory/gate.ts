@@ -101,8 +101,8 @@ const clusterSums = (questions: ReadonlyArray<GateQuestion>, incumbent: Tallies,
 /**
  * The decision on one change in one scope. `likely` accepts iff the mean difference is above 0 and at least .84 standard errors,
  * clusters as the unit; `proven` iff the sign-flip p is ≤ .05. Neither accepts what costs the abstention stratum more than 5 points, and
- * both are void when more than 2 % of an arm's samples are errors or the arms differ in that by more than 1 %. That nothing speaks
- * against a change is no reason to accept it.
+ * both are void when more than 2 % of an arm's samples are errors or the arms differ in that by more than 1 %;
+ * what could not be had because its user was erased is in no tally. That nothing speaks against a change is no reason to accept it.
  */
 export const decideGate = (input: GateInput): GateDecision => {
   const { policy, questions, incumbent, candidate } = input

@@ -4,8 +4,9 @@
  */
 import { Effect, Result, Schema } from "effect"
 import { Question } from "../domain/question.ts"
-import type { CorruptCommit } from "../eventlog/envelope.ts"
-import type { Erased } from "../eventlog/erasure.ts"
+import { JobFailed } from "../actor/jobs.ts"
+import { type CorruptCommit, isErasureMark } from "../eventlog/envelope.ts"
+import { type Erased, lastErasure } from "../eventlog/erasure.ts"
 import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "../eventlog/event.ts"
 import { EventLog } from "../eventlog/event-log.ts"
 import type { LogUnavailable } from "../eventlog/nats.ts"
@@ -31,6 +32,22 @@ export class UnknownQuestion extends Schema.TaggedError<UnknownQuestion>()("Unkn
 export const questionsSubject = (tenant: string, user: string): string => memorySubject({ tenant, user, conversation: "questions" }, "evaluator")
 
 export type QuestionError = LogUnavailable | CorruptCommit | UnreadableEvent | UnknownQuestion
+
+/**
+ * What it makes of a job that its question cannot be read. An erasure empties the question's subject a moment before it marks it, so that an unknown
+ * question is looked for again.
+ */
+export const questionFailed = (tenant: string, { user }: QuestionRef) => (error: QuestionError): Effect.Effect<never, JobFailed, EventLog> =>
+  Effect.gen(function*() {
+    const { message } = error
+    if (error._tag !== "UnknownQuestion") return yield* new JobFailed({ message, final: false })
+    const log = yield* EventLog
+    const unreadable = ({ message }: LogUnavailable | CorruptCommit) => new JobFailed({ message, final: false })
+    const last = yield* Effect.mapError(log.last(questionsSubject(tenant, user)), unreadable)
+    // The mark is taken away in time, and what says that the user was erased is not.
+    const isErased = last === undefined ? (yield* Effect.mapError(lastErasure(tenant, user), unreadable)) !== undefined : isErasureMark(last)
+    return yield* new JobFailed(isErased ? { message, final: true, erased: true } : { message, final: last !== undefined })
+  })
 
 export interface Questions {
   readonly load: (tenant: string, ref: QuestionRef) => Effect.Effect<Question, QuestionError>

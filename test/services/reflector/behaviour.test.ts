@@ -161,6 +161,21 @@ test("an attempt that failed is an error and never wrong; a judgement that faile
   assert.match(state.alarms[0] ?? "", /error/)
 })
 
+test("questions of a user erased amid a run leave gate and guard test, which any other failure voids", () => {
+  // One validation question of each class, and one of the guard's four in scope.
+  const gone = new Set(["v0", "v1", "v2", "g0"])
+  const after = (data: unknown) => simulate(parameters(), (job) =>
+    job.kind === "rollout" && job.step > 1 && gone.has(job.input.question.id) ? { kind: job.kind, key: job.key, status: "failed", data, checksum: "x" } : undefined)
+  const decisionsOf = ({ commits }: ReturnType<typeof after>) => commits.flatMap(({ events }) => events.filter(({ type }) => type === "GateDecided" || type === "GuardTested").map(({ data }) => data as { readonly step?: number; readonly decision: string; readonly counts: { readonly questions: number } }))
+  const failed = decisionsOf(after(null))
+  assert.ok(failed.some(({ decision, step }) => step !== undefined && decision === "void") && failed.at(-1)?.decision === "void", JSON.stringify(failed))
+  const erased = after({ erased: true })
+  const decisions = decisionsOf(erased)
+  assert.ok(decisions.length > 1 && decisions.every(({ decision }) => decision !== "void"), JSON.stringify(decisions))
+  assert.is(decisions.at(-1)?.counts.questions, 3, "of four questions in scope the others decide")
+  assert.is(erased.state.phase._tag, "Finished")
+})
+
 test("equal rewards raise an alarm and the step says that there is no proposal", () => {
   const { commits, state } = simulate(parameters({ steps: 1 }), (job) =>
     job.kind === "judgement" ? { kind: job.kind, key: job.key, status: "done", data: { verdict: "correct" }, checksum: "x" } : undefined)

@@ -1,14 +1,17 @@
 /** Processes that knew a user know nothing of them as soon as they are erased: what they are asked is answered from the log. */
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { listDead } from "#shared/actor/dead-letters"
+import { isErasedOutcome } from "#shared/actor/jobs"
 import { request } from "#shared/actor/requests"
 import { eraseUser } from "#shared/eventlog/erasure"
-import { requestSubject } from "#shared/eventlog/subjects"
+import { EventLog } from "#shared/eventlog/event-log"
+import { requestSubject, resultFilter } from "#shared/eventlog/subjects"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
-import { answering, configured, connection, gold, makeQuestion, openRun, questions, reflector, register, runRequest, workers } from "./stage.ts"
+import { answering, configured, connection, finished, gold, makeQuestion, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "./stage.ts"
 
 const test = suite("erased users in evaluator and reflector")
 
@@ -48,5 +51,34 @@ effect(test, "an erased user's questions can be asked by no judge and no run, an
       assert.match(yield* judged(1), /"correct"/)
     }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "lexical", METAMEM_REFLECTOR: "rules" })))
   }), 60_000)
+
+effect(test, "a run whose user is erased amid it goes by the other questions, where as many failures of another kind void its decisions", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    const model = yield* scriptedModel({ gold })
+    yield* Effect.gen(function*() {
+      yield* Layer.build(Layer.mergeAll(workers, reflector))
+      yield* answering("evaluator")
+      yield* answering("reflector")
+      yield* register(questions(117))
+      yield* openRun("a", runRequest(questions(117), { steps: 3 }))
+      // Two of the guard's 24, and one that validates.
+      for (const user of ["u91", "u92", "u16"]) yield* eraseUser("t", user)
+      yield* finished("a")
+      const { guardDecision, operations } = yield* stateOf("a")
+      assert.ok(guardDecision !== undefined && guardDecision !== "void", guardDecision)
+      assert.ok(operations.every(({ decision }) => decision !== "void"), JSON.stringify(operations.map(({ decision, reason }) => [decision, reason])))
+      const log = yield* EventLog
+      const gone = new Set<string>()
+      yield* log.read([resultFilter({ tenant: "t", run: "a" })]).pipe(Stream.runForEach(({ events: [stored] }) => Effect.sync(() => {
+        const data = stored?.data as { readonly status?: string; readonly data?: unknown; readonly error?: string } | undefined
+        if (data?.status === "failed") gone.add(isErasedOutcome(data.data) ? "erased" : data.error ?? "")
+      })))
+      assert.equal([...gone], ["erased"])
+      assert.equal(yield* listDead(), [], "nobody can mend it")
+      const { differing, missing } = yield* verification("a")
+      assert.equal([differing, missing], [[], []])
+    }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "lexical" })))
+  }), 120_000)
 
 test.run()

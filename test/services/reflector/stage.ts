@@ -4,6 +4,7 @@ import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { Leases } from "#shared/actor/lease"
 import { request, RequestRefused, respond } from "#shared/actor/requests"
 import type { Question } from "#shared/domain/question"
+import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import type { Nats } from "#shared/eventlog/nats"
@@ -11,7 +12,7 @@ import * as NatsConnection from "#shared/eventlog/nats"
 import { requestSubject, runFilter, runSubject } from "#shared/eventlog/subjects"
 import { isAbstention } from "#shared/metamemory/lexical"
 import { answerPrompt } from "#shared/metamemory/prompts"
-import { makeQuestions } from "#shared/metamemory/questions"
+import { makeQuestions, questionFailed } from "#shared/metamemory/questions"
 import type { CallRequest } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
@@ -58,6 +59,7 @@ export const runRequest = (all: ReadonlyArray<Question>, changed: Partial<RunReq
 const makeReader = Effect.gen(function*() {
   const models = yield* Models
   const known = yield* makeQuestions
+  yield* onErasure(known.forget)
   /** Answers as the retriever would, from no evidence. */
   const read = (of: { readonly tenant: string; readonly run: string; readonly step: number; readonly only?: "key" }, input: RolloutInput) =>
     Effect.gen(function*() {
@@ -89,7 +91,10 @@ const reader = Effect.gen(function*() {
       Effect.gen(function*() {
         const input = yield* decode(job.input).pipe(Effect.mapError((error) => new JobFailed({ message: error.message, final: true })))
         return yield* read(job, input)
-      }).pipe(Effect.mapError((error) => (error._tag === "JobFailed" ? error : new JobFailed({ message: error.message, final: false }))))
+      }).pipe(
+        Effect.catchTag("UnknownQuestion", (error) => questionFailed(job.tenant, (job.input as RolloutInput).question)(error)),
+        Effect.mapError((error) => (error._tag === "JobFailed" ? error : new JobFailed({ message: error.message, final: false })))
+      )
   }).pipe(Effect.forkScoped)
 })
 

@@ -2,12 +2,12 @@ import { Effect, Layer, Ref, Result, type Scope, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { listDead } from "#shared/actor/dead-letters"
-import { heldJobs, type HeldNotice, isIdle, type Job, jobCodec, JobFailed, type JobWorker, publishJobs, runJobs, unpublished } from "#shared/actor/jobs"
+import { heldJobs, type HeldNotice, isErasedOutcome, isIdle, type Job, jobCodec, JobFailed, type JobWorker, publishJobs, runJobs, unpublished } from "#shared/actor/jobs"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import { Nats } from "#shared/eventlog/nats"
 import * as NatsConnection from "#shared/eventlog/nats"
-import { attemptSubject, resultFilter, resultSubject, workSubject } from "#shared/eventlog/subjects"
+import { attemptSubject, resultFilter, resultSubject, userHash, workSubject } from "#shared/eventlog/subjects"
 import { begun } from "#test/support/begun"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
@@ -111,6 +111,17 @@ it("tries that fail are recorded, then the outcome is `failed` and a dead letter
   yield* until(Effect.map(listDead(), (dead) => dead.length === 1), 2_000, "the dead letter")
   const [letter] = yield* listDead()
   assert.equal([letter?.about, letter?.error, letter?.tries, letter?.whose], [resultSubject(job("bad")), "the model hangs", 3, undefined])
+}))
+
+it("a dead letter knows whose job it was by hash; one whose user was erased is settled at once as that, and is none", Effect.gen(function*() {
+  yield* runJobs(worker("a", ({ key }) => Effect.fail(new JobFailed(key === "gone" ? { message: "nothing is left", final: true, erased: true } : { message: "the model hangs", final: true })))).pipe(Effect.forkScoped)
+  const input = { question: { id: "q", user: "ivy" } }
+  yield* publishJobs("evaluator", [{ ...job("gone"), input }, { ...job("bad"), input }], 0)
+  yield* settled(2)
+  const erasedOf = (key: string) => Effect.map(outcome(key), (event) => event?._tag === "JobSettled" && isErasedOutcome(event.data))
+  assert.equal([yield* erasedOf("gone"), yield* erasedOf("bad")], [true, false])
+  yield* until(Effect.map(listDead(), (dead) => dead.length > 0), 2_000, "the dead letter")
+  assert.equal((yield* listDead()).map(({ about, whose }) => [about, whose]), [[resultSubject(job("bad")), userHash("t", "ivy")]])
 }))
 
 it("a try that fails once is repeated and then done", Effect.gen(function*() {
