@@ -15,7 +15,7 @@ import { indexCommand } from "./index-commands.ts"
 import { ingest } from "./ingest.ts"
 import { reconcile } from "./reconcile.ts"
 import { replayRun } from "./runs.ts"
-import { emit, root, table, userFlag, WrongUsage } from "./root.ts"
+import { CommandFailed, emit, root, table, userFlag, WrongUsage } from "./root.ts"
 import { status } from "./status.ts"
 import { usersCommand } from "./users.ts"
 
@@ -147,6 +147,9 @@ const ask = Command.make(
     }).pipe(withActors(["retriever"]))
 ).pipe(Command.withDescription("Answer a question from a user's memories"))
 
+/** Of each memory's text in the list. */
+const shownCharacters = 100
+
 const list = Command.make(
   "list",
   {
@@ -156,7 +159,7 @@ const list = Command.make(
   },
   (input) =>
     Effect.gen(function*() {
-      const { tenant } = yield* root
+      const { json, tenant } = yield* root
       if (input.limit < 1) return yield* new WrongUsage({ message: "--limit is at least 1" })
       const filter = yield* filterOf(input)
       const { memories: shown } = yield* request(
@@ -165,6 +168,7 @@ const list = Command.make(
           tenant,
           user: input.user,
           limit: input.limit,
+          ...(json ? {} : { textMax: shownCharacters * 4 }),
           after: formatPosition({ log: "memory", sequence: yield* (yield* EventLog).head("MEMORY") }),
           ...filter
         },
@@ -173,8 +177,14 @@ const list = Command.make(
       yield* emit({ memories: shown }, () =>
         shown.length === 0
           ? `nothing is remembered of ${input.user}${Object.keys(filter).length === 0 ? "" : " that these filters let through"}`
-          : table(shown.map(({ conversation, id, kind, speaker, supersededBy, text, time }) => [id.slice(0, 12), kind, time.slice(0, 16).replace("T", " "), conversation, speaker, `${supersededBy === undefined ? "" : `(${supersededBy === "forgotten" ? "forgotten" : "superseded"}) `}${text.replace(/\s+/g, " ").slice(0, 100)}`])))
-    }).pipe(withActors(["retriever"]))
+          : table(shown.map(({ conversation, id, kind, speaker, supersededBy, text, time }) => [id.slice(0, 12), kind, time.slice(0, 16).replace("T", " "), conversation, speaker, `${supersededBy === undefined ? "" : `(${supersededBy === "forgotten" ? "forgotten" : "superseded"}) `}${text.replace(/\s+/g, " ").slice(0, shownCharacters)}`])))
+    }).pipe(
+      Effect.catchIf(
+        (error) => error._tag === "RequestRefused" && error.tag === "AnswerTooLarge",
+        (error) => new CommandFailed({ message: `${error.message} A lower --limit does, or --from and --to.` })
+      ),
+      withActors(["retriever"])
+    )
 ).pipe(Command.withDescription("What is remembered of a user; as of a point, what stood then"))
 
 type Found = Effect.Success<ReturnType<typeof findMemory>>

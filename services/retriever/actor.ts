@@ -248,7 +248,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
           return {
             id,
             kind,
-            text,
+            text: request.textMax === undefined ? text : text.slice(0, request.textMax).toWellFormed(),
             speaker,
             time,
             ...(meant === undefined ? {} : { meant }),

@@ -139,7 +139,9 @@ export const FeedbackRequest = Schema.Struct({
 /** Superseded and forgotten memories are listed too, and marked; as of a point, what stood then. */
 export const MemoriesRequest = Schema.Struct({
   ...Filters,
-  limit: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
+  limit: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
+  /** Characters of each text, at most: of a longer one its beginning. Whole texts of fifty long turns are more than one message takes. */
+  textMax: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)))
 })
 
 /** What a rollout job's worker is told; texts are found by id. */

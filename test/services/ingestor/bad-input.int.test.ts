@@ -29,6 +29,18 @@ const refusal = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return result.failure as { readonly _tag: string; readonly tag?: string; readonly message: string }
   })
 
+it("long turns can be listed by their beginnings, where all of them are more than one message takes", () =>
+  Effect.gen(function*() {
+    const text = `${"🎈".repeat(1_000)}${"long ".repeat(880_000)}`
+    yield* receive({ user: "lee", conversation: "c", turns: [{ speaker: "user", text }] })
+    const { lastPosition } = yield* receive({ user: "lee", conversation: "c", turns: [{ speaker: "user", text: `${text}.` }] })
+    const asked = { tenant: "local", user: "lee", limit: 50, after: lastPosition }
+    const refused = yield* refusal(request(requestSubject("retriever", "memories"), asked, 20_000))
+    assert.is(refused.tag, "AnswerTooLarge")
+    const reply = yield* request(requestSubject("retriever", "memories"), { ...asked, textMax: 5 }, 20_000)
+    assert.equal((reply as { memories: ReadonlyArray<{ text: string }> }).memories.map(({ text }) => text), ["🎈🎈\ufffd", "🎈🎈\ufffd"])
+  }))
+
 it("names too long for a subject, or that no subject can tell, are refused at once, and the connection stands", () =>
   Effect.gen(function*() {
     const turns = [{ speaker: "user", text: "hello" }]
