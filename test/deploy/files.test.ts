@@ -1,8 +1,10 @@
 /** The files an operator starts from say what the code and the published setting need. */
+import { StorageType } from "@nats-io/jetstream"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { streams } from "#shared/eventlog/nats"
 
 const test = suite("deployment files")
 const deploy = join(import.meta.dirname, "../../deploy")
@@ -52,10 +54,13 @@ test("the settings the compose file names point each role at a model and a port 
   }
 })
 
-test("both nats-server configurations keep acknowledged commits on disk and allow commits of 8 MB", () => {
+test("both nats-server configurations keep acknowledged commits on disk, allow commits of 8 MB, and leave room for the leases in memory", () => {
+  const inMemory = streams(3).filter(({ storage }) => storage === StorageType.Memory).map(({ name }) => name)
+  assert.equal(inMemory, ["LEASE"])
   for (const name of ["nats.conf", "nats-cluster.conf"]) {
     assert.match(read(name), /^ {2}sync_interval: always$/m, name)
     assert.match(read(name), /^max_payload: 8MB$/m, name)
+    assert.match(read(name), /^ {2}max_memory_store: [1-9]\d*MB$/m, name)
   }
   assert.match(read("nats.conf"), /^listen: "127\.0\.0\.1:4222"$/m)
 })
