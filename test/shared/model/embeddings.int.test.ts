@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { Embeddings, layer } from "#shared/model/embeddings"
+import { encoderModel, tokenizerOf } from "#test/services/compressor/construction/tiny-classifier"
 import { effect } from "#test/support/effect"
 
 const dir = join(import.meta.dirname, "../../../.metamem/models/minilm")
@@ -69,6 +70,24 @@ effect(test, "closing in the midst of a batch ends cleanly and fails nobody else
     }).pipe(Effect.provide(layer({ dir, threads: 2 })), Effect.forkChild)
     yield* Effect.sleep(1_500)
     yield* Fiber.interrupt(fiber)
+  }), 60_000)
+
+effect(test, "a model that gives a text another vector in company is refused with the reason, its like that does not is taken", () =>
+  Effect.gen(function*() {
+    const folder = mkdtempSync(join(tmpdir(), "metamem-model-"))
+    try {
+      writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizerOf(["quick", "test", "longer"])))
+      const opened = (isShared: boolean) => {
+        writeFileSync(join(folder, "model.onnx"), encoderModel(isShared))
+        return Effect.provide(Embeddings, layer({ dir: folder, threads: 1 }))
+      }
+      const error = yield* Effect.flip(opened(true))
+      assert.is(error.reason, "ModelUnsuitable")
+      assert.match(error.message, /another vector when it is in a batch/)
+      assert.is((yield* opened(false)).dimensions, 2)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   }), 60_000)
 
 effect(test, "a model cut short is refused with a message, and the process lives", () =>

@@ -53,6 +53,18 @@ const classifierModel = (keepLogits: ReadonlyArray<number>, hasAttention: boolea
 export const passThroughModel = (): Uint8Array =>
   model([[1, node("Identity", ["x"], "y")], [2, "none"], [11, port("x", 1, ["n"])], [12, port("y", 1, ["n"])]])
 
+/** An encoder whose states are a table looked up by token id; `isShared` adds the sum over the whole batch to each, as dynamic quantisation lets texts change each other. */
+export const encoderModel = (isShared: boolean): Uint8Array =>
+  model([
+    [1, node("Gather", ["table", "input_ids"], isShared ? "own" : "last_hidden_state")],
+    ...(isShared ? [[1, node("ReduceSum", ["own"], "all")], [1, node("Add", ["own", "all"], "last_hidden_state")]] as ReadonlyArray<Field> : []),
+    [2, "tiny"],
+    [5, tensor("table", 1, [8, 2], Float32Array.from({ length: 16 }, (_, n) => Math.cos(n * n)))],
+    [11, port("input_ids", 7, ["rows", "tokens"])],
+    [11, port("attention_mask", 7, ["rows", "tokens"])],
+    [12, port("last_hidden_state", 1, ["rows", "tokens", 2])]
+  ])
+
 const specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 /** WordPiece as multilingual BERT's: cased, split at punctuation and CJK. */
