@@ -12,6 +12,7 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
 import { memoryFilter, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
 import { compressorCodec } from "#services/compressor/protocol"
+import { unusableRows } from "#services/embedder/behaviour"
 import { embedderCodec, noVectorAbout } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { PingReply } from "#services/retriever/protocol"
@@ -28,7 +29,7 @@ export interface TurnStatus {
   readonly received: boolean
   readonly words: boolean
   readonly vectors: boolean
-  /** The embedder passed it over: it gets no vector, and words alone find it. */
+  /** The embedder passed it over, or recorded one that no search can use: words alone find it. */
   readonly noVector: boolean
   /** Its segment has ended and was extracted, with or without a fact. */
   readonly extracted: boolean
@@ -48,7 +49,7 @@ interface TurnFacts {
   readonly sequence: number
 }
 
-const passedOver = "no vector can be had of this text; words find it"
+const passedOver = "no vector that can be used was had of this text; words find it"
 
 /** Collects what commits of a memory log say of each turn, in any order of actors. */
 export const turnFold = () => {
@@ -72,7 +73,11 @@ export const turnFold = () => {
       } else if (actor === "embedder") {
         const event = embedderCodec.decode(stored)
         if (Result.isFailure(event)) return Result.fail(event.failure)
-        for (const id of event.success.ids) if (!embedded.has(key(id))) embedded.set(key(id), commit.sequence)
+        const { dimensions, ids } = event.success
+        const unusable = unusableRows(commit.binary, ids.length, dimensions)
+        ids.forEach((id, row) => {
+          if (!unusable.has(row) && !embedded.has(key(id))) embedded.set(key(id), commit.sequence)
+        })
       } else if (actor === "compressor") {
         const event = compressorCodec.decode(stored)
         if (Result.isFailure(event)) return Result.fail(event.failure)

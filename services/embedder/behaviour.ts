@@ -12,7 +12,7 @@ export interface EmbedderState {
 export const sourceOf = (model: string, dimensions: number): string => `${model} ${dimensions}`
 
 /** Which rows of packed float16 values hold no number: one whose exponent is all ones is infinite or none. */
-const unusableRows = (binary: Uint8Array, rows: number, dimensions: number): ReadonlySet<number> => {
+export const unusableRows = (binary: Uint8Array, rows: number, dimensions: number): ReadonlySet<number> => {
   const unusable = new Set<number>()
   const high = Math.min(binary.length, rows * dimensions * 2)
   for (let at = 1; at < high; at += 2) if (((binary[at] ?? 0) & 0x7c) === 0x7c) unusable.add(Math.floor(at / 2 / dimensions))

@@ -4,7 +4,7 @@ import type { Commit } from "#shared/eventlog/envelope"
 import type { StoredEvent } from "#shared/eventlog/event"
 import { type ActorName, memorySubject } from "#shared/eventlog/subjects"
 import { compressorCodec } from "#services/compressor/protocol"
-import { embedderCodec, noVectorAbout } from "#services/embedder/protocol"
+import { embedderCodec, noVectorAbout, packVectors } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { totalsOf, turnFold, withLetters } from "#services/cli/status"
 
@@ -71,6 +71,12 @@ test("a turn that the embedder passed over gets no vector, and its dead letter i
   const letter = { actor: "embedder", kind: "text", error: "", tries: 1, mend: "", time, sequence: 7, about: noVectorAbout(memorySubject({ tenant: "local", user: "mira", conversation: "c" }, "embedder"), "b") }
   assert.match(withLetters("local", turns, [letter])[1]?.error ?? "", /metamem dead show 7/)
   assert.equal(withLetters("local", turns, [{ ...letter, about: "b" }]), turns)
+})
+
+test("a vector with a value that is no number is none, until another one comes", () => {
+  const bad = { ...commit(2, "embedder", [vectors("a", "b")], "c", 1), binary: packVectors([Float32Array.of(1, 0, 0, 0), Float32Array.of(NaN, 0, 0, 0)], 4) }
+  const read = (...more: ReadonlyArray<Commit>) => statusesOf([commit(1, "ingestor", [received("a", "b")]), bad, ...more], 9).map(({ noVector, vectors }) => [vectors, noVector])
+  assert.equal([read(), read(commit(3, "embedder", [vectors("b")], "c", 3))], [[[true, false], [false, true]], [[true, false], [true, false]]])
 })
 
 test("an event from the future stops the reading", () => {
