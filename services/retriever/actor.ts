@@ -239,6 +239,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
         .filter((memory) =>
           (conversation === undefined || memory.conversation === conversation) && (kinds === undefined || kinds.includes(memory.kind)) &&
           (from === undefined || memory.time >= from) && (to === undefined || memory.time <= to))
+        // Of those that came in one commit at one time the last stays first, as in all the list.
+        .toReversed()
         .sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : b.sequence - a.sequence))
         .slice(0, request.limit)
       const full = new Map((yield* projection.get(user, all.map(({ id }) => id))).map((memory) => [memory.id, memory]))

@@ -121,6 +121,15 @@ it("a position not reached within the deadline is answered all the same, and sai
     assert.ok(performance.now() - started < 3_000)
   }))
 
+it("memories are listed the latest first, also those that came together", () =>
+  Effect.gen(function*() {
+    const said = (texts: ReadonlyArray<string>) => receive({ user: "lou", conversation: "c1", turns: texts.map((text) => ({ speaker: "user", text })) })
+    yield* said(["one", "two"])
+    const { lastPosition } = yield* said(["three", "four", "five"])
+    yield* retrieve({ user: "lou", question: "one", after: lastPosition })
+    assert.equal((yield* memories("lou")).map(({ text }) => text), ["five", "four", "three", "two", "one"])
+  }))
+
 it("a forgotten memory is left out until it is restored, and stands as of before", () =>
   Effect.gen(function*() {
     const of = { user: "hal", conversation: "c1" }
