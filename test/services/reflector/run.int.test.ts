@@ -16,11 +16,11 @@ import { drive } from "#services/reflector/driver"
 import { generationsOf, replayGeneration } from "#services/reflector/analysis"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
-import { faults, scriptedModel } from "#test/support/scripted-model"
+import { faults, scriptedModel, type ScriptedModel } from "#test/support/scripted-model"
 import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "./stage.ts"
 
 const test = suite("whole runs")
-const it = (name: string, settings: Readonly<Record<string, string>>, body: () => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>) =>
+const it = (name: string, settings: Readonly<Record<string, string>>, body: (model: ScriptedModel) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>) =>
   effect(
     test as never,
     name,
@@ -33,7 +33,7 @@ const it = (name: string, settings: Readonly<Record<string, string>>, body: () =
           yield* answering("evaluator")
           yield* answering("reflector")
           yield* register(questions(117))
-          yield* body()
+          yield* body(model)
         }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
       }),
     90_000
@@ -57,7 +57,7 @@ it("rules and the lexical judge: a run is opened, driven to its end, replayed an
     assert.is((status as { stage: string }).stage, "finished")
   }))
 
-it("model judge and model reflector: generations are sealed with lineage, one is adopted", {}, () =>
+it("model judge and model reflector: generations are sealed with lineage, one is adopted, and no judge waits for the last answer", { METAMEM_ANSWER_CONCURRENCY: "2" }, (model) =>
   Effect.gen(function*() {
     yield* openRun("b", runRequest(questions(117), { steps: 3 }))
     yield* finished("b")
@@ -76,6 +76,10 @@ it("model judge and model reflector: generations are sealed with lineage, one is
     assert.match(String(refused), /no 77/)
     const accepted = state.operations.filter(({ decision }) => decision === "accepted")
     assert.ok(accepted.length > 0 && accepted.every(({ sources }) => sources.length > 0), "every operation names the questions it came from")
+    const asked = model.requests.map(({ role }) => role)
+    const rollouts = asked.slice(0, asked.indexOf("reflect"))
+    const judgedAmid = rollouts.slice(0, rollouts.lastIndexOf("answer")).filter((role) => role === "judge").length
+    assert.ok(judgedAmid > rollouts.filter((role) => role === "judge").length / 2, `${judgedAmid} judged while answers were still asked for`)
   }))
 
 const part = (from: number, to: number) => {
