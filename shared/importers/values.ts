@@ -27,9 +27,30 @@ const zip = [0x50, 0x4b, 0x03, 0x04]
 const gzip = [0x1f, 0x8b]
 const beginsWith = (bytes: Uint8Array, magic: ReadonlyArray<number>): boolean => magic.every((byte, i) => bytes[i] === byte)
 
+/** Stands in decoded text where the bytes were no UTF-8; the sign for that alone may as well have been written. */
+const notUtf8 = "\ufffd\uffff\ufffd"
+const replacement = Buffer.from("\ufffd")
+
+/** Decodes a stream, with a mark where bytes are no UTF-8: more replacement signs come out of a chunk than went in. */
+const marking = (): (chunk?: Uint8Array) => string => {
+  const decoder = new TextDecoder("utf-8")
+  /** The last two bytes before, since a written sign may be cut in three. */
+  let tail = Buffer.alloc(0)
+  return (chunk = tail.subarray(0, 0)) => {
+    const text = decoder.decode(chunk, { stream: chunk.length > 0 })
+    const before = tail
+    tail = Buffer.concat([before, chunk.subarray(-2)]).subarray(-2)
+    if (!text.includes("\ufffd")) return text
+    const bytes = Buffer.concat([before, chunk])
+    let written = 0
+    for (let at = bytes.indexOf(replacement); at >= 0; at = bytes.indexOf(replacement, at + 3)) written += 1
+    return text.split("\ufffd").length - 1 > written ? text.replaceAll("\ufffd", notUtf8) : text
+  }
+}
+
 /** Text of the chunks without a byte order mark; refuses archives and UTF-16 by their first bytes. */
 async function* decoded(chunks: Chunks): AsyncGenerator<string> {
-  const decoder = new TextDecoder("utf-8")
+  const decode = marking()
   let isFirst = true
   for await (const chunk of chunks) {
     if (chunk.length === 0) continue
@@ -38,14 +59,15 @@ async function* decoded(chunks: Chunks): AsyncGenerator<string> {
       if (beginsWith(chunk, gzip)) throw new NotImportable({ message: "this is a gzip file; unpack it first (gunzip FILE)" })
       if (beginsWith(chunk, [0xff, 0xfe]) || beginsWith(chunk, [0xfe, 0xff])) throw new NotImportable({ message: "this file is UTF-16; save it as UTF-8" })
     }
-    const text = typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true })
+    const text = typeof chunk === "string" ? chunk : decode(chunk)
     yield isFirst ? text.replace(/^\ufeff/, "") : text
     isFirst = false
   }
-  yield decoder.decode()
+  yield decode()
 }
 
 const parse = (place: number, text: string): PlacedValue => {
+  if (text.includes(notUtf8)) return { place, error: "it holds bytes that are no UTF-8, and its words would be lost; save the file as UTF-8" }
   try {
     return { place, value: JSON.parse(text) as unknown }
   } catch (error) {
@@ -158,7 +180,7 @@ export async function* readValues(chunks: Chunks, isLive = false): AsyncGenerato
       for await (const value of lines(source, begun, startPlace)) yield { ...value, layout: "lines" }
       return
     }
-    throw new NotImportable({ message: `the file begins with ${JSON.stringify(begun.slice(0, 20))}, not with { or [; turns are read from JSON or JSONL` })
+    throw new NotImportable({ message: `the file begins with ${JSON.stringify(begun.replaceAll(notUtf8, "\ufffd").slice(0, 20))}, not with { or [; turns are read from JSON or JSONL` })
   }
   const firstLine = begun.split("\n", 1)[0]?.trim() ?? ""
   if (begun.includes("\n") && opensObject(firstLine)) {

@@ -181,6 +181,18 @@ for (const [content, wanted] of [
   [JSON.stringify({ chat_id: 1, batches: [] }), /beam/]
 ] as const) test(`${JSON.stringify(content).slice(0, 50)} is refused with what it is`, async () => assert.match(await refusal(content), wanted))
 
+test("a line with bytes that are no UTF-8 is refused, its neighbours are taken, and a written replacement sign is a sign like any other", async () => {
+  const written = own.replace("maps", "m\ufffdps")
+  const broken = Buffer.concat([Buffer.from(own.slice(0, -4)), Uint8Array.of(0xe9), Buffer.from(own.slice(-4))])
+  for (const size of [1, 2, 3, 400, 10_000]) {
+    assert.equal((await read(`${written}\n${own}`, size)).map((one) => one instanceof RejectedTurn), [false, false], `pieces of ${size}`)
+    const found = await read(Buffer.concat([Buffer.from(`${own}\n`), broken, Buffer.from(`\n${own}`)]), size)
+    assert.equal(found.map((one) => (one instanceof RejectedTurn ? one.error.slice(0, 35) : one.line)), [1, "it holds bytes that are no UTF-8, a", 3])
+  }
+  const cut = await read(Buffer.concat([Buffer.from(`[${own},`), broken, Buffer.from("]")]))
+  assert.equal(cut.map((one) => one instanceof RejectedTurn), [false, true])
+})
+
 test("archives and UTF-16 are named with the mend", async () => {
   assert.match(await refusal(Uint8Array.of(0x50, 0x4b, 3, 4, 0)), /zip.*unpack/)
   assert.match(await refusal(Uint8Array.of(0x1f, 0x8b, 8, 0)), /gzip/)
