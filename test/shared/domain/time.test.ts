@@ -2,6 +2,7 @@ import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { normaliseTime, noteTime, type SessionTimes, spaceTime, weekdayOf } from "#shared/domain/time"
+import { elsewhere, inZone } from "#test/support/zone"
 
 const test = suite("times of turns")
 const read = (input: string | number, zone?: string): string => Result.getOrThrow(normaliseTime(input, zone))
@@ -74,6 +75,18 @@ test("zones in the text win, otherwise the zone given, otherwise UTC", () => {
   assert.is(read("2026-07-02 18:04", "Europe/Berlin"), "2026-07-02T16:04:00.000Z")
   assert.is(read("2026-03-02 18:04", "-03:00"), "2026-03-02T21:04:00.000Z")
   assert.is(read("2026-03-02T18:04:00.123456Z"), "2026-03-02T18:04:00.123Z")
+})
+
+test("where the machine stands changes no time and no weekday", () => {
+  for (const zone of elsewhere) {
+    inZone(zone, () => {
+      assert.is(new Date("2026-03-02T18:04").toISOString() === "2026-03-02T18:04:00.000Z", false, `${zone} is not in effect`)
+      assert.is(read("2023/05/20 (Sat) 02:21"), "2023-05-20T02:21:00.000Z", zone)
+      assert.is(read("2026-03-02T18:04:00"), "2026-03-02T18:04:00.000Z", zone)
+      assert.is(read("2025-01-10"), "2025-01-10T00:00:00.000Z", zone)
+      assert.equal(["2025-01-10T00:30:00.000Z", "2025-01-10T23:30:00.000Z"].map(weekdayOf), ["Fri", "Fri"], zone)
+    })
+  }
 })
 
 test("a reading skipped by the clock change moves forward, a doubled one is the first", () => {
