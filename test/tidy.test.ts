@@ -200,6 +200,10 @@ test("what decides reads no clock, no chance, no network", () => {
   none(code.filter((file) => /^services\/[^/]+\/behaviour\.ts$|^shared\/(metamemory|domain)\//.test(file) && undecided.test(withoutComments(textOf(file)))))
 })
 
+test("dates in text are found in one place, which no zone of a machine changes", () => {
+  none(code.filter((file) => !["shared/domain/dates-in-text.ts", self].includes(file) && textOf(file).includes('"chrono-node"')))
+})
+
 test("only settings read the environment", () => {
   const allowed = [
     // The PATH, to find a server's binary; the home's settings.

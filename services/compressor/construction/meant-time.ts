@@ -2,7 +2,7 @@
  * Which date a sentence speaks of, resolved against the time it was said. Dates and relative phrases are found by chrono-node; this file
  * decides what they mean for a memory: a day, or the week, month or year a looser phrase stands for. All in UTC.
  */
-import * as chrono from "chrono-node"
+import { type DateParts, datesIn } from "#shared/domain/dates-in-text"
 import { irregularPast } from "./third-person.ts"
 
 /** `meant` is a date `2026-03-04` or an interval `2026-03-01/2026-03-31`, both ends included; `phrase` stands at `index` in the sentence. */
@@ -81,12 +81,12 @@ const towardsTense = (at: number, said: number, sentence: string, certain: (part
   return at
 }
 
-const midnight = (parts: chrono.ParsedComponents): number =>
+const midnight = (parts: DateParts): number =>
   Date.UTC(parts.get("year") ?? 1970, (parts.get("month") ?? 1) - 1, parts.get("day") ?? 1)
 
 const fromChrono = (sentence: string, said: number): MeantTime | undefined => {
   const direction = tense(sentence)
-  for (const found of chrono.en.casual.parse(sentence, { instant: new Date(said), timezone: 0 }, { forwardDate: direction === "future" })) {
+  for (const found of datesIn(sentence, said, { forwardDate: direction === "future" })) {
     const phrase = found.text.replace(/[\s,;.:]+$/, "")
     const before = sentence.slice(Math.max(0, found.index - 12), found.index).toLowerCase()
     if (oftenOtherwise.test(phrase)) continue

@@ -2,7 +2,7 @@
  * Ranges of dates a question writes out: days, months, seasons and years, alone, from one to another, and as a bound ("since", "before").
  * chrono-node reads the dates; what it makes of numbers that are no dates, and of ranges it splits, is put right here.
  */
-import * as chrono from "chrono-node"
+import { type DateParts, datesIn, type FoundDate } from "#shared/domain/dates-in-text"
 import type { TimeWindow } from "./date-windows.ts"
 
 export const day = 86_400_000
@@ -52,14 +52,11 @@ const spanOf = (year: number, monthOfYear: number, dayOfMonth: number | undefine
   return { from: at - day, to: at + 3 * day - 1 }
 }
 
-type Found = ReturnType<typeof chrono.en.casual.parse>[number]
-type Components = Found["start"]
-
 const monthsNamed = (question: string, askedAt: number | undefined): Array<Named> => {
   const reference = new Date(askedAt ?? 0)
   const named: Array<Named> = []
-  const found = chrono.en.casual.parse(question, { instant: reference, timezone: 0 }, { forwardDate: false })
-  const isNext = (one: Found, next: Found | undefined): next is Found => next !== undefined && joined.test(question.slice(one.index + one.text.length, next.index))
+  const found = datesIn(question, reference.getTime(), { forwardDate: false })
+  const isNext = (one: FoundDate, next: FoundDate | undefined): next is FoundDate => next !== undefined && joined.test(question.slice(one.index + one.text.length, next.index))
   for (const [at, result] of found.entries()) {
     const { index, start, text } = result
     const before = leading(question, index)
@@ -69,13 +66,13 @@ const monthsNamed = (question: string, askedAt: number | undefined): Array<Named
     if (isShort && !beforeDate.test(before)) continue
     // In "between May and July 2023" the year stands once, at the end.
     const next = found[at + 1]
-    const last: Components = result.end ?? (isNext(result, next) ? next.start : start)
+    const last: DateParts = result.end ?? (isNext(result, next) ? next.start : start)
     const yearGiven = start.isCertain("year") ? start.get("year") : last.isCertain("year") ? last.get("year") : undefined
     // Without a year and without a time of asking, "in May" names no range.
     if (yearGiven === null || (yearGiven === undefined && askedAt === undefined)) continue
     const isLoneMonth = !start.isCertain("day") && yearGiven === undefined
     if (isLoneMonth && !beforeDate.test(before) && !/^\p{Lu}\p{Ll}{3}/u.test(text)) continue
-    const pick = (of: Components): readonly [month: number, day: number | undefined] => [(of.get("month") ?? 1) - 1, of.isCertain("day") && !endOf.test(text) ? of.get("day") ?? 1 : undefined]
+    const pick = (of: DateParts): readonly [month: number, day: number | undefined] => [(of.get("month") ?? 1) - 1, of.isCertain("day") && !endOf.test(text) ? of.get("day") ?? 1 : undefined]
     const [firstMonth, firstDay] = pick(start)
     let year = yearGiven ?? reference.getUTCFullYear()
     if (!start.isCertain("year") && last.isCertain("year") && firstMonth > pick(last)[0]) year -= 1

@@ -56,12 +56,17 @@ test("the phrase stands where it is said to stand, without closing punctuation",
 })
 
 test("the machine's zone changes nothing near midnight", () => {
-  for (const zone of elsewhere) {
-    inZone(zone, () => {
-      assert.is(meantTime("I sold it yesterday.", "2026-05-20T00:10:00.000Z")?.meant, "2026-05-19", zone)
-      assert.is(meantTime("I sold it yesterday.", "2026-05-20T23:50:00.000Z")?.meant, "2026-05-19", zone)
-    })
-  }
+  const saids = ["2026-05-20T00:10:00.000Z", "2026-05-20T23:50:00.000Z", "2026-03-08T02:30:00.000Z", "2026-12-31T22:21:00.000Z"]
+  const sentences = [
+    "I sold it yesterday.", "We met the day before yesterday.", "I will sell it the day after tomorrow.", "I sold it two days after 3 May.", "We met a day before last Sunday.",
+    "I will see her this Thursday.", "I will be away from Monday to Wednesday.", "I sold it last month.", "I moved two weeks ago."
+  ]
+  const all = () => sentences.flatMap((sentence) => saids.map((at) => [sentence, at, meantTime(sentence, at)?.meant]))
+  let here: ReturnType<typeof all> = []
+  inZone("UTC", () => { here = all() })
+  assert.equal(here.slice(0, 2).map(([, , meant]) => meant), ["2026-05-19", "2026-05-19"])
+  assert.equal(here.slice(4, 6).map(([, , meant]) => meant), ["2026-05-18", "2026-05-18"])
+  for (const zone of elsewhere) inZone(zone, () => assert.equal(all(), here, zone))
 })
 
 test("a date outside the years of four digits is none", () => {

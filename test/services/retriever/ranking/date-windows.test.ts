@@ -1,6 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { dateWindows } from "#services/retriever/ranking/date-windows"
+import { elsewhere, inZone } from "#test/support/zone"
 
 const asked = "2023-06-15T12:00:00.000Z"
 const holds = (question: string, day: string, at: string | undefined = asked): boolean =>
@@ -106,6 +107,15 @@ test("without a time of asking only full dates count", () => {
   assert.ok(dateWindows("Where was Ana in May 2022?", undefined).length === 1)
   assert.equal(dateWindows("Where was Ana last week?", undefined), [])
   assert.equal(dateWindows("Where was Ana in May?", undefined), [])
+})
+
+test("where the machine stands changes no window", () => {
+  const asked = ["What did I do the day before May 5?", "Who did I meet two days after 3 May?", "What did I plan in March?", "What did I do the day before yesterday?"]
+  const all = () => asked.flatMap((question) => ["2026-05-20T00:10:00.000Z", "2026-05-20T23:50:00.000Z"].map((at) => dateWindows(question, at)))
+  let here: ReturnType<typeof all> = []
+  inZone("UTC", () => { here = all() })
+  assert.ok(here.every((windows) => windows.length > 0))
+  for (const zone of elsewhere) inZone(zone, () => assert.equal(all(), here, zone))
 })
 
 test.run()
