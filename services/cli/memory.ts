@@ -43,7 +43,9 @@ const isoOf = (given: Option.Option<string>): Effect.Effect<{ readonly at?: stri
 
 const filterOf = Effect.fnUntraced(function*({ asOf, conversation, from: since, kind, to: until }: { readonly [name in "asOf" | "conversation" | "from" | "to"]: Option.Option<string> } & { readonly kind: Option.Option<"turn" | "fact"> }) {
   const [from, to] = yield* Effect.all([isoOf(since), isoOf(until)])
-  if (Option.isSome(asOf) && parsePosition(asOf.value) === undefined) yield* isoOf(asOf)
+  if (Option.isSome(asOf) && parsePosition(asOf.value) === undefined) {
+    yield* isoOf(asOf).pipe(Effect.mapError(({ message }) => new WrongUsage({ message: `${message}; or a position in the log as memory:0:0:17` })))
+  }
   return {
     ...(Option.isSome(asOf) ? { asOf: asOf.value } : {}),
     ...(Option.isSome(conversation) ? { conversation: conversation.value } : {}),
