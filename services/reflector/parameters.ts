@@ -147,11 +147,11 @@ export type RunParameters = typeof RunParameters.Type
 export const presets = {
   metamem: {
     preset: "metamem", steps: 35, batch: 50, samples: 5, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 4_096, evidenceTokens: 4_000,
-    gate: "likely", validationSamples: 3, guardSamples: 9, guardPolicy: "proven", operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: false
+    gate: "likely", validationSamples: 3, guardSamples: 9, guardPolicy: "proven", operationsPerStep: 4, maxInScope: 12, patience: 24, canaries: [], anyway: false
   },
   laptop: {
     preset: "laptop", steps: 3, batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 600,
-    gate: "likely", validationSamples: 3, guardSamples: 2, guardPolicy: "likely", operationsPerStep: 4, maxInScope: 12, patience: 16, canaries: [], anyway: true
+    gate: "likely", validationSamples: 3, guardSamples: 2, guardPolicy: "likely", operationsPerStep: 4, maxInScope: 12, patience: 24, canaries: [], anyway: true
   }
 } as const satisfies Record<string, Partial<RunRequest>>
 
