@@ -97,8 +97,8 @@ export class Models extends Context.Service<Models, {
 
 /** Replies without JSON in a row, although a schema was sent, after which the schema is put into the prompt. */
 const ignoredMax = 8
-/** How often it is looked for the reply to a call that another process asks, in milliseconds. */
-const claimPollMs = 100
+/** Between two looks for the reply to a call that another process asks, in milliseconds: an eighth of the time waited so far, within these. */
+const claimPollMs = { least: 20, most: 500 }
 /** Longest piece of an unusable reply shown to the model again, in characters. */
 const shownMax = 2_000
 
@@ -232,8 +232,10 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     const isShared = request.sample === undefined && listener === undefined
     let before = yield* found
     let claim = Option.isNone(before) && isShared ? yield* store.claim(request.tenant, request.scope, key) : Effect.void
-    for (let waitedMs = 0; claim === undefined && Option.isNone(before) && waitedMs < claimSeconds * 1_000; waitedMs += claimPollMs) {
-      yield* Effect.sleep(claimPollMs)
+    for (let waitedMs = 0; claim === undefined && Option.isNone(before) && waitedMs < claimSeconds * 1_000;) {
+      const pauseMs = Math.min(claimPollMs.most, Math.max(claimPollMs.least, waitedMs / 8))
+      yield* Effect.sleep(pauseMs)
+      waitedMs += pauseMs
       before = yield* found
       if (Option.isNone(before)) claim = yield* store.claim(request.tenant, request.scope, key)
     }
