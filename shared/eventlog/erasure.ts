@@ -166,6 +166,16 @@ export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureRe
     const cause = eraseCause(randomUUID())
     const memory = [...due].reduce((sum, subject) => sum + (before.get(subject) ?? 0), 0)
     let firstMark = 0
+    /** Sequence of the mark behind which turns may come again, by conversation. */
+    const said = new Map<string, number>()
+    /** Up to where nothing is left to be derived: not past a turn that came since its conversation was emptied. @param head read before */
+    const nothingThrough = Effect.fnUntraced(function*(subject: string, head: number) {
+      const { actor, conversation } = parseMemorySubject(subject)
+      const mark = said.get(conversation)
+      if (mark === undefined || actor === "ingestor" || !deriving.has(actor)) return head
+      const last = yield* log.last(memorySubject({ tenant, user, conversation }, "ingestor"))
+      return last === undefined || isErasureMark(last) ? head : mark
+    })
     for (const [phase, own] of phases.entries()) {
       const subjects = new Set([...conversations].flatMap((conversation) =>
         own.flatMap((actor) => {
@@ -186,8 +196,9 @@ export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureRe
               if (tries > 0) yield* wipe("MEMORY", subject)
               yield* purge("MEMORY", subject)
               const head = yield* log.head("MEMORY")
-              const marked = yield* Effect.result(log.append({ subject, cause, inputThrough: head, epoch: head, events: [] }, 0, ""))
+              const marked = yield* Effect.result(log.append({ subject, cause, inputThrough: yield* nothingThrough(subject, head), epoch: head, events: [] }, 0, ""))
               if (Result.isSuccess(marked)) {
+                if (phase === 0) said.set(parseMemorySubject(subject).conversation, marked.success.sequence)
                 firstMark = firstMark === 0 ? marked.success.sequence : Math.min(firstMark, marked.success.sequence)
                 marks += 1
                 return

@@ -107,6 +107,32 @@ it("what was decided before the erasure is not recorded after it, first commit o
   assert.ok((yield* slow.load(derived)).inputThrough >= sequence)
 }))
 
+it("a turn that comes while its user is erased is still to be derived from, and waits for nothing that is gone", Effect.gen(function*() {
+  const log = yield* EventLog
+  const entity = yield* makeEntity(ingestor)
+  for (const conversation of ["c", "d"]) yield* entity.execute(at("mira", conversation), turn("a"), { cause: "1" })
+  let came = 0
+  const meanwhile: typeof log = {
+    ...log,
+    append: (commit, sequence, checksum) =>
+      log.append(commit, sequence, checksum).pipe(
+        Effect.tap(() =>
+          commit.subject !== at("mira") || came > 0
+            ? Effect.void
+            : Effect.map(Effect.orDie(entity.execute(at("mira"), turn("b"), { cause: "2" })), ({ folded }) => void (came = folded.sequence))
+        )
+      )
+  }
+  yield* Effect.provideService(eraseUser("local", "mira"), EventLog, meanwhile)
+  assert.ok(came > 0)
+  for (const actor of ["compressor", "embedder"] as const) {
+    const [busy, quiet] = [yield* entity.load(at("mira", "c", actor)), yield* entity.load(at("mira", "d", actor))]
+    assert.ok(busy.inputThrough < came, `${actor} takes the turn for done`)
+    // What was said before is done with: the mark covers its signal.
+    assert.ok(busy.inputThrough > 2 && quiet.inputThrough >= came, actor)
+  }
+}))
+
 it("a user who comes back and says the same again is heard, by a process that knew them and by one that did not", Effect.gen(function*() {
   const log = yield* EventLog
   const knew = yield* makeEntity(ingestor)
