@@ -130,7 +130,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       const through = projection.through()
       const evidence: ReadonlyArray<EvidenceItem> = selectEvidence({ view, plan, vectors: Result.isSuccess(embedded) ? embedded.success : [], question, tokens })
       // Asked last, since it may look into the log.
-      const stand = yield* vectors.stand(view.turns)
+      const stand = yield* vectors.stand(view.turns, through)
       return { evidence, behind: Result.isSuccess(embedded) && stand ? [] : ["vectors"], through }
     })
 

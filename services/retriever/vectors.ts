@@ -29,8 +29,8 @@ const lookedEveryMs = 250
 type Vectored = Pick<ShelfView, "memories" | "standing" | "vectored">
 
 export interface VectorWait {
-  /** Whether the last memories that stand have all the vectors they can have. */
-  readonly stand: (shelf: Vectored) => Effect.Effect<boolean>
+  /** Whether the last memories that stand have all the vectors they can have. @param through up to where the log had been read when the shelf was looked at */
+  readonly stand: (shelf: Vectored, through: number) => Effect.Effect<boolean>
   /** Waits for those of a user's turns up to a position, at most so long; `["vectors"]` when they are behind then. */
   readonly ofTurns: (user: string, after: string | undefined, deadlineMs: number) => Effect.Effect<ReadonlyArray<"vectors">, MemoryIndexError>
   /**
@@ -61,11 +61,11 @@ export const makeVectorWait = Effect.fnUntraced(function*(projection: Pick<Proje
    * Up to which sequence all of a conversation has the vectors it will have, as far as the index shows them; 0 while a model's vectors give
    * way to another's, and before `from`: what only waits for its turn costs a look at the last commit and no reading of all.
    */
-  const embeddedThrough = Effect.fnUntraced(function*(user: string, conversation: string, from: number) {
+  const embeddedThrough = Effect.fnUntraced(function*(user: string, conversation: string, from: number, through: number) {
     const [tenant = "", name = ""] = user.split("/").map(decodeToken)
     const subject = memorySubject({ tenant, user: name, conversation }, "embedder")
     const last = yield* log.last(subject)
-    if (last === undefined || last.inputThrough < from || last.sequence > projection.through()) return 0
+    if (last === undefined || last.inputThrough < from || last.sequence > through) return 0
     const models = new Map<string, string>()
     for (const { events } of yield* log.load(subject)) {
       for (const stored of events) {
@@ -81,26 +81,28 @@ export const makeVectorWait = Effect.fnUntraced(function*(projection: Pick<Proje
     return Effect.logWarning(`memory ${memory.id} has no vector that can be used, and is found by its words only`)
   }
 
-  /** Lets go of those among memories without a vector that the embedder is done with; gives the others. */
-  const awaited = (due: ReadonlyArray<IndexedMemory>): Effect.Effect<ReadonlyArray<IndexedMemory>> =>
+  /** Lets go of those among memories without a vector, as of a place in the log, that the embedder was done with there; gives the others. */
+  const awaited = (due: ReadonlyArray<IndexedMemory>, through: number): Effect.Effect<ReadonlyArray<IndexedMemory>> =>
     Effect.forEach(Map.groupBy(due, ({ conversation }) => conversation), ([conversation, memories]) =>
-      embeddedThrough(memories[0]?.user ?? "", conversation, Math.min(...memories.map(({ sequence }) => sequence))).pipe(
+      embeddedThrough(memories[0]?.user ?? "", conversation, Math.min(...memories.map(({ sequence }) => sequence)), through).pipe(
         Effect.catch((error) => Effect.as(Effect.logWarning(`cannot tell how far the embedder has come: ${error.message}`), 0)),
-        Effect.flatMap((through) => Effect.forEach(memories.filter(({ sequence }) => sequence <= through), letGo))
+        Effect.flatMap((done) => Effect.forEach(memories.filter(({ sequence }) => sequence <= done), letGo))
       ), { concurrency: 16, discard: true }).pipe(Effect.andThen(Effect.sync(() => due.filter((memory) => !never.has(memory)))))
 
   return {
-    stand: (shelf) => awaited(missing(shelf)).pipe(Effect.timeoutOption(liveLookMs), Effect.map((left) => Option.isSome(left) && left.value.length === 0)),
+    stand: (shelf, through) => awaited(missing(shelf), through).pipe(Effect.timeoutOption(liveLookMs), Effect.map((left) => Option.isSome(left) && left.value.length === 0)),
     ofTurns: Effect.fnUntraced(function*(user, after, deadlineMs) {
       const position = after === undefined ? undefined : parsePosition(after)
       if (position === undefined) return []
       const until = (yield* Clock.currentTimeMillis) + deadlineMs
       for (let look = 0;;) {
-        const due = missing((yield* projection.view(user, {})).turns, position.sequence)
+        const { turns } = yield* projection.view(user, {})
+        const through = projection.through()
+        const due = missing(turns, position.sequence)
         if (due.length === 0) return []
         const now = yield* Clock.currentTimeMillis
         if (now >= look || now > until) {
-          if ((yield* awaited(due)).length === 0) return []
+          if ((yield* awaited(due, through)).length === 0) return []
           look = now + lookedEveryMs
         }
         if (now > until) return ["vectors"]
@@ -112,7 +114,8 @@ export const makeVectorWait = Effect.fnUntraced(function*(projection: Pick<Proje
       let isTried = false
       for (;;) {
         const { facts, turns } = yield* projection.view(user, { asOfSequence })
-        const due = yield* awaited([turns, facts].flatMap((shelf) => missing(shelf, asOfSequence)))
+        const through = projection.through()
+        const due = yield* awaited([turns, facts].flatMap((shelf) => missing(shelf, asOfSequence)), through)
         if (due.length === 0) return
         const waited = (yield* Clock.currentTimeMillis) - started
         if (waited > jobMsMax) return yield* new RequestRefused({ tag: "VectorsMissing", message: `what was said up to position ${asOfSequence} has no vectors after ${jobMsMax / 1_000} s; see that the embedder runs` })
