@@ -28,7 +28,7 @@ export interface Weights {
 export const coreVectors = 0.65
 
 const withAssistant: Weights = { vectors: 0.65, words: 0.35, speaker: 0.2, neighbour: 0.15, conversation: 0.3, window: 0.4, substance: 0, length: -0.15, asking: 0, time: 0, past: 0.075, instruction: 0.35, fact: 0.7 }
-const betweenPeople: Weights = { vectors: 0.65, words: 0.5, speaker: 0.8, neighbour: 0.5, conversation: 0.8, window: 0.7, substance: 0.6, length: 0, asking: -0.25, time: 0.35, past: 0, instruction: 0, fact: 0.7 }
+const betweenPeople: Weights = { vectors: 0.65, words: 0.5, speaker: 0.8, neighbour: 0.5, conversation: 0.8, window: 0.7, substance: 0.6, length: 0, asking: -0.25, time: 0.35, past: 0, instruction: 0, fact: 0.5 }
 
 /** Puts all that was said in a time before the rest, where nothing but the time is asked about. */
 const timeLead = 10
