@@ -6,6 +6,7 @@ import { Effect, Option, Schema } from "effect"
 import { countTokens } from "gpt-tokenizer/encoding/o200k_base"
 import { callFailed, type Job, JobFailed } from "#shared/actor/jobs"
 import type { Operation } from "#shared/domain/principle"
+import type { Question } from "#shared/domain/question"
 import { likeness, nearlySame } from "#shared/metamemory/ledger"
 import { plainText } from "#shared/metamemory/operations"
 import { consolidatePrompt, proposePrompt, reflectPrompt, templateHashes, withinBudget } from "#shared/metamemory/prompts"
@@ -45,6 +46,9 @@ const spentOn = (replies: ReadonlyArray<Pick<ModelReply<unknown>, "usage" | "reu
   reused: replies.filter(({ reused }) => reused).length,
   calls: replies.map(({ key }) => key)
 })
+
+/** What a principle may not repeat of a question. */
+const answersOf = ({ answer, points }: Pick<Question, "answer" | "points">): ReadonlyArray<string> => [answer, ...(points ?? [])]
 
 const tagsOf = (job: Job): CallTags => ({ run: job.run, step: job.step })
 
@@ -108,7 +112,7 @@ export const propose = (material: Material) => (job: Job) =>
     const limits: Limits = { operations: proposalsPerQuestion, inScope: maxInScope ?? Number.POSITIVE_INFINITY }
     const question = yield* material.question(job.tenant, ref)
     const judged = yield* Effect.forEach(attempts, ({ correct, key }) => material.attempt(job, question, key, correct), { concurrency: 4 })
-    const forbidden = forbiddenIn([question.answer, ...(question.points ?? [])], judged.flatMap(({ evidence }) => evidence.map(({ text }) => text)), canaries)
+    const forbidden = forbiddenIn(answersOf(question), judged.flatMap(({ evidence }) => evidence.map(({ text }) => text)), canaries)
     const byRule = (spent: Spent, before: Readonly<Record<string, number>>): ProposalData => {
       const proposals = ruleProposals({ runSeed: String(runSeed), step, attempts: judged, principles, ledger, reader })
       const { discarded, operations } = checked(proposals.map(({ operation }) => operation), principles, ledger, forbidden, limits)
@@ -166,8 +170,8 @@ export const consolidate = (material: Material) => (job: Job) =>
       ...spent
     })
     if (by === "rules") return byRule(nothingSpent, {})
-    const answers = yield* Effect.forEach(questions, (ref) => Effect.map(material.question(job.tenant, ref), ({ answer }) => answer), { concurrency: 16 })
-    const forbidden = forbiddenIn(answers, [], canaries)
+    const answers = yield* Effect.forEach(questions, (ref) => Effect.map(material.question(job.tenant, ref), answersOf), { concurrency: 16 })
+    const forbidden = forbiddenIn(answers.flat(), [], canaries)
     const models = yield* Models
     const merge = (operations: ReadonlyArray<Operation>) =>
       askedTwice(

@@ -24,7 +24,7 @@ const consolidated = (replies: ReadonlyArray<ReadonlyArray<Operation>>, proposal
         prompts.push(messages.at(-1)?.content ?? "")
         return { value: { operations: replies[prompts.length - 1] ?? [] }, model: "m", key: `k${prompts.length}`, usage: { promptTokens: 1, completionTokens: 1, estimated: false }, reused: false }
       })
-    const material = { question: (_: string, { id }: { readonly id: string }) => Effect.succeed({ id, answer: "a boat" }) } as unknown as Material
+    const material = { question: (_: string, { id }: { readonly id: string }) => Effect.succeed({ id, answer: "a boat", points: ["the crimson kayak"] }) } as unknown as Material
     const input = { by: "model", runSeed: 1, step: 1, proposals: proposals.map((operation) => ({ operation, sources: ["q"] })), principles: [], limit: 4, questions: [{ id: "q", user: "u" }], canaries: [], ...more }
     const job = { tenant: "t", run: "r", step: 1, kind: "consolidation", key: "all", input } as unknown as Parameters<ReturnType<typeof consolidate>>[0]
     const data = yield* consolidate(material)(job).pipe(Effect.provideService(Models, { call } as never))
@@ -62,6 +62,12 @@ effect(test, "a class that holds as many principles as a question is shown takes
     assert.match(prompts[1] ?? "", /at most 2 principles; delete or update one instead/)
     assert.equal(contents, [sentences[0]])
     assert.is((yield* consolidated([[add(sentences[0]!, "time")]], undefined, { ...full, maxInScope: 3 })).prompts.length, 1)
+  }))
+
+effect(test, "what repeats a point of an answer is left out", () =>
+  Effect.gen(function*() {
+    const { contents } = yield* consolidated([[add("Mention the crimson kayak whenever travel comes up."), add(sentences[0]!)]])
+    assert.equal(contents, [sentences[0]])
   }))
 
 effect(test, "proposals beyond one request's budget are taken in parts, and the parts together", () =>
