@@ -11,6 +11,7 @@ import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "../
 import { EventLog } from "../eventlog/event-log.ts"
 import type { LogUnavailable } from "../eventlog/nats.ts"
 import { memorySubject } from "../eventlog/subjects.ts"
+import { benchmarkOf } from "./judging.ts"
 
 /**
  * A question with a reference answer was made known: a data set's, or a live one with what people said of its answer. The same id never
@@ -58,14 +59,25 @@ export interface Questions {
 /** Users whose questions are kept folded in this process; the rest is read again. */
 const cachedUsers = 2_000
 
-/** A reader of questions with a cache: questions never change once registered. */
+/** What stands in the cache may be less than what was registered since: points are added to a question of BEAM that had none. */
+const mayGetPoints = (question: Question): boolean => question.points === undefined && !question.abstention && benchmarkOf(question) === "beam"
+
+interface Kept {
+  readonly questions: ReadonlyMap<string, Question>
+  /** Up to which sequence they were read. */
+  readonly through: number
+}
+
+/** A reader of questions with a cache: once registered, nothing changes of a question but that it gets points. */
 export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.map(EventLog, (log) => {
-  const cache = new Map<string, ReadonlyMap<string, Question>>()
+  const cache = new Map<string, Kept>()
   let forgotten = 0
   const fold = Effect.fnUntraced(function*(subject: string) {
     const questions = new Map<string, Question>()
     const before = forgotten
+    let through = 0
     for (const commit of yield* log.load(subject)) {
+      through = commit.sequence
       for (const stored of commit.events) {
         const event = questionCodec.decode(stored)
         if (Result.isFailure(event)) return yield* event.failure
@@ -78,13 +90,16 @@ export const makeQuestions: Effect.Effect<Questions, never, EventLog> = Effect.m
       cache.delete(oldest)
       break
     }
-    cache.set(subject, questions)
+    cache.set(subject, { questions, through })
     return questions
   })
   return {
     load: Effect.fnUntraced(function*(tenant: string, ref: QuestionRef): Effect.fn.Return<Question, QuestionError> {
       const subject = questionsSubject(tenant, ref.user)
-      const found = cache.get(subject)?.get(ref.id) ?? (yield* fold(subject)).get(ref.id)
+      const kept = cache.get(subject)
+      const known = kept?.questions.get(ref.id)
+      const isWhole = known !== undefined && (!mayGetPoints(known) || (yield* log.last(subject))?.sequence === kept?.through)
+      const found = isWhole ? known : (yield* fold(subject)).get(ref.id)
       if (found === undefined) {
         return yield* new UnknownQuestion({ id: ref.id, message: `question ${ref.id} is not registered: run \`metamem build\` on its data set first; once a user was erased, nothing of them can be asked again` })
       }
