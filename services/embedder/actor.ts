@@ -54,21 +54,28 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const embeddings = yield* Embeddings
     const source = sourceOf(embeddings.modelHash, embeddings.dimensions)
     const conversations = yield* makeEntity(behaviour, 2_000)
-    yield* onErasure(({ holds }) => conversations.forget(holds))
+    /** Memories to be embedded anew of which the model gave no vector, by conversation: not tried again by this process, since each try reads all of the conversation. */
+    const inVain = new Map<string, Set<string>>()
+    yield* onErasure(({ holds }) => {
+      conversations.forget(holds)
+      for (const target of inVain.keys()) if (holds(target)) inVain.delete(target)
+    })
 
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError | VectorMismatch | LogUnavailable, EventLog | Nats> {
       const { epoch, inputThrough, sequence, state } = yield* conversations.load(target)
       // Vectors of another model are never compared with this one's, and some can be used by nobody: those are embedded anew.
-      const isStale = [...state.sources.values()].some((of) => of !== source)
+      const passed = inVain.get(target)
+      const isStale = [...state.sources].some(([id, of]) => of !== source && passed?.has(id) !== true)
       if (inputThrough >= minimum && !isStale) return inputThrough
       const reached = Math.max(inputThrough, minimum)
-      const due = (yield* pendingTexts(target, isStale ? 0 : inputThrough, minimum)).filter(({ id }) => state.sources.get(id) !== source)
+      const due = (yield* pendingTexts(target, isStale ? 0 : inputThrough, minimum)).filter(({ id }) => state.sources.get(id) !== source && passed?.has(id) !== true)
       for (let from = 0; from < Math.max(due.length, 1); from += commitSize) {
         const chunk = due.slice(from, from + commitSize)
         const found = yield* embedEach(embeddings, chunk.map(({ text }) => text))
         const given = chunk.flatMap(({ id }, at) => (found[at] === undefined ? [] : [{ id, vector: found[at] }]))
         // Passed over for good: words find it, and the retriever does not wait for its vector.
         for (const { id } of chunk.filter((_, at) => found[at] === undefined)) {
+          if (state.sources.has(id)) inVain.set(target, (inVain.get(target) ?? new Set()).add(id))
           yield* Effect.logWarning(`memory ${id} of ${target} cannot be embedded; it is found by its words only`)
           yield* bury({ actor: "embedder", kind: "text", about: noVectorAbout(target, id), error: "the embedding model gives no vector of this text", tries: 1, mend: "Nothing need be done: the memory is found by its words. Drop this letter." })
         }

@@ -6,7 +6,7 @@ import type { Leases } from "#shared/actor/lease"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { memorySubject } from "#shared/eventlog/subjects"
-import { Embeddings } from "#shared/model/embeddings"
+import { EmbeddingError, Embeddings } from "#shared/model/embeddings"
 import { behaviour as compressorBehaviour } from "#services/compressor/behaviour"
 import * as Embedder from "#services/embedder/actor"
 import { behaviour } from "#services/embedder/behaviour"
@@ -110,6 +110,27 @@ it("what has a vector that nobody can use gets another one when the conversation
     const second = yield* conversations.execute(source, say("c"), { cause: "2" })
     yield* reaches(second.folded.sequence).pipe(Effect.provide(embedder(modelNamed("m"))))
     assert.equal(yield* recorded, { vectors: { a: ["m", 1, 9], b: ["m", 1, 9], c: ["m", 1, 9] }, count: 4 })
+  }))
+
+it("what has a vector that nobody can use, and a text of which the model gives none, is tried anew once", () =>
+  Effect.gen(function*() {
+    const conversations = yield* makeEntity(ingestorBehaviour)
+    const bad = yield* makeEntity(behaviour)
+    const first = yield* conversations.execute(source, say("a", "odd"), { cause: "1" })
+    yield* bad.execute(target, { _tag: "RecordVectors", model: "m", dimensions: 2, ids: ["a", "odd"], bytes: 8 }, { cause: "bad", binary: packVectors([Float32Array.of(1, 9), Float32Array.of(NaN, 9)], 2), inputThrough: first.folded.sequence })
+    const texts: Array<string> = []
+    const model = Layer.succeed(Embeddings, Embeddings.of({
+      modelHash: "m", dimensions: 2,
+      embed: (given) => {
+        texts.push(...given)
+        return given.includes("text of odd") ? Effect.fail(new EmbeddingError({ reason: "BadVector", message: "no number" })) : Effect.succeed(given.map((text) => Float32Array.of(1, text.length)))
+      }
+    }))
+    yield* Effect.gen(function*() {
+      for (const [at, id] of ["c", "d", "e"].entries()) yield* reaches((yield* conversations.execute(source, say(id), { cause: `more ${at}` })).folded.sequence)
+    }).pipe(Effect.provide(embedder(model)))
+    assert.equal(Object.keys((yield* recorded).vectors).sort(), ["a", "c", "d", "e", "odd"])
+    assert.is(texts.filter((text) => text.startsWith("Does it work?")).length, 1)
   }))
 
 it("an embedder killed between two commits leaves no memory without a vector and none with two", () =>
