@@ -31,20 +31,25 @@ const beginsWith = (bytes: Uint8Array, magic: ReadonlyArray<number>): boolean =>
 const notUtf8 = "\ufffd\uffff\ufffd"
 const replacement = Buffer.from("\ufffd")
 
-/** Decodes a stream, with a mark where bytes are no UTF-8: more replacement signs come out of a chunk than went in. */
+/** Decodes a stream, with a mark where bytes are no UTF-8; a replacement sign that was written stays what it is. */
 const marking = (): (chunk?: Uint8Array) => string => {
   const decoder = new TextDecoder("utf-8")
-  /** The last two bytes before, since a written sign may be cut in three. */
-  let tail = Buffer.alloc(0)
-  return (chunk = tail.subarray(0, 0)) => {
-    const text = decoder.decode(chunk, { stream: chunk.length > 0 })
-    const before = tail
-    tail = Buffer.concat([before, chunk.subarray(-2)]).subarray(-2)
-    if (!text.includes("\ufffd")) return text
-    const bytes = Buffer.concat([before, chunk])
-    let written = 0
-    for (let at = bytes.indexOf(replacement); at >= 0; at = bytes.indexOf(replacement, at + 3)) written += 1
-    return text.split("\ufffd").length - 1 > written ? text.replaceAll("\ufffd", notUtf8) : text
+  /** Bytes at the end of a chunk that may be the beginning of a written sign. */
+  let held = Buffer.alloc(0)
+  return (chunk) => {
+    const bytes = Buffer.concat([held, chunk ?? new Uint8Array(0)])
+    const open = chunk === undefined ? 0 : [2, 1].find((length) => replacement.subarray(0, length).equals(bytes.subarray(bytes.length - length))) ?? 0
+    held = bytes.subarray(bytes.length - open)
+    let text = ""
+    for (let from = 0, end = bytes.length - open; from <= end;) {
+      const at = bytes.subarray(0, end).indexOf(replacement, from)
+      const part = decoder.decode(bytes.subarray(from, at < 0 ? end : at), { stream: at < 0 && chunk !== undefined })
+      text += part.replaceAll("\ufffd", notUtf8)
+      if (at < 0) break
+      text += "\ufffd"
+      from = at + replacement.length
+    }
+    return text
   }
 }
 

@@ -186,7 +186,7 @@ test("a line with bytes that are no UTF-8 is refused, its neighbours are taken, 
   const broken = Buffer.concat([Buffer.from(own.slice(0, -4)), Uint8Array.of(0xe9), Buffer.from(own.slice(-4))])
   for (const size of [1, 2, 3, 400, 10_000]) {
     assert.equal((await read(`${written}\n${own}`, size)).map((one) => one instanceof RejectedTurn), [false, false], `pieces of ${size}`)
-    const found = await read(Buffer.concat([Buffer.from(`${own}\n`), broken, Buffer.from(`\n${own}`)]), size)
+    const found = await read(Buffer.concat([Buffer.from(`${written}\n`), broken, Buffer.from(`\n${written}`)]), size)
     assert.equal(found.map((one) => (one instanceof RejectedTurn ? one.error.slice(0, 35) : one.line)), [1, "it holds bytes that are no UTF-8, a", 3])
   }
   const cut = await read(Buffer.concat([Buffer.from(`[${own},`), broken, Buffer.from("]")]))
