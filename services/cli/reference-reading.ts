@@ -6,6 +6,7 @@ import { createHash } from "node:crypto"
 import { readdir, readFile } from "node:fs/promises"
 import { basename, join, resolve } from "node:path"
 import { Effect, Result, Schema } from "effect"
+import { Name, nameLimitBytes } from "#shared/domain/name"
 import { OperationKind } from "#shared/domain/principle"
 import { trainingAttempt } from "#services/reflector/analysis"
 import { type FoundOperations, type ImportedRecord, ReferenceEvaluation, type SourcedOperation } from "#services/reflector/protocol"
@@ -49,7 +50,7 @@ const decodeResults = Schema.decodeUnknownResult(Schema.fromJsonString(Reference
 const text = Schema.optional(Schema.NullOr(Schema.String))
 const reward = Schema.optional(Schema.NullOr(Schema.Union([Schema.Boolean, Schema.Finite])))
 /** A line of `rollout.jsonl`, as far as it is read. What could not be answered has a reward of 0 and says nothing or `Error: …`, and is no wrong answer. */
-const decodeAttempt = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct({ question_id: Schema.NonEmptyString, problem: text, response: text, reward })))
+const decodeAttempt = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct({ question_id: Name, problem: text, response: text, reward })))
 const decodeSummary = Schema.decodeUnknownResult(Schema.Struct({ problem: text, response: text, reward }))
 const decodeOperation = Schema.decodeUnknownResult(Schema.Struct({ operation: Schema.String, id: text, content: text, source_problem: text }))
 const isKind = Schema.is(OperationKind)
@@ -172,7 +173,7 @@ export const readReference = (path: string): Effect.Effect<ReferenceFolder, Refe
       const numbers = numbersOf(before)
       const rollouts = yield* read(`${place}/rollout.jsonl`)
       const { attempts, broken, cut } = attemptsIn(rollouts ?? "", step)
-      if (broken !== undefined) return yield* unreadable("damaged", `line ${broken} is no attempt: it should be a JSON object with question_id, response and reward.`, join(path, place, "rollout.jsonl"))
+      if (broken !== undefined) return yield* unreadable("damaged", `line ${broken} is no attempt: it should be a JSON object with response, reward and a question_id of at most ${nameLimitBytes} bytes.`, join(path, place, "rollout.jsonl"))
       if (cut !== undefined) lose(`${place}/rollout.jsonl`, `ends in the middle of line ${cut}: that attempt is lost, and any after it`)
       const byQuestion = Map.groupBy(attempts, ({ question }) => question)
       const byProblem = Map.groupBy(attempts, ({ problem }) => problem)

@@ -64,6 +64,8 @@ effect(test, "a damaged file that ids or lineage rest on is refused by name, and
     assert.match(refusalOf(yield* reading({ "step_2/meta_memories.json": "{\"M0\": \"Pre" })), /step_2\/meta_memories.json does not hold principles/)
     assert.match(refusalOf(yield* reading({ "step_0/applied_updates.json": "{" })), /step_0\/applied_updates.json does not hold operations.*counts as another one/)
     assert.match(refusalOf(yield* reading({ "step_1/rollout.jsonl": `{}\n${lines(rows)}` })), /step_1\/rollout.jsonl line 1 is no attempt/)
+    // It may become a user's name.
+    assert.match(refusalOf(yield* reading({ "step_1/rollout.jsonl": lines([{ ...rows[0], question_id: "q".repeat(257) }, ...rows]) })), /line 1 is no attempt.*at most 256 bytes/)
     assert.match(refusalOf(yield* reading({ "step_1/meta_memories.json": undefined, "step_2/meta_memories.json": undefined })), /not a training folder/)
   }))
 
