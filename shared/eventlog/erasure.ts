@@ -236,7 +236,7 @@ export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureRe
         { stream: "CALLS", removed: calls, note: "model replies with the user's text" },
         { stream: "WORK", removed: work, note: "jobs that name the user" },
         { stream: "DEAD", removed: dead, note: "dead letters of the user's conversations and of jobs about the user" },
-        { stream: "LEASE", removed: 0, note: "names of conversations in work; gone by themselves within two minutes" },
+        { stream: "LEASE", removed: 0, note: "names of conversations in work and of calls being asked; gone by themselves within two minutes" },
         { stream: "METAMEM", removed: 0, note: "kept: runs hold no text of a user, only ids and principles" }
       ],
       marks,
