@@ -10,7 +10,7 @@ export const Question = Schema.Struct({
   type: Schema.String,
   /** Reference answer, or the rubric of a preference question, or the explanation why it cannot be answered. */
   answer: Schema.NonEmptyString,
-  /** What a right answer contains, point by point, where the data set says so (BEAM); a judge goes by these instead of `answer`. */
+  /** What a right answer contains, point by point, where the data set says so (BEAM); a model that judges goes by these instead of `answer`. */
   points: Schema.optionalKey(Schema.NonEmptyArray(Schema.NonEmptyString)),
   /** When the question is asked. */
   date: Schema.optionalKey(IsoTime),
