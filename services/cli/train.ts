@@ -112,7 +112,7 @@ const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent,
   return [...(thrown === "" ? [] : [`  thrown away of what was consolidated: ${thrown}`]), ...operations.map(({ index, operation: { content, id, operation, scope }, sources }) => {
     const reason = reasons.get(index)
     const what = isRetirement(operation, sources) ? `retire ${id}, which by its measured effect brings less than a point` : [operation, ...(id === undefined ? [] : [id]), ...(scope === undefined ? [] : [`[${scope}]`]), ...(content === undefined ? [] : [content])].join(" ")
-    return reason === undefined ? `  to the gate: ${what}` : `  not to the gate: ${what} — ${reason}`
+    return reason === undefined ? `  in line for the gate: ${what}` : `  not to the gate: ${what} — ${reason}`
   })]
 }
 

@@ -36,7 +36,8 @@ const oftenOtherwise = /^(?:sat|sun|mar|may|march|mon|wed|dec|jan|now|second)$/
 const unitOf = (phrase: string): "week" | "month" | "year" | undefined =>
   /\bweeks?\b/i.test(phrase) ? "week" : /\bmonths?\b/i.test(phrase) ? "month" : /\byears?\b/i.test(phrase) ? "year" : undefined
 
-const tense = (sentence: string): "past" | "future" | "unknown" =>
+type Tense = "past" | "future" | "unknown"
+const tense = (sentence: string): Tense =>
   futureCue.test(sentence) ? "future" : pastCue.test(sentence) ? "past" : progressive.test(sentence) ? "future" : "unknown"
 
 const bareYear = /\b(?:in|since|of|during|until|till|by|around|early|late|mid|year|summer|winter|spring|autumn|fall)[ -]((?:19|20)\d\d)\b(?![-/]\d)/i
@@ -64,10 +65,9 @@ const yearAlone = (sentence: string): MeantTime | undefined => {
   return { meant: yearOf(Number(found[1])), phrase: found[1], index: found.index + found[0].length - 4 }
 }
 
-/** Moves a date that names no year (or, for a weekday, no week) to the side of the saying that the sentence's tense asks for. */
-const towardsTense = (at: number, said: number, sentence: string, certain: (part: "year" | "month" | "day" | "weekday") => boolean): number => {
+/** Moves a date that names no year (or, for a weekday, no week) to the side of the saying that `direction` asks for. */
+const towards = (direction: Tense, at: number, said: number, certain: (part: "year" | "month" | "day" | "weekday") => boolean): number => {
   if (certain("year")) return at
-  const direction = tense(sentence)
   const date = new Date(at)
   if (certain("month")) {
     const days = certain("day") ? 0 : 31
@@ -108,7 +108,8 @@ const fromChrono = (sentence: string, said: number): MeantTime | undefined => {
     }
     if (unit === "month" && !certain("day")) return { ...of, meant: monthOf(at) }
     if (unit === "year" && !certain("day") && !certain("month")) return { ...of, meant: yearOf(new Date(at).getUTCFullYear()) }
-    const placed = towardsTense(at, today, sentence, certain)
+    // "They confirmed us for 3 April": what is past is the saying so, not the day.
+    const placed = towards(direction === "past" && /\bfor $/.test(before) ? "unknown" : direction, at, today, certain)
     if (/weekend/i.test(phrase)) {
       const saturday = mondayOf(placed) + 5 * dayMs
       return { ...of, meant: interval(saturday, saturday + dayMs) }

@@ -80,8 +80,8 @@ test("what is turned down before the gate is told with its reason", () => {
   })?.split("\n")
   assert.equal(lines, [
     "  not to the gate: add [all] Guess. — nearly the same was tried as O1-0-abc",
-    "  to the gate: add [time] Count.",
-    "  to the gate: retire P1-1-abc, which by its measured effect brings less than a point"
+    "  in line for the gate: add [time] Count.",
+    "  in line for the gate: retire P1-1-abc, which by its measured effect brings less than a point"
   ])
 })
 

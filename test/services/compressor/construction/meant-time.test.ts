@@ -27,6 +27,8 @@ for (const [sentence, wanted] of [
   ["I will move in February.", "2027-02-01/2027-02-28"],
   ["I was born on 12 June 1988.", "1988-06-12"],
   ["The wedding is planned for 3 October.", "2026-10-03"],
+  ["The inn has confirmed us for 3 to 10 June.", "2026-06-03/2026-06-10"],
+  ["The inn charged us for 3 to 10 May.", "2026-05-03/2026-05-10"],
   ["We stayed from June 3 to June 7, 2025.", "2025-06-03/2025-06-07"],
   ["My lease will end on the 3rd.", "2026-06-03"],
   ["I paid on the 28th.", "2026-04-28"],
