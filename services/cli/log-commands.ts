@@ -7,7 +7,7 @@ import type { Commit } from "#shared/eventlog/envelope"
 import { formatPosition, type Position } from "#shared/eventlog/position"
 import { type ActorName, decodeToken } from "#shared/eventlog/subjects"
 import { logLayer, withActors } from "./home.ts"
-import { CommandFailed, emit, root, table } from "./root.ts"
+import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
 
 const shorten = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text)
 
@@ -17,12 +17,21 @@ const viewOf = (log: Position["log"], commit: Commit) => ({
   position: formatPosition({ log, sequence: commit.sequence }), time: commit.time, subject: subjectOf(commit), inputThrough: commit.inputThrough, events: commit.events
 })
 
-const lineOf = (commit: Commit): string => {
-  const events = commit.events.map((event) => event.type)
-  return `${String(commit.sequence).padStart(7)}  ${commit.time.slice(0, 19)}  ${subjectOf(commit).slice(1).join(" · ")}  ${events.length === 0 ? "(water mark)" : events.join(", ")}  ${
+/** Types in the order of the events; one that comes several times in a row is counted. */
+export const typesOf = (events: ReadonlyArray<{ readonly type: string }>): string => {
+  const runs: Array<{ readonly type: string; count: number }> = []
+  for (const { type } of events) {
+    const last = runs.at(-1)
+    if (last?.type === type) last.count += 1
+    else runs.push({ type, count: 1 })
+  }
+  return runs.map(({ count, type }) => (count === 1 ? type : `${type} × ${count}`)).join(", ")
+}
+
+const lineOf = (commit: Commit): string =>
+  `${String(commit.sequence).padStart(7)}  ${commit.time.slice(0, 19)}  ${subjectOf(commit).slice(1).join(" · ")}  ${commit.events.length === 0 ? "(water mark)" : typesOf(commit.events)}  ${
     shorten(JSON.stringify(commit.events[0]?.data ?? ""), 100)
   }`
-}
 
 const tail = Command.make(
   "tail",
@@ -34,6 +43,7 @@ const tail = Command.make(
   ({ follow, last, log: which }) =>
     Effect.gen(function*() {
       const { json } = yield* root
+      if (last < 0) return yield* new WrongUsage({ message: "--last is at least 0" })
       const log = yield* EventLog
       const head = yield* log.head(which === "memory" ? "MEMORY" : "METAMEM")
       const options = { after: Math.max(0, head - last) }
