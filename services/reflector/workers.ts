@@ -10,6 +10,7 @@ import type { Question } from "#shared/domain/question"
 import { likeness, nearlySame } from "#shared/metamemory/ledger"
 import { plainText } from "#shared/metamemory/operations"
 import { consolidatePrompt, proposePrompt, reflectPrompt, templateHashes, withinBudget } from "#shared/metamemory/prompts"
+import type { QuestionRef } from "#shared/metamemory/questions"
 import { ruleBased, ruleConsolidation, ruleLesson, ruleProposals } from "#shared/metamemory/rules"
 import type { CallTags } from "#shared/model/call"
 import type { ModelError } from "#shared/model/errors"
@@ -170,7 +171,10 @@ export const consolidate = (material: Material) => (job: Job) =>
       ...spent
     })
     if (by === "rules") return byRule(nothingSpent, {})
-    const answers = yield* Effect.forEach(questions, (ref) => Effect.map(material.question(job.tenant, ref), answersOf), { concurrency: 16 })
+    // Of a user erased meanwhile no answer is left to repeat; what came of their attempts was held against it when it was proposed.
+    const answersTo = (ref: QuestionRef) =>
+      material.question(job.tenant, ref).pipe(Effect.map(answersOf), Effect.catch((error) => (error.final ? Effect.succeed([]) : Effect.fail(error))))
+    const answers = yield* Effect.forEach(questions, answersTo, { concurrency: 16 })
     const forbidden = forbiddenIn(answers.flat(), [], canaries)
     const models = yield* Models
     const merge = (operations: ReadonlyArray<Operation>) =>

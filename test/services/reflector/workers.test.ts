@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
+import { JobFailed } from "#shared/actor/jobs"
 import type { Operation, Principle } from "#shared/domain/principle"
 import { Models } from "#shared/model/models"
 import type { Material } from "#services/reflector/material"
@@ -24,7 +25,9 @@ const consolidated = (replies: ReadonlyArray<ReadonlyArray<Operation>>, proposal
         prompts.push(messages.at(-1)?.content ?? "")
         return { value: { operations: replies[prompts.length - 1] ?? [] }, model: "m", key: `k${prompts.length}`, usage: { promptTokens: 1, completionTokens: 1, estimated: false }, reused: false }
       })
-    const material = { question: (_: string, { id }: { readonly id: string }) => Effect.succeed({ id, answer: "a boat", points: ["the crimson kayak"] }) } as unknown as Material
+    const question = (_: string, { id, user }: { readonly id: string; readonly user: string }) =>
+      user === "erased" ? Effect.fail(new JobFailed({ message: "not registered", final: true })) : user === "unread" ? Effect.fail(new JobFailed({ message: "the log is away", final: false })) : Effect.succeed({ id, answer: "a boat", points: ["the crimson kayak"] })
+    const material = { question } as unknown as Material
     const input = { by: "model", runSeed: 1, step: 1, proposals: proposals.map((operation) => ({ operation, sources: ["q"] })), principles: [], limit: 4, questions: [{ id: "q", user: "u" }], canaries: [], ...more }
     const job = { tenant: "t", run: "r", step: 1, kind: "consolidation", key: "all", input } as unknown as Parameters<ReturnType<typeof consolidate>>[0]
     const data = yield* consolidate(material)(job).pipe(Effect.provideService(Models, { call } as never))
@@ -68,6 +71,14 @@ effect(test, "what repeats a point of an answer is left out", () =>
   Effect.gen(function*() {
     const { contents } = yield* consolidated([[add("Mention the crimson kayak whenever travel comes up."), add(sentences[0]!)]])
     assert.equal(contents, [sentences[0]])
+  }))
+
+effect(test, "a user erased meanwhile leaves the rest to be consolidated; a log that cannot be read does not", () =>
+  Effect.gen(function*() {
+    const replies = [[add("Mention the crimson kayak whenever travel comes up."), add(sentences[0]!)]]
+    const asked = (user: string) => consolidated(replies, undefined, { questions: [{ id: "gone", user }, { id: "q", user: "u" }] })
+    assert.equal((yield* asked("erased")).contents, [sentences[0]])
+    assert.is((yield* Effect.flip(asked("unread"))).message, "the log is away")
   }))
 
 effect(test, "proposals beyond one request's budget are taken in parts, and the parts together", () =>
