@@ -6,9 +6,8 @@ import type { Nats } from "#shared/eventlog/nats"
 import { evolutionCommands } from "#services/cli/evolution"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
-import { testServer } from "#test/support/nats"
-import { type ScriptedModel, scriptedModel } from "#test/support/scripted-model"
-import { answering, answersOnRequest, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, workers } from "../reflector/stage.ts"
+import type { ScriptedModel } from "#test/support/scripted-model"
+import { answersOnRequest, finished, openRun, questions, runRequest, withReflector } from "../reflector/stage.ts"
 
 export interface RunStage {
   /** Gives a command of evolution in tenant `t`. */
@@ -27,18 +26,12 @@ export const onRunStage = (
   test: Test, name: string, known: number, body: (stage: RunStage) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>, settings: Readonly<Record<string, string>> = {}
 ) =>
   effect(test as never, name, () =>
-    Effect.gen(function*() {
-      const { home, url } = yield* testServer
-      const model = yield* scriptedModel({ gold })
-      yield* Effect.gen(function*() {
-        yield* Layer.build(Layer.mergeAll(workers, reflector, answersOnRequest))
-        yield* answering("evaluator")
-        yield* answering("reflector")
-        yield* register(questions(known))
+    withReflector(({ home, model, url }) =>
+      Effect.gen(function*() {
+        yield* Layer.build(answersOnRequest)
         const run = commandRunner(evolutionCommands, home, url)
         yield* body({ home, setFault: model.setFault, asked: () => model.requests.length, run: (...args) => run(...args, "--tenant", "t") })
-      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
-    }), 180_000)
+      }), { known, settings }), 180_000)
 
 /** The same with a finished run `a` of three steps. */
 export const onFinishedRun = (test: Test, name: string, body: (stage: RunStage) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>, settings: Readonly<Record<string, string>> = {}) =>

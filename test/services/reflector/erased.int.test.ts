@@ -1,5 +1,5 @@
 /** Processes that knew a user know nothing of them as soon as they are erased: what they are asked is answered from the log. */
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { listDead } from "#shared/actor/dead-letters"
@@ -9,9 +9,7 @@ import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { requestSubject, resultFilter } from "#shared/eventlog/subjects"
 import { effect } from "#test/support/effect"
-import { testServer } from "#test/support/nats"
-import { scriptedModel } from "#test/support/scripted-model"
-import { answering, configured, connection, finished, gold, makeQuestion, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "./stage.ts"
+import { finished, makeQuestion, openRun, questions, runRequest, stateOf, verification, withReflector } from "./stage.ts"
 
 const test = suite("erased users in evaluator and reflector")
 
@@ -27,14 +25,8 @@ const soon = (said: Effect.Effect<string, unknown, any>, pattern: RegExp) =>
   })
 
 effect(test, "an erased user's questions can be asked by no judge and no run, and those of others go on", () =>
-  Effect.gen(function*() {
-    const { url } = yield* testServer
-    const model = yield* scriptedModel({ gold })
-    yield* Effect.gen(function*() {
-      yield* Layer.build(Layer.mergeAll(workers, reflector))
-      yield* answering("evaluator")
-      yield* answering("reflector")
-      yield* register(questions(117))
+  withReflector(() =>
+    Effect.gen(function*() {
       const judged = (at: number) => {
         const { answer, id, user } = makeQuestion(at)
         return request(requestSubject("evaluator", "judge"), { tenant: "t", judge: "lexical", answers: [{ question: { id, user }, response: answer }] }, 5_000).pipe(
@@ -49,18 +41,11 @@ effect(test, "an erased user's questions can be asked by no judge and no run, an
       yield* soon(judged(0), /question q0 is not registered: .*once a user was erased, nothing of them can be asked again/)
       yield* soon(Effect.suspend(() => opened(`b${Date.now()}`)), /question q0 is not registered/)
       assert.match(yield* judged(1), /"correct"/)
-    }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "lexical", METAMEM_REFLECTOR: "rules" })))
-  }), 60_000)
+    }), { settings: { METAMEM_JUDGE: "lexical", METAMEM_REFLECTOR: "rules" } }), 60_000)
 
 effect(test, "a run whose user is erased amid it goes by the other questions, where as many failures of another kind void its decisions", () =>
-  Effect.gen(function*() {
-    const { url } = yield* testServer
-    const model = yield* scriptedModel({ gold })
-    yield* Effect.gen(function*() {
-      yield* Layer.build(Layer.mergeAll(workers, reflector))
-      yield* answering("evaluator")
-      yield* answering("reflector")
-      yield* register(questions(117))
+  withReflector(() =>
+    Effect.gen(function*() {
       yield* openRun("a", runRequest(questions(117), { steps: 3 }))
       // Two of the guard's 24, and one that validates.
       for (const user of ["u91", "u92", "u16"]) yield* eraseUser("t", user)
@@ -78,7 +63,6 @@ effect(test, "a run whose user is erased amid it goes by the other questions, wh
       assert.equal(yield* listDead(), [], "nobody can mend it")
       const { differing, missing } = yield* verification("a")
       assert.equal([differing, missing], [[], []])
-    }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "lexical" })))
-  }), 120_000)
+    }), { settings: { METAMEM_JUDGE: "lexical" } }), 120_000)
 
 test.run()

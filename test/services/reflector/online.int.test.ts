@@ -13,7 +13,7 @@ import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
 import { scriptedModel } from "#test/support/scripted-model"
 import { adopted, adoptions, good, makeLive, none, onlineEvents, onlineModel, people, standing, until } from "./online-stage.ts"
-import { answering, configured, connection, finished, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "./stage.ts"
+import { configured, connection, finished, openRun, questions, reflector, runRequest, stateOf, verification, withReflector, withWorkers, workers } from "./stage.ts"
 
 const test = suite("evolution from live feedback, whole")
 
@@ -23,13 +23,8 @@ effect(
   test as never,
   "feedback opens a run, its candidate answers in shadow, is adopted, does worse, and is rolled back, all by itself",
   () =>
-    Effect.gen(function*() {
-      const { url } = yield* testServer
-      const model = yield* scriptedModel(onlineModel)
-      yield* Effect.gen(function*() {
-        yield* Layer.build(Layer.mergeAll(workers, reflector))
-        yield* answering("evaluator")
-        yield* answering("reflector")
+    withReflector(() =>
+      Effect.gen(function*() {
         const live = yield* makeLive
 
         yield* Effect.forEach(people(29), (at) => live("a", at, none, at % 4 !== 0), { concurrency: 8 })
@@ -79,8 +74,7 @@ effect(
         const log = yield* EventLog
         const written = JSON.stringify((yield* log.load(onlineSubject("t"))).map(({ events }) => events))
         assert.not.match(written, /zarquon|person\d|colour|Something else/)
-      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_ONLINE_SHADOW_SHARE: "1" })))
-    }),
+      }), { known: 0, model: onlineModel, settings: { METAMEM_ONLINE_SHADOW_SHARE: "1" } }),
   180_000
 )
 
@@ -88,12 +82,8 @@ effect(
   test as never,
   "what a run left out is offered to the next, also by a reflector that was started since, and nothing that was in a run",
   () =>
-    Effect.gen(function*() {
-      const { url } = yield* testServer
-      const model = yield* scriptedModel({ ...onlineModel, scripts: { ...onlineModel.scripts, propose: () => ({ operations: [] }) } })
-      yield* Effect.gen(function*() {
-        yield* Layer.build(workers)
-        yield* answering("evaluator")
+    withWorkers(() =>
+      Effect.gen(function*() {
         const live = yield* makeLive
         const inRun = (run: string) => Effect.map(stateOf(run), ({ parameters }) => [...(parameters?.train ?? []), ...(parameters?.validation ?? []), ...(parameters?.guard ?? [])].map(({ id }) => id))
 
@@ -119,8 +109,7 @@ effect(
         assert.equal(second.filter((id) => first.includes(id)), [])
         while ((yield* status).stage !== "run") yield* Effect.sleep(50)
         assert.is((yield* status).feedback.fresh, 10)
-      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "model" })))
-    }),
+      }), { known: 0, model: { ...onlineModel, scripts: { ...onlineModel.scripts, propose: () => ({ operations: [] }) } }, settings: { METAMEM_JUDGE: "model" } }),
   120_000
 )
 
@@ -152,14 +141,8 @@ effect(
   test as never,
   "a run that was brought here under the next name rests on nobody's feedback here: it is tried by nobody, and its name is passed over",
   () =>
-    Effect.gen(function*() {
-      const { url } = yield* testServer
-      const model = yield* scriptedModel(onlineModel)
-      yield* Effect.gen(function*() {
-        yield* Layer.build(Layer.mergeAll(workers, reflector))
-        yield* answering("evaluator")
-        yield* answering("reflector")
-        yield* register(questions(117))
+    withReflector(() =>
+      Effect.gen(function*() {
         yield* openRun("online-1", runRequest(questions(117), { preset: "online", steps: 1 }))
         yield* finished("online-1")
         const live = yield* makeLive
@@ -169,8 +152,7 @@ effect(
         yield* Effect.forEach(people(30).slice(1), (at) => live("a", at, none, true), { concurrency: 8 })
         yield* until("OnlineRunOpened")
         assert.equal((yield* onlineEvents).map((event) => event._tag === "OnlineRunOpened" && [event.run, event.questions]), [["online-2", 30]])
-      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, { METAMEM_JUDGE: "model" })))
-    }),
+      }), { model: onlineModel, settings: { METAMEM_JUDGE: "model" } }),
   120_000
 )
 

@@ -16,28 +16,12 @@ import { drive } from "#services/reflector/driver"
 import { generationsOf, replayGeneration } from "#services/reflector/analysis"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
-import { faults, scriptedModel, type ScriptedModel } from "#test/support/scripted-model"
-import { answering, configured, connection, finished, gold, openRun, questions, reflector, register, runRequest, stateOf, verification, workers } from "./stage.ts"
+import { faults, type ScriptedModel } from "#test/support/scripted-model"
+import { answering, configured, connection, finished, openRun, questions, reflector, register, runRequest, stateOf, verification, withReflector, withWorkers } from "./stage.ts"
 
 const test = suite("whole runs")
 const it = (name: string, settings: Readonly<Record<string, string>>, body: (model: ScriptedModel) => Effect.Effect<unknown, unknown, EventLog | Nats | Scope.Scope>) =>
-  effect(
-    test as never,
-    name,
-    () =>
-      Effect.gen(function*() {
-        const { url } = yield* testServer
-        const model = yield* scriptedModel({ gold })
-        yield* Effect.gen(function*() {
-          yield* Layer.build(Layer.mergeAll(workers, reflector))
-          yield* answering("evaluator")
-          yield* answering("reflector")
-          yield* register(questions(117))
-          yield* body(model)
-        }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
-      }),
-    90_000
-  )
+  effect(test as never, name, () => withReflector(({ model }) => body(model), { settings }), 90_000)
 
 it("rules and the lexical judge: a run is opened, driven to its end, replayed and verified without a model", { METAMEM_JUDGE: "lexical", METAMEM_REFLECTOR: "rules" }, () =>
   Effect.gen(function*() {
@@ -91,19 +75,6 @@ const part = (from: number, to: number) => {
 /** Hashes of a run's generations. */
 const hashes = (run: string) => Effect.map(stateOf(run), ({ generations }) => generations.map(({ hash }) => hash))
 
-/** A server, the scripted model and the workers, without a reflector. */
-const stage = <A, E>(body: (url: string) => Effect.Effect<A, E, EventLog | Nats | Leases | Scope.Scope>, settings: Readonly<Record<string, string>> = {}) =>
-  Effect.gen(function*() {
-    const { url } = yield* testServer
-    const model = yield* scriptedModel({ gold })
-    return yield* Effect.gen(function*() {
-      yield* Layer.build(workers)
-      yield* answering("evaluator")
-      yield* register(questions(117))
-      return yield* body(url)
-    }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
-  })
-
 /** A reflector with a connection of its own, as a process has: what it pulled and did not finish ends with it. */
 const process = (url: string) => Layer.launch(Layer.fresh(reflector).pipe(Layer.provide(connection(url))))
 
@@ -121,7 +92,7 @@ effect(
   "a run whose reflector is killed again and again has the hashes of one that ran through",
   () =>
     Effect.gen(function*() {
-      const running = yield* stage(() =>
+      const running = yield* withWorkers(() =>
         Effect.gen(function*() {
           yield* opened("k")
           const whole = yield* Layer.launch(reflector).pipe(Effect.forkScoped)
@@ -129,7 +100,7 @@ effect(
           yield* Fiber.interrupt(whole)
           return yield* hashes("k")
         })).pipe(Effect.forkScoped)
-      const killed = yield* stage((url) =>
+      const killed = yield* withWorkers(({ url }) =>
         Effect.gen(function*() {
           yield* opened("k")
           const isOver = yield* finished("k").pipe(Effect.forkScoped)
@@ -157,14 +128,8 @@ effect(
   test as never,
   "on an endpoint that fails, babbles and cuts off, a run ends all the same and counts its errors",
   () =>
-    Effect.gen(function*() {
-      const { url } = yield* testServer
-      const model = yield* scriptedModel({ gold })
-      yield* Effect.gen(function*() {
-        yield* Layer.build(Layer.mergeAll(workers, reflector))
-        yield* answering("evaluator")
-        yield* answering("reflector")
-        yield* register(questions(117))
+    withReflector(({ model }) =>
+      Effect.gen(function*() {
         model.setFault(({ draw, repeats, role }) => {
           const drawn = draw(`fault ${repeats}`, 100)
           // One judge in four never replies anything that can be read.
@@ -179,8 +144,7 @@ effect(
         assert.ok(verdicts.includes("c") && verdicts.includes("i"))
         assert.equal((yield* verification("f")).differing, [])
         assert.ok((yield* listDead()).length > 0, "what failed for good is listed")
-      }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url)))
-    }),
+      })),
   120_000
 )
 
@@ -214,7 +178,7 @@ effect(
   test as never,
   "two drivers at once without a lease make one run",
   () =>
-    stage(() =>
+    withWorkers(() =>
       Effect.gen(function*() {
         yield* opened("d", runRequest(questions(117), { validation: part(16, 40), steps: 2 }))
         // Reflections and proposals still need a worker; its own driver is kept away by a lease in another's name.

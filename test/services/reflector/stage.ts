@@ -1,5 +1,5 @@
 /** Real parts for whole runs: a nats-server of its own, the scripted model, the evaluator and reflector as they are, and a reader without an index. */
-import { ConfigProvider, Effect, Layer, Schema, Stream } from "effect"
+import { ConfigProvider, Effect, Layer, Schema, type Scope, Stream } from "effect"
 import { JobFailed, runJobs } from "#shared/actor/jobs"
 import { Leases } from "#shared/actor/lease"
 import { request, RequestRefused, respond } from "#shared/actor/requests"
@@ -21,6 +21,8 @@ import * as Reflector from "#services/reflector/actor"
 import { foldRun, makeVerifier } from "#services/reflector/analysis"
 import { presets, type RunRequest } from "#services/reflector/parameters"
 import { type RolloutData, RolloutInput, RolloutRequest } from "#services/retriever/protocol"
+import { testServer } from "#test/support/nats"
+import { type ScriptedModel, scriptedModel, type ScriptedOptions } from "#test/support/scripted-model"
 
 const subjects = ["kayak", "bicycle", "garden", "piano", "kitchen", "camera", "novel", "tent", "lamp", "carpet"]
 const forms = [
@@ -146,3 +148,41 @@ export const verification = (run: string) =>
     yield* log.read([runFilter({ tenant: "t", run })]).pipe(Stream.runForEach(verifier.next))
     return verifier.end()
   })
+
+export interface Stage {
+  readonly url: string
+  readonly home: string
+  readonly model: ScriptedModel
+}
+
+export interface StageOptions {
+  /** Of the actors. */
+  readonly settings?: Readonly<Record<string, string>>
+  readonly model?: ScriptedOptions
+  /** Questions that are registered. */
+  readonly known?: number
+}
+
+/** A server of its own, the scripted model and the workers, without a reflector. */
+export const withWorkers = <A, E>(
+  body: (stage: Stage) => Effect.Effect<A, E, EventLog | Nats | Leases | Scope.Scope>, { known = 117, model: scripted = { gold }, settings = {} }: StageOptions = {}
+) =>
+  Effect.gen(function*() {
+    const { home, url } = yield* testServer
+    const model = yield* scriptedModel(scripted)
+    return yield* Effect.gen(function*() {
+      yield* Layer.build(workers)
+      yield* answering("evaluator")
+      if (known > 0) yield* register(questions(known))
+      return yield* body({ url, home, model })
+    }).pipe(Effect.provide(connection(url)), Effect.provide(configured(model.url, settings)))
+  })
+
+/** The same with a reflector. */
+export const withReflector = <A, E>(body: (stage: Stage) => Effect.Effect<A, E, EventLog | Nats | Leases | Scope.Scope>, options: StageOptions = {}) =>
+  withWorkers((stage) =>
+    Effect.gen(function*() {
+      yield* Layer.build(reflector)
+      yield* answering("reflector")
+      return yield* body(stage)
+    }), options)
