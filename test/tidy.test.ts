@@ -41,6 +41,8 @@ const importsAllowed: ReadonlyArray<readonly [from: string, to: string]> = [
   ["services/process.ts", "services/all.ts"],
   // The settings of a run, pure, which the command line turns its flags into.
   ["services/cli/", "services/reflector/parameters.ts"],
+  // What a run records, which the command line reads from the log.
+  ["services/cli/", "services/reflector/run-events.ts"],
   // The answer of the reflector on evolution from live feedback.
   ["services/cli/", "services/reflector/online-protocol.ts"],
   // What its events say, pure, in words that the reflector logs and the command line prints.

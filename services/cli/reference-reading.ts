@@ -9,7 +9,8 @@ import { Effect, Result, Schema } from "effect"
 import { Name, nameLimitBytes } from "#shared/domain/name"
 import { OperationKind } from "#shared/domain/principle"
 import { trainingAttempt } from "#services/reflector/analysis"
-import { type FoundOperations, type ImportedRecord, ReferenceEvaluation, type SourcedOperation } from "#services/reflector/protocol"
+import type { FoundOperations, ImportedRecord } from "#services/reflector/protocol"
+import { ReferenceEvaluation, type SourcedOperation } from "#services/reflector/run-events"
 
 /** A folder cannot be read as an experiment of the published system. */
 export class ReferenceUnreadable extends Schema.TaggedError<ReferenceUnreadable>()("ReferenceUnreadable", {

@@ -17,9 +17,8 @@ import type { QuestionClass } from "#shared/domain/scope"
 import { importedEvents } from "./imported.ts"
 import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
 import { differencesText, differingParameters, gateQuestions, startOf, twoPartsText, type RunParameters, type RunQuestion } from "./parameters.ts"
-import {
-  type GateDecided, ParametersDiffer, type QuestionAttempts, QuestionInTwoParts, reflectorCodec, type Results, type RunCommand, type RunEvent, type RunRefusal, RunTooSmall, type SourcedOperation
-} from "./protocol.ts"
+import { ParametersDiffer, QuestionInTwoParts, type Results, type RunCommand, type RunRefusal, RunTooSmall } from "./protocol.ts"
+import { type GateDecided, type QuestionAttempts, reflectorCodec, type RunEvent, type SourcedOperation } from "./run-events.ts"
 import { asked, attemptKey, guardArm, guardQuestions, incumbentArm, isMixed, isThrough, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
 import { evolve } from "./evolve.ts"
 import { openTest, reportTest } from "./looks.ts"

@@ -1,7 +1,7 @@
 /** How a run's state follows from its events: it copies what they say, and never fails. */
 import { openTrials, sealed } from "#shared/metamemory/trial"
 import { gateQuestions, startOf } from "./parameters.ts"
-import type { RunEvent } from "./protocol.ts"
+import type { RunEvent } from "./run-events.ts"
 import { isMixed } from "./stages.ts"
 import { chained, patched, type RunState, sourceKey } from "./state.ts"
 

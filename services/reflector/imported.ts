@@ -2,7 +2,8 @@
 import type { Operation, Principle } from "#shared/domain/principle"
 import { generationHash } from "#shared/metamemory/generation"
 import { operationId, principleId } from "#shared/metamemory/operations"
-import type { GateDecided, ImportedRecord, RunEvent, SourcedOperation } from "./protocol.ts"
+import type { ImportedRecord } from "./protocol.ts"
+import type { GateDecided, RunEvent, SourcedOperation } from "./run-events.ts"
 
 type Change = { readonly kind: "delete"; readonly before: Principle } | { readonly kind: "update"; readonly before: Principle; readonly text: string } | { readonly kind: "add"; readonly text: string }
 

@@ -5,7 +5,7 @@ import { Verdict } from "#shared/domain/question"
 import { PrincipleScope } from "#shared/domain/scope"
 import { QuestionRefSchema } from "#services/evaluator/protocol"
 import { ReflectorKind } from "./parameters.ts"
-import { SourcedOperation } from "./protocol.ts"
+import { SourcedOperation } from "./run-events.ts"
 
 const Common = {
   by: ReflectorKind,

@@ -1,7 +1,8 @@
 /** Looks at the test split: each is recorded before anything is answered, and the same one again is no further look. */
 import { Result } from "effect"
 import { pairedTest, type TestOutcome } from "#shared/metamemory/paired-test"
-import { type RunCommand, type RunEvent, TestRefused } from "./protocol.ts"
+import { type RunCommand, TestRefused } from "./protocol.ts"
+import type { RunEvent } from "./run-events.ts"
 import type { RunState, TestLook } from "./state.ts"
 
 type Opening = Pick<Extract<RunCommand, { readonly _tag: "OpenTest" }>, "generation" | "questions">

@@ -17,7 +17,8 @@ import type { JudgementInput } from "#services/evaluator/protocol"
 import type { RolloutInput } from "#services/retriever/protocol"
 import { type ConsolidationInput, type ProposalInput, type ReflectionInput, VerdictOnly } from "./job-data.ts"
 import { type RunParameters, type RunQuestion, startOf } from "./parameters.ts"
-import type { JobResult, QuestionAttempts, Results, RunCommand, StoppedEarly } from "./protocol.ts"
+import type { JobResult, Results, RunCommand } from "./protocol.ts"
+import type { QuestionAttempts, StoppedEarly } from "./run-events.ts"
 import type { RunState } from "./state.ts"
 
 /** Who does a kind of job. */

@@ -7,7 +7,7 @@ import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./protocol.ts"
+import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./run-events.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }

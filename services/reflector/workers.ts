@@ -19,7 +19,7 @@ import { replySchemas } from "#shared/model/reply-schemas"
 import { type Checked, checked, forbiddenIn, type Limits } from "./checks.ts"
 import { type ConsolidationData, ConsolidationInput, type ProposalData, ProposalInput, type ReflectionData, ReflectionInput } from "./job-data.ts"
 import type { Material } from "./material.ts"
-import type { SourcedOperation } from "./protocol.ts"
+import type { SourcedOperation } from "./run-events.ts"
 
 /** Proposals one request consolidates at most, in o200k tokens; more are taken in parts, and the parts together. */
 const consolidationTokens = 12_000

@@ -1,6 +1,6 @@
 /**
  * The two events of evolution that others read: a generation was sealed in a run, and one was adopted for live answers. The reflector
- * writes them among its own (`services/reflector/protocol.ts` includes these definitions); the retriever folds only these.
+ * writes them among its own (`services/reflector/run-events.ts` includes these definitions); the retriever folds only these.
  */
 import { Schema } from "effect"
 import { Principle } from "../domain/principle.ts"

@@ -3,7 +3,7 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Question } from "#shared/domain/question"
 import { correctedAccuracy, countLabels, pooled, qualityOf, readLabels } from "#services/cli/calibrate"
-import type { LabelCounts } from "#services/reflector/protocol"
+import type { LabelCounts } from "#services/reflector/run-events"
 
 const test = suite("calibration of a judge")
 

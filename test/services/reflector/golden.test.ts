@@ -5,7 +5,7 @@ import { Result, Schema } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { StoredEvent } from "#shared/eventlog/event"
-import { reflectorCodec } from "#services/reflector/protocol"
+import { reflectorCodec } from "#services/reflector/run-events"
 
 const test = suite("golden events of runs")
 const folder = join(import.meta.dirname, "../../golden/reflector")
