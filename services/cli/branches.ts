@@ -8,13 +8,13 @@ import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { runBudget } from "#services/reflector/behaviour"
 import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector/parameters"
-import { some } from "./analysis.ts"
+import { some } from "./shown.ts"
 import { answerAll, type Ask } from "./arms.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
 import { CommandFailed, root, say, WrongUsage } from "./root.ts"
 import { foldRun } from "./runs.ts"
 import { openLook } from "./test-split.ts"
-import { runToEnd } from "./train.ts"
+import { runToEnd } from "./run-to-end.ts"
 
 /** Branches at once; each keeps the models as busy as a run does. */
 const atOnce = 2

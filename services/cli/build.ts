@@ -9,7 +9,7 @@ import { formatPosition } from "#shared/eventlog/position"
 import { type ConversationAddress, memorySubject, requestSubject } from "#shared/eventlog/subjects"
 import { withActors } from "./home.ts"
 import { sendTurns } from "./ingest.ts"
-import { CommandFailed, emit, progressLine, root } from "./root.ts"
+import { CommandFailed, emit, progressLine, root, say } from "./root.ts"
 
 export const dataFlag = Flag.String("data").pipe(Flag.withDescription("Data set: LongMemEval, LoCoMo or BEAM, as .json or .jsonl, gzipped or not"))
 
@@ -149,6 +149,28 @@ export const buildMemory = (dataset: Dataset) =>
     )
     progress.end()
     return { questions: dataset.questions.length, turns, memories, seconds: Math.round((performance.now() - started) / 100) / 10, failed } satisfies BuildResult
+  })
+
+/** Makes sure that the data set's conversations are remembered and its questions known; what is there already is not sent again. */
+export const ensureBuilt = (dataset: Dataset) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const log = yield* EventLog
+    const missing = yield* Effect.filter(
+      dataset.users,
+      ({ conversations, user }) =>
+        Effect.gen(function*() {
+          for (const { conversation } of conversations) {
+            if ((yield* log.last(memorySubject({ tenant, user, conversation }, "embedder"))) === undefined) return true
+          }
+          return false
+        }),
+      { concurrency: 32 }
+    )
+    if (missing.length === 0) return yield* registerQuestions(tenant, dataset.questions)
+    yield* say(`remembering the conversations of ${missing.length} users first`)
+    const built = yield* buildMemory({ ...dataset, users: missing })
+    if (built.failed.length > 0) return yield* new CommandFailed({ message: `${built.failed.length} conversations could not be remembered, e.g. ${built.failed[0]?.error}` })
   })
 
 export const build = Command.make(

@@ -18,7 +18,7 @@ import { root } from "./root.ts"
 import { replayAll } from "./runs.ts"
 import { splittable } from "./split.ts"
 import { plainSplit } from "#shared/metamemory/split"
-import { runToEnd } from "./train.ts"
+import { runToEnd } from "./run-to-end.ts"
 
 const dataFolder = resolve(import.meta.dirname, "../../data")
 const run = "demo"

@@ -9,12 +9,14 @@ import { effectsByClass, type PrincipleEffect, principleEffects, retirements } f
 import { CallStore } from "#shared/model/call-store"
 import { droppedRollouts } from "#services/reflector/analysis"
 import type { RunParameters } from "#services/reflector/parameters"
-import { historyReport, importedNote, noPrinciple, points, principleArgument, runFlag, smallSample } from "./analysis.ts"
 import { answerAll, type Answered } from "./arms.ts"
 import { changed, startingPoint } from "./change.ts"
 import { logLayer, withActors } from "./home.ts"
+import { historyReport, noPrinciple } from "./lineage.ts"
 import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
+import { importedNote, principleArgument, runFlag, smallSample } from "./run-notes.ts"
 import { foldRun, type RunState } from "./runs.ts"
+import { points } from "./shown.ts"
 import { asksOf, differencesOf, estimated } from "./whatif.ts"
 
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)

@@ -4,21 +4,26 @@ import { Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { guidedBy } from "#services/reflector/online-words"
-import { analysisCommands, points, retirementIn, smallSample, some } from "./analysis.ts"
 import { judgeCommand } from "./calibrate.ts"
+import { cost } from "./cost.ts"
+import { curve } from "./curve.ts"
+import { diff } from "./diff.ts"
 import { effectCommand } from "./effect.ts"
-import { evaluate, infer } from "./evaluate.ts"
+import { evaluate } from "./evaluate.ts"
 import { exchangeCommands } from "./exchange.ts"
 import { logLayer, withActors } from "./home.ts"
-import { CommandFailed, emit, root, table } from "./root.ts"
+import { infer } from "./infer.ts"
+import { blameCommand, historyCommand, retirementIn } from "./lineage.ts"
 import { onlineCommand } from "./online.ts"
+import { CommandFailed, emit, root, table } from "./root.ts"
+import { runFlag, smallSample } from "./run-notes.ts"
 import { adoptedNow, foldRun, generationMeant, replayAll, replayRun, type Replayed, type RunState } from "./runs.ts"
+import { percent, points, some } from "./shown.ts"
 import { split } from "./split.ts"
 import { train } from "./train.ts"
 import { verify } from "./verify.ts"
 import { whatif } from "./whatif.ts"
 
-export const runFlag = Flag.String("run").pipe(Flag.withDescription("Name of the run"))
 const generationFlag = Flag.Int("generation").pipe(Flag.withDescription("Number of the generation; 0 holds what the run began with, which is nothing unless it goes on from another (default: the one the run recommends)"), Flag.optional)
 
 const principleLines = (principles: Replayed["principles"]): string =>
@@ -64,7 +69,7 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
         ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, principle, reason, retirement, scope, step, text }) => [`  step ${step}`, decision, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
-        ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => `evaluated where it was made: generation ${generation}${step === 0 ? "" : ` of step_${step}`}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${(accuracy * 100).toFixed(1)} %)`),
+        ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => `evaluated where it was made: generation ${generation}${step === 0 ? "" : ` of step_${step}`}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`),
         recommended !== null ? "" : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
         ...smallSample(state)
       ].filter((line) => line !== "").join("\n"))
@@ -109,4 +114,4 @@ const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }
     yield* emit(reply, () => `live answers of ${tenant} are from here on guided by ${guidedBy({ run, generation }, principles.length)}`)
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
-export const evolutionCommands = [split, train, evaluate, infer, adopt, onlineCommand, generations, replay, ...analysisCommands, effectCommand, verify, ...exchangeCommands, judgeCommand, whatif] as const
+export const evolutionCommands = [split, train, evaluate, infer, adopt, onlineCommand, generations, replay, diff, blameCommand, historyCommand, cost, curve, effectCommand, verify, ...exchangeCommands, judgeCommand, whatif] as const

@@ -11,7 +11,6 @@ import { CallStore } from "#shared/model/call-store"
 import { attemptsOf } from "#services/reflector/analysis"
 import { ImportReply } from "#services/reflector/protocol"
 import { reflectorCodec, type RunEvent } from "#services/reflector/run-events"
-import { some } from "./analysis.ts"
 import { livesFold } from "./history.ts"
 import { logLayer, withActors } from "./home.ts"
 import { type ExportMaterial, referenceFiles } from "./reference-format.ts"
@@ -19,7 +18,9 @@ import { readReference } from "./reference-reading.ts"
 import { keepTexts } from "./reference-texts.ts"
 import { bundleRun, callKeysOf, questionsOf, repliesOf, restoreRun, usersOfRun } from "./restore.ts"
 import { CommandFailed, emit, root, WrongUsage } from "./root.ts"
+import { runFlag } from "./run-notes.ts"
 import { foldRun, replayAll, runResults } from "./runs.ts"
+import { some } from "./shown.ts"
 
 /** Memories that attempts were shown, of one user. */
 const shownMemories = (tenant: string, user: string, ids: ReadonlySet<string>) =>
@@ -76,7 +77,7 @@ const writing = <A>(path: string, write: () => A) =>
 const exportCommand = Command.make(
   "export",
   {
-    run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
+    run: runFlag,
     out: Flag.String("out").pipe(Flag.withDescription("Folder (reference) or file (bundle) to write")),
     format: Flag.Literals("format", ["bundle", "reference"]).pipe(Flag.withDescription("bundle: one file that another home can import; reference: the published system's folders (default: bundle)"), Flag.withDefault("bundle" as const)),
     force: Flag.Boolean("force").pipe(Flag.withDescription("Replace what stands there"), Flag.withDefault(false))

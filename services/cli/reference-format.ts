@@ -16,6 +16,7 @@ import { RolloutData } from "#services/retriever/protocol"
 import type { ReadText } from "./reference-reading.ts"
 import { ImportedData } from "./reference-texts.ts"
 import type { RunResult, RunState } from "./runs.ts"
+import { share } from "./shown.ts"
 
 /** Everything a run's folder is written from. Texts of users who were erased are absent. */
 export interface ExportMaterial {
@@ -41,7 +42,6 @@ const decodeImported = Schema.decodeUnknownOption(ImportedData)
 
 const numbered = (principles: ReadonlyArray<Principle>): Readonly<Record<string, string>> => Object.fromEntries(principles.map(({ text }, at) => [`M${at}`, text]))
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
-const share = (part: number, all: number): number => (all === 0 ? 0 : part / all)
 
 const decodeRollout = Schema.decodeUnknownOption(Schema.Struct({ callKey: RolloutData.fields.callKey, evidenceIds: RolloutData.fields.evidenceIds }))
 const decodeVerdict = Schema.decodeUnknownOption(Schema.Struct({ verdict: Schema.Literals(["correct", "incorrect", "error"]) }))

@@ -11,12 +11,13 @@ import { inScope } from "#shared/metamemory/router"
 import { type Difference, meanDifference } from "#shared/metamemory/statistics"
 import { CallStore } from "#shared/model/call-store"
 import { gateQuestions, type RunParameters } from "#services/reflector/parameters"
-import { points, some } from "./analysis.ts"
 import { answerAll, type Answered, type Ask } from "./arms.ts"
 import { rerun } from "./branches.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
+import { runFlag } from "./run-notes.ts"
+import { points, some } from "./shown.ts"
 
 /** Most samples a question and arm. */
 const samplesMax = 100
@@ -165,7 +166,7 @@ const again = (run: string, from: number, change: Change, steps: Option.Option<n
 export const whatif = Command.make(
   "whatif",
   {
-    run: Flag.String("run").pipe(Flag.withDescription("Name of the run")),
+    run: runFlag,
     from: Flag.Int("from").pipe(Flag.withDescription("Generation to change")),
     drop: Flag.String("drop").pipe(Flag.withDescription("Leave this principle out"), Flag.optional),
     pin: Flag.String("pin").pipe(Flag.withDescription("Put this one in: of another generation, or one the gate refused"), Flag.optional),

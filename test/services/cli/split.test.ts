@@ -7,7 +7,7 @@ import * as assert from "uvu/assert"
 import { readDataset } from "#shared/datasets/read-dataset"
 import { pairsAbove } from "#services/cli/similar"
 import { foldsOf, itemsFor, splitRows, splittable } from "#services/cli/split"
-import { partsOf } from "#services/cli/train"
+import { partsOf } from "#services/cli/question-parts"
 import { effect } from "../../support/effect.ts"
 
 const test = suite("a split's files")

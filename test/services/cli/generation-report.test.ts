@@ -1,7 +1,8 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Verdict } from "#shared/domain/question"
-import { type JudgedAnswer, reportOf, reportTables } from "#services/cli/evaluate"
+import { reportOf, reportTables } from "#services/cli/generation-report"
+import type { JudgedAnswer } from "#services/cli/judged-answers"
 
 const test = suite("what an evaluation reports")
 

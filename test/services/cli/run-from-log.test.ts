@@ -1,7 +1,9 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { blameReport, curveReport, historyReport, points, principleCosts } from "#services/cli/analysis"
+import { principleCosts } from "#services/cli/cost"
+import { curveReport } from "#services/cli/curve"
 import { effectReport } from "#services/cli/effect"
+import { blameReport, historyReport } from "#services/cli/lineage"
 import { evolve } from "#services/reflector/evolve"
 import type { RunResult } from "#services/cli/runs"
 import { address, parameters, type Simulated, simulate } from "../reflector/simulation.ts"
@@ -51,9 +53,6 @@ test("a principle that spread to further classes has its lineage in each", () =>
   const spread = last.principles.filter(({ id }) => id !== first.id)
   for (const { id } of spread) assert.equal(blameReport(run.state, [], id)?.unknown, [], id)
 })
-
-test("points have a sign, and none where they round to nothing", () =>
-  assert.equal([0.0123, -0.0123, -0.0001, 0, null].map(points), ["+1.2", "-1.2", "+0.0", "+0.0", "?"]))
 
 test("nobody is to blame for what no generation holds, or not this one", () => {
   assert.is(blameReport(run.state, [], "P99-1-abc"), undefined)

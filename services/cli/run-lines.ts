@@ -1,0 +1,94 @@
+/** What is told of a run while it goes on: its events, each as a line for people. */
+import { isRetirement } from "#shared/metamemory/effect"
+import type { RunEvent } from "#services/reflector/run-events"
+import { percent } from "./shown.ts"
+import { parameterLines } from "./train-options.ts"
+
+const gained = (share: number | null): string => (share === null ? "?" : `${percent(share)} points`)
+
+const gateLine = ({ after, before, counts, decision, figures, kind, operation, policy, reason, scope, sources }: Extract<RunEvent, { readonly _tag: "GateDecided" }>): string => {
+  const answers = counts.questions * counts.samples
+  const [so, otherwise] = ({ add: ["with it", "without"], update: ["reworded", "before"], delete: ["without it", "with it"] } as const)[kind]
+  return `  gate (${policy}) ${decision}: ${isRetirement(kind, sources) ? "retire" : kind} [${scope}] ${after?.text ?? before?.text ?? operation} — ${
+    answers === 0 ? "asked of no question" : `${counts.candidateCorrect} of ${answers} correct ${so}, difference to ${otherwise} ${gained(figures.mean)} (selection, not evidence): ${reason}`
+  }`
+}
+
+/** Numbers by name, in words. */
+const tallied = (counts: Readonly<Record<string, number>>): string => Object.entries(counts).map(([name, n]) => `${n} ${name}`).join(", ")
+
+/** Operations as they were submitted, each with why it went no further where it did not. */
+const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent, { readonly _tag: "OperationsConsolidated" }>): ReadonlyArray<string> => {
+  const reasons = new Map(refused.map(({ index, reason }) => [index, reason]))
+  return [
+    ...(Object.keys(discarded).length === 0 ? [] : [`  thrown away of what was consolidated: ${tallied(discarded)}`]),
+    ...operations.map(({ index, operation: { content, id, operation, scope }, sources }) => {
+      const reason = reasons.get(index)
+      const what = isRetirement(operation, sources)
+        ? `retire ${id}, which by its measured effect brings less than a point`
+        : [operation, id, scope === undefined ? undefined : `[${scope}]`, content].filter((part) => part !== undefined).join(" ")
+      return reason === undefined ? `  in line for the gate: ${what}` : `  not to the gate: ${what} — ${reason}`
+    }),
+    ...(operations.length === 0 ? ["  nothing to put to the gate"] : [])
+  ]
+}
+
+/**
+ * What the run's own alarms leave unsaid: of its attempts some were errors, and all that were judged came out alike. Undefined where they did not.
+ *
+ * @param verdicts a letter an attempt
+ */
+export const alikeBesideErrors = (step: number, verdicts: string): string | undefined => {
+  const judged = new Set(verdicts.replaceAll("e", ""))
+  return judged.size !== 1 || !verdicts.includes("e")
+    ? undefined
+    : `every attempt of step ${step} that was judged was ${judged.has("c") ? "correct" : "incorrect"}, beside ${verdicts.split("e").length - 1} errors: nothing can be learnt. See whether the judge tells answers apart.`
+}
+
+export const lettersOf = (attempts: Extract<RunEvent, { readonly _tag: "RolloutsFolded" }>["attempts"]): string => attempts.map(({ verdicts }) => verdicts).join("")
+
+const openedLines = ({ budget, parameters, undersized }: Extract<RunEvent, { readonly _tag: "RunOpened" }>): ReadonlyArray<string> => {
+  const { guard, judge, reflector, test, train, validation } = parameters
+  return [
+    `run opened: ${train.length} training, ${validation.length} validation, ${guard.length} guard, ${test.length} test questions; judge: ${judge}; reflector: ${reflector}${reflector === "rules" ? " (rule-based: no model proposes)" : ""}`,
+    ...[...parameterLines(parameters), ...budget].map((line) => `  ${line}`),
+    ...(undersized ? ["  too small to mean much: every figure below shows the machinery, not the method"] : [])
+  ]
+}
+
+/** A run's event as one line for people; undefined for what is not worth one. */
+export const runLine = (event: RunEvent): string | undefined => {
+  switch (event._tag) {
+    case "RunOpened":
+      return openedLines(event).join("\n")
+    case "StepStarted":
+      return `step ${event.step}: ${event.questions.length} questions, ${event.repeated} of them partly right before`
+    case "RolloutsFolded": {
+      const all = lettersOf(event.attempts)
+      const alarm = alikeBesideErrors(event.step, all)
+      const count = (letter: string) => [...all].filter((verdict) => verdict === letter).length
+      const mixed = event.attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length
+      return `  ${all.length} rollouts judged: ${count("c")} correct, ${count("i")} incorrect, ${event.errors} errors; ${mixed} questions came out both ways${alarm === undefined ? "" : `\n  ALARM: ${alarm}`}`
+    }
+    case "AlarmRaised":
+      return `  ALARM: ${event.message}`
+    case "ReflectionsFolded":
+      return `  ${event.done.length} reflections (${tallied(event.by) || "none"})${event.failed > 0 ? `, ${event.failed} failed` : ""}`
+    case "ProposalsFolded":
+      return `  ${event.proposals.length} proposals (${tallied(event.by) || "none"})${Object.keys(event.discarded).length > 0 ? `; thrown away: ${tallied(event.discarded)}` : ""}`
+    case "OperationsConsolidated":
+      return consolidatedLines(event).join("\n")
+    case "GateDecided":
+      return gateLine(event)
+    case "GenerationSealed":
+      return `  sealed generation ${event.generation}: ${event.principles.length} principles, hash ${event.hash.slice(0, 16)}`
+    case "StepEnded":
+      return event.outcome === "sealed" ? undefined : `  step ${event.step} ended: ${event.outcome}`
+    case "GuardTested":
+      return `guard test of generation ${event.generation} against generation 0: ${event.decision} — ${event.reason}`
+    case "RunFinished":
+      return `finished${event.stopped === undefined ? "" : ` early, after step ${event.stopped.step} (${event.stopped.reason})`}: ${event.generations} generations, recommended ${event.recommended} — ${event.reason}`
+    default:
+      return undefined
+  }
+}
