@@ -3,34 +3,32 @@
  * shadow, and adopts and rolls back what `online-behaviour.ts` decides. One process at a time looks after a tenant.
  */
 import { randomUUID } from "node:crypto"
-import { Clock, Config, Effect, Result, Schedule, Schema, Semaphore, Stream } from "effect"
+import { Clock, Config, Effect, Schedule, Schema, Stream } from "effect"
 import { type Entity, type Folded, makeEntity } from "#shared/actor/entity"
 import { heldJobs, isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
 import { leaseSeconds, Leases } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
 import type { Question } from "#shared/domain/question"
-import { isErasureMark } from "#shared/eventlog/envelope"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
-import {
-  type ActorName, adoptedSubject, decodeToken, leaseSubject, memoryFilter, memorySubject, onlineSubject, parseMemorySubject, requestSubject, resultFilter, runSubject
-} from "#shared/eventlog/subjects"
+import { type ActorName, adoptedSubject, decodeToken, leaseSubject, onlineSubject, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
 import type { GenerationAdopted } from "#shared/metamemory/events"
-import { digest, wholeNumber } from "#shared/metamemory/random"
-import { answersConversation } from "#services/retriever/protocol"
+import { wholeNumber } from "#shared/metamemory/random"
 import type { AdoptionCommand, AdoptionState } from "./adoption.ts"
 import { readResult, type Runs } from "./driver.ts"
 import type { Material } from "./material.ts"
-import { isOpenForRun, nextShadowLook, nextWatchLook, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState, watchedFeedback } from "./online-behaviour.ts"
-import { type Batch, batchOf, conversationsOf, type Feedback, fewestConversations, fewestUsers, offered, receivedFrom, type RunTook, usedUp, usersIn } from "./online-feedback.ts"
-import { type OnlineStatus, shadowAddress } from "./online-protocol.ts"
+import { isOpenForRun, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState } from "./online-behaviour.ts"
+import { batchOf, conversationsOf, type Feedback, offered, type RunTook, usedUp } from "./online-feedback.ts"
+import { makeFollowing } from "./online-following.ts"
+import { shadowAddress } from "./online-protocol.ts"
+import { cameToNothingByErrors, onlineRequest, questionsOf, triedBy } from "./online-run.ts"
 import { shadowed, shadowJobs, shadowPairs } from "./online-shadow.ts"
+import { onlineStatusOf } from "./online-status.ts"
 import { guidedBy, onlineLine } from "./online-words.ts"
-import { algorithmVersion, presets, type RunParameters, type RunQuestion, type RunRequest, startOf } from "./parameters.ts"
+import { algorithmVersion, type RunParameters, startOf } from "./parameters.ts"
 import type { JobResult, OpenRequest } from "./protocol.ts"
 import { resultKey, type RunJob, workerOf } from "./stages.ts"
-import type { RunState } from "./state.ts"
 import { statusOf } from "./status.ts"
 
 /** Without any, a shadow would stand in the way of the next run until its time is over. */
@@ -47,58 +45,6 @@ const againMs = 60_000
 const heldMs = 40_000
 /** Names looked through for one that no other run has. */
 const namesMax = 1_000
-/** Steps of an online run: three rounds through its training questions, within these bounds. */
-const steps = { rounds: 3, least: 3, most: 12 } as const
-/** Steps in a row that may seal nothing before an online run ends. */
-const patience = 4
-/** Answers a side that the guard test of an online run is worth, as far as its samples allow. */
-const guardAnswers = 300
-
-const nonEmpty = ([first, ...more]: ReadonlyArray<Question>): RunRequest["train"] | undefined => {
-  const ref = ({ id, user }: Question) => ({ id, user })
-  return first === undefined ? undefined : [ref(first), ...more.map(ref)]
-}
-
-const questionsOf = (parameters: RunParameters | undefined): ReadonlyArray<RunQuestion> =>
-  parameters === undefined ? [] : [...parameters.train, ...parameters.validation, ...parameters.guard]
-
-/** A run over a batch, of a size that fits it. @param branch what it goes on from; undefined = no principles */
-export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { readonly seed: number; readonly isRemote: boolean; readonly branch: RunRequest["branch"] }): RunRequest | undefined => {
-  const [train, validation] = [nonEmpty(batch.train), nonEmpty(batch.validation)]
-  if (train === undefined || validation === undefined) return undefined
-  const sizes = of.isRemote ? presets.metamem : presets.laptop
-  const size = Math.min(sizes.batch, train.length)
-  return {
-    ...sizes,
-    preset: "online",
-    datasetHash: digest("live feedback", ...[...batch.train, ...batch.validation, ...batch.guard].map(({ id }) => id)),
-    seed: of.seed,
-    steps: (of.branch?.step ?? 0) + Math.min(steps.most, Math.max(steps.least, Math.ceil((steps.rounds * train.length) / size))),
-    batch: size,
-    patience,
-    // What passes is answered in shadow and compared again before it is adopted, and a batch has few questions for a guard.
-    guardPolicy: "likely",
-    guardSamples: Math.min(9, Math.max(sizes.guardSamples, Math.round(guardAnswers / batch.guard.length))),
-    // The smallest batch that may be learnt from is smaller than what a run is allowed without being asked; it is labelled so.
-    anyway: true,
-    train,
-    validation,
-    guard: nonEmpty(batch.guard) ?? [],
-    test: [],
-    ...(of.branch === undefined ? {} : { branch: of.branch })
-  }
-}
-
-/** True of a run that is over and could decide nothing, because too many of its answers could not be had or judged: a model was away for long, or a user was erased. */
-export const cameToNothingByErrors = ({ guardDecision, operations, phase, recommended, steps }: RunState): boolean => {
-  if (phase._tag !== "Finished" || recommended !== 0) return false
-  const verdicts = steps.flatMap(({ attempts }) => attempts.flatMap(({ verdicts }) => [...verdicts]))
-  return guardDecision === "void" || (operations.length > 0 && operations.every(({ decision }) => decision === "void")) || verdicts.filter((letter) => letter === "e").length > verdicts.length / 2
-}
-
-/** What became of the changes a run tried, by number; undefined where it tried none. */
-const triedText = (operations: ReadonlyArray<{ readonly decision: string }>): string | undefined =>
-  operations.length === 0 ? undefined : `of ${operations.length} changes tried ${[...Map.groupBy(operations, ({ decision }) => decision)].map(([decision, own]) => `${own.length} ${decision}`).join(", ")}`
 
 export interface OnlineParts {
   readonly runs: Runs
@@ -121,22 +67,7 @@ export const runOnline = (parts: OnlineParts) =>
     const nats = yield* Nats
     const leases = yield* Leases
     const entities = yield* makeEntity(onlineBehaviour, 1_000)
-
-    /** Feedback that stands, by tenant and user; a user whose answers were erased has none. */
-    const feedback = new Map<string, Map<string, ReadonlyArray<Feedback>>>()
-    const stale = new Map<string, { readonly tenant: string; readonly user: string }>()
-    let cursor = 0
-
-    const refold = Effect.fnUntraced(function*(tenant: string, user: string) {
-      const received = receivedFrom(user, yield* log.load(memorySubject({ tenant, user, conversation: answersConversation }, "retriever")))
-      if (Result.isFailure(received)) return yield* received.failure
-      const best = received.success.flatMap((one) => one.best ?? [])
-      const conversations = new Map((yield* material.found(tenant, user, [...new Set(best)])).map(({ conversation, memoryId }) => [memoryId, conversation]))
-      const own = feedback.get(tenant) ?? new Map<string, ReadonlyArray<Feedback>>()
-      feedback.set(tenant, own)
-      if (received.success.length === 0) own.delete(user)
-      else own.set(user, received.success.map(({ best, ...one }) => ({ ...one, conversation: conversations.get(best ?? "") ?? answersConversation })))
-    })
+    const following = yield* makeFollowing(material)
 
     /** What was last heard of jobs that wait, by kind. */
     const holds = new Map<string, { readonly message: string; readonly at: number }>()
@@ -145,24 +76,6 @@ export const runOnline = (parts: OnlineParts) =>
       Effect.forkScoped
     )
 
-    const turnstile = yield* Semaphore.make(1)
-    /** Brings the feedback up to the end of the log. */
-    const sync = turnstile.withPermits(1)(Effect.gen(function*() {
-      yield* log.read([memoryFilter({ conversation: answersConversation, actor: "retriever" })], { after: cursor }).pipe(
-        Stream.runForEach((commit) => Effect.sync(() => {
-          cursor = commit.sequence
-          if (!isErasureMark(commit) && !commit.events.some(({ type }) => type === "FeedbackReceived")) return
-          const { tenant, user } = parseMemorySubject(commit.subject)
-          stale.set(commit.subject, { tenant, user })
-        }))
-      )
-      for (const [subject, { tenant, user }] of [...stale]) {
-        yield* refold(tenant, user)
-        stale.delete(subject)
-      }
-    }))
-
-    const feedbackOf = (tenant: string): ReadonlyArray<Feedback> => [...(feedback.get(tenant)?.values() ?? [])].flat()
     const isOn = ({ on }: OnlineState): boolean => on ?? parts.isOnByDefault
 
     const inForce = Effect.fnUntraced(function*(tenant: string) {
@@ -186,7 +99,7 @@ export const runOnline = (parts: OnlineParts) =>
         if (own !== undefined || of?.phase._tag === "Finished") over.set(run, took)
       }
       taken.set(tenant, over)
-      return offered(feedbackOf(tenant), state.closed, usedUp([...ofRuns.values()]))
+      return offered(following.of(tenant), state.closed, usedUp([...ofRuns.values()]))
     })
 
     const decide = Effect.fnUntraced(function*(tenant: string, { sequence }: Folded<OnlineState>, command: OnlineCommand) {
@@ -215,7 +128,7 @@ export const runOnline = (parts: OnlineParts) =>
     /** Feedback that a run took its questions from. */
     const feedbackIn = (tenant: string, parameters: RunParameters | undefined): ReadonlyArray<Feedback> => {
       const ids = new Set(questionsOf(parameters).map(({ id }) => id))
-      return feedbackOf(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))
+      return following.of(tenant).filter(({ question }) => question !== undefined && ids.has(question.id))
     }
 
     /**
@@ -236,7 +149,7 @@ export const runOnline = (parts: OnlineParts) =>
       const { isOpened, number } = yield* nextName(tenant, folded.state)
       const run = onlineRun(number)
       const seed = wholeNumber(2 ** 31, "online", tenant, number)
-      const seen = cursor
+      const seen = following.through()
       if (!isOpened) {
         const batch = batchOf(yield* freshOf(tenant, folded.state), String(seed))
         if (batch._tag === "Short") return folded
@@ -268,7 +181,7 @@ export const runOnline = (parts: OnlineParts) =>
 
     const endRun = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, run: string) {
       const state = yield* runState(tenant, run)
-      const { generations, operations, parameters, phase, reason, recommended = 0 } = state
+      const { generations, parameters, phase, recommended = 0 } = state
       const isStale = parameters !== undefined && parameters.algorithm !== algorithmVersion
       if (phase._tag !== "Finished" && !isStale) return folded
       const number = phase._tag === "Finished" ? recommended : 0
@@ -276,9 +189,9 @@ export const runOnline = (parts: OnlineParts) =>
       const { ref, sequence } = yield* inForce(tenant)
       return yield* decide(tenant, folded, {
         _tag: "EndRun", run, recommended: number,
-        ...(phase._tag === "Finished" ? { tried: [reason, triedText(operations), cameToNothingByErrors(state) ? "errors kept it from deciding, which uses up its feedback only when it happens twice" : undefined].filter((text) => text !== undefined).join("; ") } : { stopped: "it was opened under other rules than this version's and is not continued" }),
+        ...(phase._tag === "Finished" ? { tried: triedBy(state) } : { stopped: "it was opened under other rules than this version's and is not continued" }),
         hash: found?.hash ?? "", principles: found?.principles ?? [], start: startOf(parameters), reader: parameters?.models["answer"] ?? "",
-        inForce: { ref, sequence }, seen: cursor, share: shadowShare, at: new Date(yield* Clock.currentTimeMillis).toISOString()
+        inForce: { ref, sequence }, seen: following.through(), share: shadowShare, at: new Date(yield* Clock.currentTimeMillis).toISOString()
       })
     })
 
@@ -296,7 +209,7 @@ export const runOnline = (parts: OnlineParts) =>
         const read = readResult(commit)
         if (read !== undefined) kept.results.set(resultKey(read.result.kind, read.result.key), read.result)
       })))
-      const items = shadowed(feedbackOf(tenant), phase)
+      const items = shadowed(following.of(tenant), phase)
       const shadow = { address, parameters, incumbent: startOf(parameters), candidate: generations.find(({ number }) => number === phase.generation)?.principles ?? [] }
       return { kept, items, jobs: shadowJobs(shadow, items, kept.results), pairs: shadowPairs(shadow, items, kept.results) }
     })
@@ -328,7 +241,7 @@ export const runOnline = (parts: OnlineParts) =>
       const { generations, parameters } = yield* runState(tenant, watch.run)
       const { ref, sequence } = yield* inForce(tenant)
       return yield* decide(tenant, folded, {
-        _tag: "LookWatch", run: watch.run, feedback: feedbackOf(tenant), inForce: { ref, sequence },
+        _tag: "LookWatch", run: watch.run, feedback: following.of(tenant), inForce: { ref, sequence },
         principles: generations.find(({ number }) => number === watch.generation)?.principles ?? [], start: startOf(parameters), reader: parameters?.models["answer"] ?? ""
       })
     })
@@ -361,49 +274,30 @@ export const runOnline = (parts: OnlineParts) =>
       )
 
     const tick = Effect.gen(function*() {
-      yield* sync
+      yield* following.sync
       const { state } = yield* attempt("list tenants with live feedback", () => nats.jsm.streams.info("METAMEM", { subjects_filter: "metamem.*.online" }))
-      const tenants = new Set([...feedback.keys(), ...Object.keys(state.subjects ?? {}).map((subject) => decodeToken(subject.split(".")[1] ?? ""))])
+      const tenants = new Set([...following.tenants(), ...Object.keys(state.subjects ?? {}).map((subject) => decodeToken(subject.split(".")[1] ?? ""))])
       yield* Effect.forEach(tenants, held, { concurrency: 4, discard: true })
     }).pipe(Effect.catch((error) => Effect.logDebug(`could not look for live feedback: ${error.message}`)))
     yield* tick.pipe(Effect.repeat(Schedule.spaced(parts.lookSeconds * 1_000)), Effect.forkScoped)
 
     const status = Effect.fnUntraced(function*(tenant: string) {
-      yield* sync
+      yield* following.sync
       const { state } = yield* entities.load(onlineSubject(tenant))
-      const { phase, watch } = state
-      const all = feedbackOf(tenant)
+      const { phase } = state
+      const all = following.of(tenant)
       const fresh = yield* freshOf(tenant, state)
       const batch = batchOf(fresh, String(wholeNumber(2 ** 31, "online", tenant, state.number + 1)))
       const { principles, ref } = yield* inForce(tenant)
       const run = phase._tag === "Running" ? statusOf(yield* runState(tenant, phase.run), { tenant, run: phase.run }, undefined) : undefined
-      const shadow = phase._tag === "Shadow" ? { phase, ...(yield* shadowOf(tenant, phase)) } : undefined
-      const under = watch === undefined ? [] : watchedFeedback(all, watch)
+      const shadow = phase._tag === "Shadow" ? yield* shadowOf(tenant, phase) : undefined
       const now = yield* Clock.currentTimeMillis
-      return {
-        tenant,
+      return onlineStatusOf({
+        tenant, state, all, fresh, batch, adopted: { ref, principles: principles.length }, run, shadow,
         on: isOn(state),
-        because: state.on !== undefined
-          ? `it was switched ${state.on ? "on" : "off"}`
-          : parts.isOnByDefault ? "a judge's model is set; `metamem online off` switches it off" : "no judge's model is set, and comparing words is too coarse to change answers unasked; `metamem online on` switches it on",
-        stage: phase._tag === "Running" ? "run" : phase._tag === "Shadow" ? "shadow" : "collecting",
-        feedback: { standing: all.length, fresh: fresh.length, conversations: conversationsOf(fresh), users: usersIn(fresh) },
-        needed: { conversations: fewestConversations, users: fewestUsers, ...(batch._tag === "Short" ? { lacks: batch.lacks } : {}) },
-        adopted: ref.run === "" ? null : ref,
-        principles: principles.length,
-        run: run === undefined ? null : { run: run.run, stage: run.stage, step: run.step, steps: run.steps },
-        held: phase._tag === "Collecting" ? [] : [...holds].filter(([, { at }]) => now - at < heldMs).map(([kind, { message }]) => ({ kind, message })),
-        shadow: shadow === undefined ? null : {
-          run: shadow.phase.run, generation: shadow.phase.generation, share: shadow.phase.share, pairs: shadow.pairs.length,
-          unjudged: shadow.pairs.filter(({ candidate, incumbent }) => candidate === "error" || incumbent === "error").length, waiting: shadow.items.length - shadow.pairs.length,
-          needed: nextShadowLook(shadow.phase.last?.pairs ?? 0), conversations: conversationsOf(shadow.pairs), users: usersIn(shadow.pairs), lastLook: shadow.phase.last ?? null
-        },
-        watch: watch === undefined ? null : {
-          run: watch.run, generation: watch.generation, feedback: under.length, needed: nextWatchLook(watch.last?.feedback ?? 0) ?? 0, conversations: conversationsOf(under), users: usersIn(under), lastLook: watch.last ?? null
-        },
-        lastOutcome: state.lastOutcome ?? null,
-        rollbacks: state.rollbacks.map(({ generation, reason, run, to }) => ({ run, generation, to, reason }))
-      } satisfies OnlineStatus
+        isOnByDefault: parts.isOnByDefault,
+        held: [...holds].filter(([, { at }]) => now - at < heldMs).map(([kind, { message }]) => ({ kind, message }))
+      })
     })
 
     const switchTo = Effect.fnUntraced(function*(tenant: string, on: boolean) {
