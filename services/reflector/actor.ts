@@ -2,12 +2,11 @@
  * The reflector: opens runs and drives them to their end, studies attempts, and adopts generations. Every process drives what nobody
  * else holds; a run whose driver died is taken over within seconds.
  */
-import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
 import { Config, Effect, FiberMap, Layer, Schedule, Schema } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { outageMs, runJobs } from "#shared/actor/jobs"
-import { leaseSeconds, Leases } from "#shared/actor/lease"
+import { Leases, whileHeld } from "#shared/actor/lease"
 import { RequestRefused, respond } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import { onErasure } from "#shared/eventlog/erasure"
@@ -89,23 +88,14 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     /** Holds the run's lease and drives it; ends when it is over, held elsewhere, or lost. */
     const hold = (subject: string) => {
       const address = runOf(subject)
-      return Effect.acquireUseRelease(
-        leases.acquire(leaseSubject("reflector", `${address.tenant}/${address.run}`), randomUUID()),
-        (lease) =>
-          Effect.gen(function*() {
-            if (lease === undefined) return
-            const own: Progress = { done: 0, expected: 0, failed: 0 }
-            progress.set(subject, own)
-            const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.as("lost" as const))
-            const outcome = yield* drive(runs, address, own).pipe(Effect.provideService(EventLog, log), Effect.provideService(Nats, nats), Effect.raceFirst(lost))
-            if (outcome === "finished" || outcome === "other version") over.add(subject)
-            if (outcome === "other version") yield* Effect.logWarning(`the run ${address.run} was opened under other rules than this version's; it is read and replayed, and not continued`)
-          }),
-        (lease) =>
-          lease === undefined
-            ? Effect.void
-            : Effect.andThen(Effect.sync(() => progress.delete(subject)), leases.release(lease))
-      ).pipe(
+      const driving = Effect.gen(function*() {
+        const own: Progress = { done: 0, expected: 0, failed: 0 }
+        progress.set(subject, own)
+        const outcome = yield* drive(runs, address, own).pipe(Effect.provideService(EventLog, log), Effect.provideService(Nats, nats))
+        if (outcome === "finished" || outcome === "other version") over.add(subject)
+        if (outcome === "other version") yield* Effect.logWarning(`the run ${address.run} was opened under other rules than this version's; it is read and replayed, and not continued`)
+      })
+      return whileHeld(leases, leaseSubject("reflector", `${address.tenant}/${address.run}`), Effect.ensuring(driving, Effect.sync(() => progress.delete(subject)))).pipe(
         Effect.catch((error) => Effect.logWarning(`the run ${address.run} stands still: ${error.message}`)),
         Effect.catchDefect((defect) => Effect.logError(`the driver of run ${address.run} broke; another try follows`, defect))
       )

@@ -2,11 +2,10 @@
  * Evolution from live feedback, driven: follows what people say of answers, opens runs from batches of it, lets candidates answer in
  * shadow, and adopts and rolls back what `online-behaviour.ts` decides. One process at a time looks after a tenant.
  */
-import { randomUUID } from "node:crypto"
 import { Clock, Config, Effect, Schedule, Schema, Stream } from "effect"
 import { type Entity, type Folded, makeEntity } from "#shared/actor/entity"
 import { heldJobs, isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
-import { leaseSeconds, Leases } from "#shared/actor/lease"
+import { Leases, whileHeld } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
 import type { Question } from "#shared/domain/question"
@@ -260,15 +259,7 @@ export const runOnline = (parts: OnlineParts) =>
 
     /** Looks while the tenant's lease can be had; a look by two at once is decided once all the same. */
     const held = (tenant: string) =>
-      Effect.acquireUseRelease(
-        leases.acquire(leaseSubject("reflector", `online/${tenant}`), randomUUID()),
-        (lease) => {
-          if (lease === undefined) return Effect.void
-          const lost = Effect.sleep((leaseSeconds * 1_000) / 5).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (held) => held }), Effect.asVoid)
-          return look(tenant).pipe(Effect.raceFirst(lost))
-        },
-        (lease) => (lease === undefined ? Effect.void : leases.release(lease))
-      ).pipe(
+      whileHeld(leases, leaseSubject("reflector", `online/${tenant}`), look(tenant)).pipe(
         Effect.catch((error) => Effect.logWarning(`evolution from live feedback of ${tenant} stands still: ${error.message}`)),
         Effect.catchDefect((defect) => Effect.logError(`evolution from live feedback of ${tenant} broke; another try follows`, defect))
       )

@@ -2,6 +2,7 @@
  * Leases: one holder per entity and actor, so that workers do not do each other's work twice. A lease only saves work; what protects is
  * the expected sequence of the commit. They live in a memory stream that is gone after a server restart and is then made anew.
  */
+import { randomUUID } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { apiCode, ensureStreams, isPassing, Nats } from "../eventlog/nats.ts"
 
@@ -82,3 +83,15 @@ export class Leases extends Context.Service<Leases, {
     })
   )
 }
+
+/** Does something while a lease is held and renewed; undefined when another holds it, or it is lost meanwhile, which interrupts. */
+export const whileHeld = <A, E, R>(leases: Leases["Service"], subject: string, use: Effect.Effect<A, E, R>): Effect.Effect<A | undefined, E, R> =>
+  Effect.acquireUseRelease(
+    leases.acquire(subject, randomUUID()),
+    (lease) => {
+      if (lease === undefined) return Effect.succeed(undefined)
+      const lost = Effect.sleep(`${leaseSeconds / 5} seconds`).pipe(Effect.andThen(leases.renew(lease)), Effect.repeat({ while: (isHeld) => isHeld }), Effect.as(undefined))
+      return Effect.raceFirst(use, lost)
+    },
+    (lease) => (lease === undefined ? Effect.void : leases.release(lease))
+  )

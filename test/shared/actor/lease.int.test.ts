@@ -1,7 +1,7 @@
-import { Effect, Layer } from "effect"
+import { Effect, Fiber, Layer, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { Leases } from "#shared/actor/lease"
+import { Leases, whileHeld } from "#shared/actor/lease"
 import { Nats } from "#shared/eventlog/nats"
 import * as NatsConnection from "#shared/eventlog/nats"
 import { leaseSubject } from "#shared/eventlog/subjects"
@@ -11,7 +11,7 @@ import { target } from "./tally.ts"
 
 const test = suite("leases")
 const leasesLayer = Layer.provideMerge(Leases.layer, natsLayer)
-const it = (name: string, body: Effect.Effect<unknown, unknown, Leases | Nats>, limitMs = 20_000) =>
+const it = (name: string, body: Effect.Effect<unknown, unknown, Leases | Nats | Scope.Scope>, limitMs = 20_000) =>
   effect(test as never, name, () => body.pipe(Effect.provide(leasesLayer)), limitMs)
 
 const subject = leaseSubject("compressor", target("a"))
@@ -55,6 +55,23 @@ it("a holder finds a lease that was taken over lost, and its release leaves the 
   assert.ok(other)
   assert.is(yield* leases.renew(mine), false)
   yield* leases.release(mine)
+  assert.is(yield* standing, "other")
+}))
+
+it("what is done under a lease is done by its holder alone, and ends when the lease is lost", Effect.gen(function*() {
+  const leases = yield* Leases
+  const { jsm } = yield* Nats
+  assert.is(yield* whileHeld(leases, subject, Effect.as(standing, "done")), "done")
+  assert.is(yield* standing, undefined)
+  const other = yield* leases.acquire(subject, "other")
+  assert.ok(other)
+  assert.is(yield* whileHeld(leases, subject, Effect.succeed("done")), undefined)
+  yield* leases.release(other)
+  const holding = yield* Effect.forkScoped(whileHeld(leases, subject, Effect.never))
+  while ((yield* standing) === undefined) yield* Effect.sleep(10)
+  yield* Effect.promise(() => jsm.streams.purge("LEASE", { filter: subject }))
+  assert.ok(yield* leases.acquire(subject, "other"))
+  assert.is(yield* Fiber.join(holding), undefined)
   assert.is(yield* standing, "other")
 }))
 
