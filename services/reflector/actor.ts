@@ -8,32 +8,23 @@ import { makeEntity } from "#shared/actor/entity"
 import { outageMs, runJobs } from "#shared/actor/jobs"
 import { Leases, whileHeld } from "#shared/actor/lease"
 import { RequestRefused, respond } from "#shared/actor/requests"
-import { canonicalJson } from "#shared/domain/canonical-json"
 import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, type LogUnavailable, Nats } from "#shared/eventlog/nats"
-import { formatPosition } from "#shared/eventlog/position"
-import { adoptedSubject, decodeToken, leaseSubject, requestSubject, runSubject, type RunAddress } from "#shared/eventlog/subjects"
-import { judgeTemplateHash } from "#shared/metamemory/judging"
-import { templateHashes } from "#shared/metamemory/prompts"
-import { makeQuestions, type QuestionRef } from "#shared/metamemory/questions"
-import { digest } from "#shared/metamemory/random"
+import { decodeToken, leaseSubject, requestSubject, type RunAddress } from "#shared/eventlog/subjects"
+import { makeQuestions } from "#shared/metamemory/questions"
 import type { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
 import type { Role } from "#shared/model/roles"
 import { adoption } from "./adoption.ts"
 import { behaviour } from "./behaviour.ts"
 import { drive, type Progress } from "./driver.ts"
-import { lookFor } from "./looks.ts"
 import { makeMaterial } from "./material.ts"
 import { OnlineRequest, OnlineSwitchRequest } from "./online-protocol.ts"
 import { runOnline } from "./online.ts"
-import { algorithmVersion, type ReflectorKind, type RunParameters, runQuestionOf, type RunRequest } from "./parameters.ts"
-import {
-  AdoptRequest, type ImportReply, ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, OpenRequest, type RecordReply, RecordRequest, type ReportReply, ReportRequest, type RunStatus, StatusRequest, type TestReply, TestRequest
-} from "./protocol.ts"
-import { causeOf } from "./stages.ts"
-import { statusOf } from "./status.ts"
+import type { ReflectorKind } from "./parameters.ts"
+import { AdoptRequest, ImportRequest, OpenRequest, RecordRequest, ReportRequest, StatusRequest, TestRequest } from "./protocol.ts"
+import { makeRunRequests } from "./run-requests.ts"
 import { consolidate, propose, reflect } from "./workers.ts"
 
 export const settings = Config.all({
@@ -127,110 +118,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     ]
     for (const one of jobs) yield* runJobs(one).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    const known = Effect.fnUntraced(function*(tenant: string, refs: ReadonlyArray<QuestionRef>) {
-      return yield* Effect.forEach(
-        refs,
-        (ref) =>
-          Effect.map(questions.load(tenant, ref), runQuestionOf),
-        { concurrency: 16 }
-      )
-    })
-
-    const parametersOf = Effect.fnUntraced(function*(tenant: string, { guard, test, train, validation, ...chosen }: RunRequest) {
-      const [firstTrain, ...moreTrain] = yield* known(tenant, train)
-      const [firstValidation, ...moreValidation] = yield* known(tenant, validation)
-      if (firstTrain === undefined || firstValidation === undefined) return yield* new RequestRefused({ tag: "BadRequest", message: "a run needs questions to train on and questions to validate on" })
-      const by = { judge: chosen.judge ?? judge, reflector: chosen.reflector ?? reflector }
-      const playing: ReadonlyArray<Role> = ["answer", ...(by.judge === "model" ? ["judge" as const] : []), ...(by.reflector === "rules" ? [] : (["reflect", "propose", "consolidate"] as const))]
-      const names = yield* Effect.forEach(playing, (role) => Effect.map(models.identity(role), (name) => [role, name] as const))
-      const questions = { train: [firstTrain, ...moreTrain] as const, validation: [firstValidation, ...moreValidation] as const, guard: yield* known(tenant, guard), test: yield* known(tenant, test) }
-      return {
-        ...chosen,
-        ...by,
-        ...questions,
-        // Named even where nothing was asked for: what a run was opened with is never guessed later.
-        mix: chosen.mix ?? {},
-        patience: chosen.patience ?? 0,
-        algorithm: algorithmVersion,
-        models: Object.fromEntries(names),
-        templates: { ...templateHashes, judge: judgeTemplateHash(Object.values(questions).flat().map(({ type }) => type)) },
-        memoryPosition: chosen.branch?.memoryPosition ?? (yield* log.head("MEMORY"))
-      } satisfies RunParameters as RunParameters
-    })
-
-    const open = Effect.fnUntraced(function*({ request, run, tenant }: OpenRequest) {
-      const subject = runSubject({ tenant, run })
-      const parameters = yield* parametersOf(tenant, request)
-      const command = { _tag: "OpenRun", parameters } as const
-      // Named by what is asked, so that asking for something else is decided and not taken for a repetition.
-      const cause = `${causeOf(command)} ${digest(canonicalJson({ ...parameters, memoryPosition: 0 }))}`
-      const { folded, fresh } = yield* runs.execute(subject, command, { cause, correlation: run })
-      yield* pickUp(subject)
-      const { budget, expectedCalls, parameters: standing, undersized } = folded.state
-      return { opened: fresh, budget, expectedCalls, undersized, judge: standing?.judge ?? judge, reflector: standing?.reflector ?? reflector } satisfies OpenReply
-    })
-
-    const loaded = Effect.fnUntraced(function*(address: RunAddress) {
-      const folded = yield* runs.load(runSubject(address))
-      if (folded.state.generations.length === 0) return yield* new NoSuchRun({ run: address.run, message: `there is no run ${address.run}; \`metamem train --run ${address.run}\` starts one` })
-      return folded
-    })
-
-    const status = Effect.fnUntraced(function*(address: RunAddress) {
-      const { state } = yield* loaded(address)
-      const own = progress.get(runSubject(address))
-      return statusOf(state, address, own) satisfies RunStatus
-    })
-
-    const adopt = Effect.fnUntraced(function*({ generation, run, tenant }: AdoptRequest) {
-      const { state } = yield* loaded({ tenant, run })
-      const found = state.generations.find(({ number }) => number === generation)
-      if (found === undefined) {
-        return yield* new NoSuchGeneration({ run, generation, message: `the run ${run} has generations 0 to ${state.generations.length - 1}, and no ${generation}` })
-      }
-      const subject = adoptedSubject(tenant)
-      const before = yield* adoptions.load(subject)
-      yield* adoptions.execute(
-        subject,
-        { _tag: "Adopt", event: { _tag: "GenerationAdopted", run, generation, hash: found.hash, principles: found.principles } },
-        { cause: `${run}/${generation} after ${before.sequence}`, correlation: run }
-      )
-      return { tenant, run, generation }
-    })
-
-    const take = Effect.fnUntraced(function*({ run, tenant, ...record }: ImportRequest) {
-      const digested = digest(canonicalJson(record.generations))
-      const { folded, fresh } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "ImportRun", record, digest: digested }, { cause: `ImportRun ${digested}${record.contents === undefined ? "" : ` ${record.contents}`}`, correlation: run })
-      return { generations: folded.state.generations.length, fresh } satisfies ImportReply
-    })
-
-    const record = Effect.fnUntraced(function*({ calibration, run, tenant }: RecordRequest) {
-      yield* loaded({ tenant, run })
-      const event = { _tag: "JudgeCalibrated", ...calibration } as const
-      const { folded, fresh } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "RecordCalibration", event }, { cause: `RecordCalibration ${digest(canonicalJson(calibration))}`, correlation: run })
-      return { recorded: fresh, position: formatPosition({ log: "metamem", sequence: folded.sequence }) } satisfies RecordReply
-    })
-
-    const openTest = Effect.fnUntraced(function*({ generation, questions, run, tenant }: TestRequest) {
-      yield* loaded({ tenant, run })
-      const command = { _tag: "OpenTest", generation, questions, memoryPosition: yield* log.head("MEMORY") } as const
-      const { folded } = yield* runs.execute(runSubject({ tenant, run }), command, { cause: `OpenTest ${generation} ${digest(...questions.toSorted())}`, correlation: run })
-      const opened = lookFor(folded.state, command)
-      if (opened === undefined) return yield* Effect.die(new Error(`the look at the test split of ${run} was not recorded`))
-      return { look: opened.look, memoryPosition: opened.memoryPosition } satisfies TestReply
-    })
-
-    const reportTest = Effect.fnUntraced(function*({ look, outcomes, run, tenant }: ReportRequest) {
-      yield* loaded({ tenant, run })
-      const command = { _tag: "ReportTest", look, outcomes } as const
-      const { folded } = yield* runs.execute(runSubject({ tenant, run }), command, { cause: `ReportTest ${look} ${digest(canonicalJson(outcomes))}`, correlation: run })
-      const report = folded.state.tests.find((one) => one.look === look)?.report
-      if (report === undefined) return yield* Effect.die(new Error(`look ${look} at the test split of ${run} was not reported`))
-      return report satisfies ReportReply
-    })
+    const requests = makeRunRequests({ adoptions, by: { judge, reflector }, log, models, pickUp, progress, questions, runs })
 
     const online = yield* runOnline({
-      runs, adoptions, material, open, isOnByDefault: judge === "model" && isRemote("judge"), isRemote: isRemote("answer"), lookSeconds: set.scanSeconds
+      runs, adoptions, material, open: requests.open, isOnByDefault: judge === "model" && isRemote("judge"), isRemote: isRemote("answer"), lookSeconds: set.scanSeconds
     })
 
     const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, never>) => {
@@ -248,13 +139,13 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       }).pipe(Effect.forkScoped)
     }
     yield* serve("ping", Schema.Unknown, () => Effect.succeed({ reflector, judge }))
-    yield* serve("open", OpenRequest, open)
-    yield* serve("status", StatusRequest, status)
-    yield* serve("adopt", AdoptRequest, adopt)
-    yield* serve("import", ImportRequest, take)
-    yield* serve("record", RecordRequest, record)
-    yield* serve("test", TestRequest, openTest)
-    yield* serve("report", ReportRequest, reportTest)
+    yield* serve("open", OpenRequest, requests.open)
+    yield* serve("status", StatusRequest, requests.status)
+    yield* serve("adopt", AdoptRequest, requests.adopt)
+    yield* serve("import", ImportRequest, requests.take)
+    yield* serve("record", RecordRequest, requests.record)
+    yield* serve("test", TestRequest, requests.openTest)
+    yield* serve("report", ReportRequest, requests.reportTest)
     yield* serve("online", OnlineRequest, ({ tenant }) => online.status(tenant))
     yield* serve("online-switch", OnlineSwitchRequest, ({ on, tenant }) => online.switchTo(tenant, on))
   })

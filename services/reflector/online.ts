@@ -3,7 +3,7 @@
  * shadow, and adopts and rolls back what `online-behaviour.ts` decides. One process at a time looks after a tenant.
  */
 import { Clock, Config, Effect, Schedule, Schema, Stream } from "effect"
-import { type Entity, type Folded, makeEntity } from "#shared/actor/entity"
+import { type Folded, makeEntity } from "#shared/actor/entity"
 import { heldJobs, isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
 import { Leases, whileHeld } from "#shared/actor/lease"
 import { request } from "#shared/actor/requests"
@@ -12,9 +12,7 @@ import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
 import { type ActorName, adoptedSubject, decodeToken, leaseSubject, onlineSubject, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
-import type { GenerationAdopted } from "#shared/metamemory/events"
 import { wholeNumber } from "#shared/metamemory/random"
-import type { AdoptionCommand, AdoptionState } from "./adoption.ts"
 import { readResult, type Runs } from "./driver.ts"
 import type { Material } from "./material.ts"
 import { isOpenForRun, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState } from "./online-behaviour.ts"
@@ -27,6 +25,7 @@ import { onlineStatusOf } from "./online-status.ts"
 import { guidedBy, onlineLine } from "./online-words.ts"
 import { algorithmVersion, type RunParameters, startOf } from "./parameters.ts"
 import type { JobResult, OpenRequest } from "./protocol.ts"
+import type { Adoptions } from "./run-requests.ts"
 import { resultKey, type RunJob, workerOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
 
@@ -47,7 +46,7 @@ const namesMax = 1_000
 
 export interface OnlineParts {
   readonly runs: Runs
-  readonly adoptions: Entity<AdoptionState, AdoptionCommand, GenerationAdopted, never>
+  readonly adoptions: Adoptions
   readonly material: Material
   readonly open: (request: OpenRequest) => Effect.Effect<unknown, { readonly message: string }>
   /** In force where nobody switched it on or off. */
