@@ -19,7 +19,8 @@ export interface Capabilities {
 }
 export const allCapabilities: Capabilities = { format: "json_schema", thinkingSwitch: true, tokenLimit: "max_tokens", streaming: "counted" }
 
-export interface EndpointRequest {
+/** What is asked, whatever the endpoint accepts. */
+export interface Ask {
   readonly model: string
   readonly messages: ReadonlyArray<Message>
   readonly parameters: Parameters & { readonly maxTokens: number }
@@ -27,6 +28,9 @@ export interface EndpointRequest {
   readonly seed: number
   /** `x-metamem-…` headers. */
   readonly headers: Readonly<Record<string, string>>
+}
+
+export interface EndpointRequest extends Ask {
   readonly capabilities: Capabilities
 }
 

@@ -3,8 +3,7 @@
  * what an endpoint turns down. Every wait and every repetition has a bound.
  */
 import { Clock, Effect, Random, Redacted } from "effect"
-import type { Message, Parameters } from "./call.ts"
-import { allCapabilities, type Capabilities, type Completion, type Endpoint, type Failure, lowered, makeEndpoint, type Outcome } from "./endpoint.ts"
+import { allCapabilities, type Ask, type Capabilities, type Completion, type Endpoint, type Failure, lowered, makeEndpoint, type Outcome } from "./endpoint.ts"
 import { BadRequest, ContextTooLong, EndpointUnavailable, ModelError, type ModelFailure, RateLimited, Refused, TimedOut, Unauthorised, Unreachable } from "./errors.ts"
 import { type AdaptiveLimit, type Breaker, breaker } from "./limits.ts"
 import { type Outage, outage } from "./outage.ts"
@@ -45,15 +44,6 @@ export interface Patience {
   readonly backoffMs: number
   /** Longest a call waits in all for replicas that are left alone, in milliseconds. */
   readonly closedMs: number
-}
-
-export interface Ask {
-  readonly model: string
-  readonly messages: ReadonlyArray<Message>
-  readonly parameters: Parameters & { readonly maxTokens: number }
-  readonly schema: { readonly name: string; readonly jsonSchema: Readonly<Record<string, unknown>> | undefined }
-  readonly seed: number
-  readonly headers: Readonly<Record<string, string>>
 }
 
 /** Counts requests of a call as they are sent, so that a call given up half-way is counted too. */

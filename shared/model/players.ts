@@ -1,0 +1,83 @@
+/** Who plays each role: the endpoint that is set, or the model on this machine; and what it is called. */
+import { Effect } from "effect"
+import type { Failure } from "./endpoint.ts"
+import { EndpointUnavailable, ModelError, NoEndpoint, Unauthorised, Unreachable } from "./errors.ts"
+import type { Exchanges, Patience, Player } from "./exchange.ts"
+import { adaptiveLimit } from "./limits.ts"
+import { type Role, type RoleSettings, roles, settingOf } from "./roles.ts"
+
+/** What plays a role. */
+export interface Casting {
+  readonly role: Role
+  readonly urls: ReadonlyArray<string>
+  /** As set; undefined = the first the endpoint lists. */
+  readonly model: string | undefined
+  /** True for the model on this machine, used where no endpoint is set. */
+  readonly isLocal: boolean
+  readonly concurrency: number
+}
+
+/** The model on this machine, for roles without an endpoint. */
+export interface LocalModel {
+  readonly url: string
+  readonly model: string
+  readonly concurrency: number
+}
+
+export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges: Exchanges, patience: Patience, local: LocalModel | undefined) => {
+  const listed = new Map<Role, string>()
+
+  const cast = (role: Role): Player => {
+    const set = all[role]
+    const isLocal = set.urls.length === 0 && local !== undefined
+    const own = isLocal ? { ...set, urls: [local.url], model: local.model, key: undefined, concurrency: Math.min(set.concurrency, local.concurrency), price: { in: 0, out: 0 } } : set
+    return { settings: own, isLocal, replicas: own.urls.map((url) => exchanges.replica(url, own.key)), limit: adaptiveLimit(own.concurrency) }
+  }
+  const players = Object.fromEntries(roles.map((role) => [role, cast(role)])) as Record<Role, Player>
+
+  const playing = (role: Role): Effect.Effect<Player, ModelError> =>
+    players[role].replicas.length > 0
+      ? Effect.succeed(players[role])
+      : Effect.fail(
+          new ModelError({ role, reason: new NoEndpoint({ message: `no model plays this role. Set ${settingOf(role, "URL")} or METAMEM_LLM_URL to an OpenAI-compatible endpoint, or use the local model.` }), requests: 0 })
+        )
+
+  const listModels = (player: Player, at: number) => {
+    const replica = player.replicas[at % player.replicas.length]!
+    return Effect.promise((signal) => replica.endpoint.models(signal)).pipe(
+      Effect.timeoutOrElse({ duration: player.settings.timeoutMs, orElse: () => Effect.succeed<{ readonly failure: Failure }>({ failure: { kind: "timedOut", message: "no answer within the time limit" } }) })
+    )
+  }
+
+  const identity = Effect.fnUntraced(function*(role: Role): Effect.fn.Return<string, ModelError> {
+    const player = yield* playing(role)
+    const known = player.settings.model ?? listed.get(role)
+    if (known !== undefined) return known
+    let problem = ""
+    let isUnreachable = false
+    for (let tries = 0; tries < player.settings.tries; tries++) {
+      if (tries > 0) yield* Effect.sleep(patience.backoffMs * 2 ** (tries - 1))
+      const found = yield* listModels(player, tries)
+      if ("failure" in found) yield* exchanges.failed(player, player.replicas[tries % player.replicas.length]!, found.failure)
+      if ("failure" in found && found.failure.kind === "unauthorised") {
+        return yield* new ModelError({ role, reason: new Unauthorised({ message: `the endpoint at ${player.settings.urls.join(", ")} does not accept the key: ${found.failure.message}. Set ${settingOf(role, "KEY")}.` }), requests: 0 })
+      }
+      if ("models" in found && found.models[0] !== undefined) {
+        listed.set(role, found.models[0])
+        return found.models[0]
+      }
+      problem = "failure" in found ? found.failure.message : "it lists none"
+      isUnreachable = "failure" in found && found.failure.isUnreachable === true
+    }
+    const message = `the endpoint at ${player.settings.urls.join(", ")} does not say which model it serves: ${problem}. See that it runs, or set ${settingOf(role, "MODEL")}.`
+    return yield* new ModelError({ role, reason: isUnreachable ? new Unreachable({ message }) : new EndpointUnavailable({ message }), requests: 0 })
+  })
+
+  const casting = (role: Role): Casting | undefined => {
+    const { isLocal, replicas, settings } = players[role]
+    return replicas.length === 0 ? undefined : { role, urls: settings.urls, model: settings.model, isLocal, concurrency: settings.concurrency }
+  }
+
+  return { casting, identity, listModels, playing }
+}
+export type Players = ReturnType<typeof makePlayers>
