@@ -3,13 +3,8 @@
  * "three months ago" loosely and "yesterday" well. Neighbour: `written-dates.ts` reads dates in full.
  */
 import { inEnglish } from "./cjk-dates.ts"
-import { day, writtenDates } from "./written-dates.ts"
-
-/** Milliseconds since 1970, both ends included; infinite where a question only says "before" or "since". */
-export interface TimeWindow {
-  readonly from: number
-  readonly to: number
-}
+import { day, type TimeWindow } from "./time-window.ts"
+import { writtenDates } from "./written-dates.ts"
 
 const unitDays: Readonly<Record<string, number>> = { day: 1, week: 7, month: 30.4, year: 365 }
 /** Days to either side of "N units ago". */

@@ -4,10 +4,11 @@
  */
 import { isRole } from "#shared/memoryindex/indexed-text"
 import { termOf, terms, words } from "#shared/memoryindex/words"
-import { dateWindows, type TimeWindow } from "./date-windows.ts"
+import { dateWindows } from "./date-windows.ts"
 import { namedIn, withoutMonthNames, withPronouns } from "./names.ts"
 import { asksOwnPast } from "./own-past.ts"
 import { partsOf } from "./parts.ts"
+import type { TimeWindow } from "./time-window.ts"
 
 export interface QuestionPlan {
   /** What is looked up by words: the question, or its topic where the rest only says what form the answer should have. */

@@ -10,7 +10,7 @@ import { itemTokens, memoryTokens } from "./tokens.ts"
 import { formOf, instructs, mostForm } from "./traits.ts"
 import { meanOf, rangeOf, type TurnScores, turnScores, within } from "./turn-scores.ts"
 import { coreVectors, type Weights, weightsFor } from "./weights.ts"
-import { day } from "./written-dates.ts"
+import { day } from "./time-window.ts"
 
 export interface RankedMemory {
   readonly memory: IndexedMemory

@@ -3,9 +3,7 @@
  * chrono-node reads the dates; what it makes of numbers that are no dates, and of ranges it splits, is put right here.
  */
 import { type DateParts, datesIn, type FoundDate } from "#shared/domain/dates-in-text"
-import type { TimeWindow } from "./date-windows.ts"
-
-export const day = 86_400_000
+import { day, type TimeWindow } from "./time-window.ts"
 
 const month = /(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b/i
 const numericFull = /\d[/.-]\d+[/.-]\d/
