@@ -54,13 +54,17 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
         const event = behaviour.codec.decode(stored)
         if (Result.isFailure(event)) return yield* event.failure
         state = behaviour.evolve(state, event.success, commit)
-        if (event.success._tag === "GenerationSealed" && event.success.generation === generation) found = { principles: state.trials.principles, draws: state.trials.draws, step: Math.max(event.success.step, state.parameters?.branch?.step ?? 0) }
+        if (event.success._tag === "GenerationSealed" && event.success.generation === generation) {
+          const { draws, principles } = state.trials
+          found = { principles, draws, step: Math.max(event.success.step, state.parameters?.branch?.step ?? 0) }
+        }
       }
     }
     const { generations, operations, parameters, undersized } = state
     if (found === undefined) return yield* new CommandFailed({ message: `the run ${run} has generations 0 to ${generations.length - 1}, and no ${generation}` })
     if (parameters === undefined) return yield* new CommandFailed({ message: `${run} is the record of an imported run: it has no validation questions to ask` })
-    const known = new Map([...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)].map((principle) => [principle.id, principle]))
+    const named = [...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)]
+    const known = new Map(named.map((principle) => [principle.id, principle]))
     return { ...found, parameters, known, undersized } satisfies StartingPoint as StartingPoint
   })
 
@@ -78,7 +82,9 @@ export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "
     return principle === undefined ? Result.fail(`the run knows of no principle ${change.principle}; \`metamem generations\` shows those of its generations and those the gate refused`) : Result.succeed([...principles, principle])
   }
   if (!principles.some(({ id }) => id === change.principle)) {
-    return Result.fail(`this generation holds no principle ${change.principle}, ${principles.length === 0 ? "nor any other" : `but ${principles.map(({ id }) => id).join(", ")}`}${known.has(change.principle) ? `; --pin ${change.principle} tells what it would add` : ""}`)
+    const others = principles.length === 0 ? "nor any other" : `but ${principles.map(({ id }) => id).join(", ")}`
+    const hint = known.has(change.principle) ? `; --pin ${change.principle} tells what it would add` : ""
+    return Result.fail(`this generation holds no principle ${change.principle}, ${others}${hint}`)
   }
   const operation = change.kind === "drop"
     ? { operation: "delete" as const, id: change.principle }

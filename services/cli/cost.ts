@@ -85,7 +85,10 @@ export const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
         ...(money > 0 ? [`${money.toFixed(2)} at the prices set`] : []),
         principles.length === 0
           ? "no principle adds anything to an answer"
-          : table([["principle", "tokens", "questions", "per answer", "text"], ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])]),
+          : table([
+            ["principle", "tokens", "questions", "per answer", "text"],
+            ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])
+          ]),
         ...importedNote(state)
       ].join("\n"))
   }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))).pipe(Command.withDescription("What a run cost by role and step, and what its principles add to each answer; no model is asked"))

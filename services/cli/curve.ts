@@ -65,7 +65,11 @@ export const curve = Command.make("curve", { run: runFlag, plot: plotFlag("train
           ["step", "generation", "correct", "incorrect", "errors", "accuracy", "corrected", "95 %", "both ways", "sealed"],
           ...steps.map((one) => [
             String(one.step), String(one.generation), String(one.correct), String(one.incorrect), String(one.errors),
-            one.accuracy === null ? "?" : percent(one.accuracy), one.corrected === undefined ? "" : percent(one.corrected), `${percent(one.interval[0])}–${percent(one.interval[1])}`, String(one.mixed), one.sealed === null ? "" : String(one.sealed)
+            one.accuracy === null ? "?" : percent(one.accuracy),
+            one.corrected === undefined ? "" : percent(one.corrected),
+            `${percent(one.interval[0])}–${percent(one.interval[1])}`,
+            String(one.mixed),
+            one.sealed === null ? "" : String(one.sealed)
           ])
         ]),
         ...(judge === undefined ? [] : [`judged by the ${judge} judge`]),

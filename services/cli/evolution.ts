@@ -68,8 +68,12 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       [
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
-        ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, principle, reason, retirement, scope, step, text }) => [`  step ${step}`, decision, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
-        ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => `evaluated where it was made: generation ${generation}${step === 0 ? "" : ` of step_${step}`}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`),
+        ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, principle, reason, retirement, scope, step, text }) =>
+          [`  step ${step}`, decision, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
+        ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => {
+          const which = `generation ${generation}${step === 0 ? "" : ` of step_${step}`}`
+          return `evaluated where it was made: ${which}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`
+        }),
         recommended !== null ? "" : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
         ...smallSample(state)
       ].filter((line) => line !== "").join("\n"))

@@ -168,7 +168,9 @@ const importCommand = Command.make(
           ...lost.slice(0, lostShown).map(({ file, what }) => `${file} ${what}`),
           ...(lost.length > lostShown ? [`and ${lost.length - lostShown} more files of which something is lost; --json names them all`] : []),
           hasTexts
-            ? `a record to read, evaluate and adopt from: ${some(attempts, "attempt")}, ${some(reflections, "reflection")}, ${some(proposals, "proposed operation")}, evaluations of ${some(evaluated, "generation")}. Texts stand under the users of their questions; a question that is not known here counts as a user of its name. What was asked at what cost, and which principles an attempt went without, the folder does not say`
+            ? `a record to read, evaluate and adopt from: ${some(attempts, "attempt")}, ${some(reflections, "reflection")}, ${some(proposals, "proposed operation")}, evaluations of ${some(evaluated, "generation")}. ` +
+              "Texts stand under the users of their questions; a question that is not known here counts as a user of its name. " +
+              "What was asked at what cost, and which principles an attempt went without, the folder does not say"
             : "a record of generations and verdicts, imported before texts were kept: import the folder under another name to have them"
         ].join("\n"))
     })

@@ -13,6 +13,7 @@ import { ingestorCodec } from "#services/ingestor/protocol"
 import { retrieverCodec } from "#services/retriever/protocol"
 import { logLayer } from "./home.ts"
 import { CommandFailed, emit, root, userFlag } from "./root.ts"
+import { oneLine, toMinute, toSecond } from "./shown.ts"
 
 /** Something that happened to a memory, and where in the log it stands. */
 export interface MemoryEvent {
@@ -159,15 +160,25 @@ export const isWithoutSource = (sources: ReadonlyArray<Source>): boolean => sour
 const standing = ({ supersededBy }: RememberedMemory, sources: ReadonlyArray<Source>): string =>
   supersededBy === undefined ? isWithoutSource(sources) ? "forgotten with what it was taken from" : "stands" : supersededBy === "forgotten" ? "forgotten" : `superseded by ${supersededBy}`
 
+/** Of a text shown beside others. */
+const lineMax = 160
+/** Of what an event says beside its name. */
+const detailMax = 200
+
+const detailText = (detail: Readonly<Record<string, unknown>>): ReadonlyArray<string> => {
+  const parts = Object.entries(detail).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`)
+  return parts.length === 0 ? [] : [parts.join(", ").slice(0, detailMax)]
+}
+
 export const show = Command.make("show", parameters, ({ memory: begin, user }) =>
   Effect.gen(function*() {
     const { memory, sources } = yield* findMemory(user, begin)
     yield* emit({ memory, sources }, ({ memory, sources }) =>
       [
         `${memory.kind} ${memory.id}, ${standing(memory, sources)}`,
-        `${memory.speaker}, ${memory.time.slice(0, 16).replace("T", " ")}, in ${memory.conversation}${memory.meant === undefined ? "" : `, about ${memory.meant}`}${memory.searchableByVector ? "" : ", no vector yet"}`,
+        `${memory.speaker}, ${toMinute(memory.time)}, in ${memory.conversation}${memory.meant === undefined ? "" : `, about ${memory.meant}`}${memory.searchableByVector ? "" : ", no vector yet"}`,
         memory.text,
-        ...(sources.length === 0 ? [] : ["from:", ...sources.map(({ id, speaker, text }) => `  ${id.slice(0, 12)}  ${speaker}: ${text.replace(/\s+/g, " ").slice(0, 160)}`)])
+        ...(sources.length === 0 ? [] : ["from:", ...sources.map(({ id, speaker, text }) => `  ${id.slice(0, 12)}  ${speaker}: ${oneLine(text, lineMax)}`)])
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("One memory, whole, with the turns it came from"))
 
@@ -177,7 +188,7 @@ export const history = Command.make("history", parameters, ({ memory: begin, use
     const answers = events.filter(({ event }) => event === "used in an answer").map(({ detail, position }) => ({ position, ...detail }))
     yield* emit({ memory, sources, events, answers }, ({ events, memory, sources }) =>
       [
-        `${memory.kind} ${memory.id}, ${standing(memory, sources)}: ${memory.text.replace(/\s+/g, " ").slice(0, 160)}`,
-        ...events.map(({ detail, event, position, recorded }) => `  ${recorded.slice(0, 19).replace("T", " ")}  ${position}  ${event}${Object.keys(detail).length === 0 ? "" : `  ${Object.entries(detail).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ").slice(0, 200)}`}`)
+        `${memory.kind} ${memory.id}, ${standing(memory, sources)}: ${oneLine(memory.text, lineMax)}`,
+        ...events.map(({ detail, event, position, recorded }) => ["", toSecond(recorded), position, event, ...detailText(detail)].join("  "))
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What made a memory, what replaced it, and which answers used it"))

@@ -16,6 +16,7 @@ import { ingest } from "./ingest.ts"
 import { reconcile } from "./reconcile.ts"
 import { replayRun } from "./runs.ts"
 import { CommandFailed, emit, root, table, userFlag, WrongUsage } from "./root.ts"
+import { oneLine, toMinute } from "./shown.ts"
 import { status } from "./status.ts"
 import { usersCommand } from "./users.ts"
 
@@ -84,13 +85,20 @@ export const evidenceText = ({ citations, evidence }: Pick<AskReply, "citations"
   const numbered = evidence.map((item, at) => ({ ...item, number: at + 1 }))
   const best = new Set(numbered.toSorted((a, b) => b.score - a.score).slice(0, evidenceMax))
   const shown = numbered.filter((item) => cited.has(item.number) || best.has(item))
-  return table(shown.map(({ conversation, number, speaker, text, time }) => [`${cited.has(number) ? " *" : "  "}[${number}]`, time.slice(0, 16).replace("T", " "), speaker, conversation, text.replace(/\s+/g, " ").slice(0, 110)]))
+  return table(shown.map(({ conversation, number, speaker, text, time }) => [`${cited.has(number) ? " *" : "  "}[${number}]`, toMinute(time), speaker, conversation, oneLine(text, 110)]))
 }
 
-const restsOn = ({ citations, evidence }: AskReply): string =>
-  evidence.length === 0
-    ? "no evidence was found"
-    : `evidence (${evidence.length > evidenceMax ? `the best of ${evidence.length}` : `all ${evidence.length}`}, in the order of time${citations.length === 0 ? "" : `; * = the answer rests on it, ${citations[0]?.by === "reader" ? "as the reader says" : "by the words they share"}`}):`
+const restsOn = ({ citations, evidence }: AskReply): string => {
+  if (evidence.length === 0) return "no evidence was found"
+  const which = evidence.length > evidenceMax ? `the best of ${evidence.length}` : `all ${evidence.length}`
+  const marked = citations.length === 0 ? "" : `; * = the answer rests on it, ${citations[0]?.by === "reader" ? "as the reader says" : "by the words they share"}`
+  return `evidence (${which}, in the order of time${marked}):`
+}
+
+const answeredBy = ({ answerId, behind, generation: { generation, run }, latencyMs }: AskReply): string => {
+  const guide = run === "" ? "no principles adopted" : `guided by generation ${generation} of ${run}`
+  return `answer ${answerId}, ${latencyMs} ms, ${guide}${behind.length === 0 ? "" : `; behind: ${behind.join(", ")}`}`
+}
 
 const ask = Command.make(
   "ask",
@@ -143,7 +151,7 @@ const ask = Command.make(
           "",
           restsOn(reply),
           ...(reply.evidence.length === 0 ? [] : [evidenceText(reply)]),
-          `answer ${reply.answerId}, ${reply.latencyMs} ms${reply.generation.run === "" ? ", no principles adopted" : `, guided by generation ${reply.generation.generation} of ${reply.generation.run}`}${reply.behind.length === 0 ? "" : `; behind: ${reply.behind.join(", ")}`}`,
+          answeredBy(reply),
           ...(hint === undefined ? [] : [hint])
         ].join("\n"))
     }).pipe(withActors(["retriever"]))
@@ -179,7 +187,10 @@ const list = Command.make(
       yield* emit({ memories: shown }, () =>
         shown.length === 0
           ? `nothing is remembered of ${input.user}${Object.keys(filter).length === 0 ? "" : " that these filters let through"}`
-          : table(shown.map(({ conversation, id, kind, speaker, supersededBy, text, time }) => [id.slice(0, 12), kind, time.slice(0, 16).replace("T", " "), conversation, speaker, `${supersededBy === undefined ? "" : `(${supersededBy === "forgotten" ? "forgotten" : "superseded"}) `}${text.replace(/\s+/g, " ").slice(0, shownCharacters)}`])))
+          : table(shown.map(({ conversation, id, kind, speaker, supersededBy, text, time }) => {
+            const mark = supersededBy === undefined ? "" : supersededBy === "forgotten" ? "(forgotten) " : "(superseded) "
+            return [id.slice(0, 12), kind, toMinute(time), conversation, speaker, `${mark}${oneLine(text, shownCharacters)}`]
+          })))
     }).pipe(
       Effect.catchIf(
         (error) => error._tag === "RequestRefused" && error.tag === "AnswerTooLarge",

@@ -11,6 +11,7 @@ import { onlineCodec, OnlineStatus } from "#services/reflector/online-protocol"
 import { generationName, guidedBy, onlineLine } from "#services/reflector/online-words"
 import { logLayer, withActors } from "./home.ts"
 import { emit, root, table } from "./root.ts"
+import { toSecond } from "./shown.ts"
 
 const decodeStatus = Schema.decodeUnknownEffect(OnlineStatus)
 
@@ -74,7 +75,7 @@ const history = Command.make("history", {}, () =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     yield* emit({ tenant, entries: yield* onlineEntries(tenant) }, ({ entries }) =>
-      entries.length === 0 ? "nothing has happened yet" : table(entries.map(({ position, time, what }) => [time.slice(0, 19).replace("T", " "), position, what])))
+      entries.length === 0 ? "nothing has happened yet" : table(entries.map(({ position, time, what }) => [toSecond(time), position, what])))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What has happened so far: runs, shadows, adoptions and rollbacks, from the log; no actor is asked"))
 
 export const onlineCommand = Command.make("online", {}, () =>

@@ -32,7 +32,9 @@ export const accuracyPlot = (points: ReadonlyArray<PlotPoint>, title: string, of
       `<line x1="${margin.left}" x2="${width - margin.right}" y1="${y(tick)}" y2="${y(tick)}" stroke="#ddd"/><text x="${margin.left - 8}" y="${y(tick) + 4}" text-anchor="end">${Math.round(tick * 100)} %</text>`),
     ...(points.length > 1 ? [`<polyline fill="none" stroke="#8aa" points="${points.map((point, index) => `${x(index)},${y(point.accuracy)}`).join(" ")}"/>`] : []),
     ...points.map((point, index) =>
-      `<line x1="${x(index)}" x2="${x(index)}" y1="${y(point.interval[0])}" y2="${y(point.interval[1])}" stroke="#256" stroke-width="2"/><circle cx="${x(index)}" cy="${y(point.accuracy)}" r="5" fill="#256"/><text x="${x(index)}" y="${height - margin.bottom + 18}" text-anchor="middle">${point.n}</text>`),
+      `<line x1="${x(index)}" x2="${x(index)}" y1="${y(point.interval[0])}" y2="${y(point.interval[1])}" stroke="#256" stroke-width="2"/>` +
+      `<circle cx="${x(index)}" cy="${y(point.accuracy)}" r="5" fill="#256"/>` +
+      `<text x="${x(index)}" y="${height - margin.bottom + 18}" text-anchor="middle">${point.n}</text>`),
     `<text x="${(width + margin.left) / 2}" y="${height - 8}" text-anchor="middle">${escape(of.axis)}</text>`,
     "</svg>",
     ""

@@ -11,6 +11,7 @@ import { type FactPair, ReconcileReply, type ReconcileRequest } from "#services/
 import { CandidatesReply } from "#services/retriever/protocol"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
+import { oneLine } from "./shown.ts"
 
 const decodeCandidates = Schema.decodeUnknownEffect(CandidatesReply)
 const decodeReply = Schema.decodeUnknownEffect(ReconcileReply)
@@ -106,7 +107,7 @@ export const reconcile = Command.make(
       yield* emit(result, ({ changed, pairs, users }) =>
         [
           ...users.flatMap(({ changes, errors, user }) => [
-            ...changes.filter(({ fresh }) => fresh).map(({ action, by, reason, replaced, text }) => `${user}: ${action} ${replaced.map((id) => id.slice(0, 12)).join(", ")} → ${by.slice(0, 12)} "${text.replace(/\s+/g, " ").slice(0, 90)}" (${reason})`),
+            ...changes.filter(({ fresh }) => fresh).map(({ action, by, reason, replaced, text }) => `${user}: ${action} ${replaced.map((id) => id.slice(0, 12)).join(", ")} → ${by.slice(0, 12)} "${oneLine(text, 90)}" (${reason})`),
             ...errors.map((error) => `${user}: not decided: ${error}`)
           ]),
           `${pairs} pairs of ${users.length} users looked at, ${changed} ${input.dryRun ? "would change; nothing was recorded" : "changed; `metamem memories restore` takes any of them back"}`,

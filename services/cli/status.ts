@@ -19,6 +19,7 @@ import { PingReply } from "#services/retriever/protocol"
 import { homeFolder, idleActors, logLayer } from "./home.ts"
 import { storedCheckpoint } from "./index-commands.ts"
 import { emit, root, table, userFlag } from "./root.ts"
+import { toMinute } from "./shown.ts"
 
 export interface TurnStatus {
   readonly id: string
@@ -188,7 +189,7 @@ export const status = Command.make(
           ...(Option.isNone(input.user) && !input.failed ? [] : [
             table([
               ["turn", "conversation", "time", "words", "vectors", "facts", "failed"],
-              ...turns.slice(-200).map((turn) => [turn.id.slice(0, 12), turn.conversation, turn.time.slice(0, 16).replace("T", " "), mark(turn.words), mark(turn.vectors, turn.noVector), mark(turn.extracted, turn.noFacts), turn.error?.slice(0, 120) ?? "-"])
+              ...turns.slice(-200).map((turn) => [turn.id.slice(0, 12), turn.conversation, toMinute(turn.time), mark(turn.words), mark(turn.vectors, turn.noVector), mark(turn.extracted, turn.noFacts), turn.error?.slice(0, 120) ?? "-"])
             ]),
             ...(turns.length > 200 ? [`… and ${turns.length - 200} earlier ones; --json shows all`] : [])
           ]),

@@ -10,6 +10,7 @@ import { ReportReply, TestReply } from "#services/reflector/protocol"
 import { logLayer } from "./home.ts"
 import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
 import { foldRun, type RunState } from "./runs.ts"
+import { points } from "./shown.ts"
 
 const decodeTest = Schema.decodeUnknownEffect(TestReply)
 const decodeReport = Schema.decodeUnknownEffect(ReportReply)
@@ -67,9 +68,10 @@ export const reportLook = (run: string, state: RunState, { generation, look, que
     return { look, first: look === 1, generation, announced: state.parameters?.test.length ?? 0, asked: questions.length, counts, difference, low, high, p } satisfies TestedLook as TestedLook
   })
 
-const points = (share: number): string => `${share >= 0 ? "+" : ""}${(share * 100).toFixed(1)}`
-const figureText = ({ counts, difference, high, low, p }: TestFigures): string =>
-  `${points(difference)} points (95 % ${low === null || high === null ? "unknown: too few clusters" : `${points(low)} to ${points(high)}`}), one-sided p = ${p.toFixed(3)}; ${counts.gained} gained, ${counts.lost} lost, ${counts.errors} not judged`
+const figureText = ({ counts, difference, high, low, p }: TestFigures): string => {
+  const interval = low === null || high === null ? "unknown: too few clusters" : `${points(low)} to ${points(high)}`
+  return `${points(difference)} points (95 % ${interval}), one-sided p = ${p.toFixed(3)}; ${counts.gained} gained, ${counts.lost} lost, ${counts.errors} not judged`
+}
 
 /** One look in one line. */
 export const lookText = (tested: TestedLook): string =>
@@ -129,7 +131,9 @@ export const pooledTest = (runs: ReadonlyArray<string>) =>
       [
         table([
           ["run", "recommends", "look", "questions", "to empty", "95 %", "p"],
-          ...runs.map((fold) => [fold.run, String(fold.generation), String(fold.look), `${fold.asked} of ${fold.announced}`, points(fold.difference), fold.low === null || fold.high === null ? "?" : `${points(fold.low)} to ${points(fold.high)}`, fold.p.toFixed(3)])
+          ...runs.map(({ announced, asked, difference, generation, high, look, low, p, run }) => [
+            run, String(generation), String(look), `${asked} of ${announced}`, points(difference), low === null || high === null ? "?" : `${points(low)} to ${points(high)}`, p.toFixed(3)
+          ])
         ]),
         `pooled over ${pooled.counts.questions} questions, what each run recommends against the empty generation: ${figureText(pooled)}; ${judge} judge`,
         ...(first ? [] : ["not every run is at its first look, so this is no longer a first test"]),

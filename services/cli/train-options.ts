@@ -144,10 +144,13 @@ const percent = (share: number): string => `${Math.round(share * 100)} %`
 
 /** All that was chosen for a run, in words. */
 export const parameterLines = (parameters: RunParameters): ReadonlyArray<string> => {
-  const { batch, dropShare, evidenceTokens, gate, gateTemperature, guardPolicy, guardSamples, maxInScope, maxTokens, models, operationsPerStep, patience, preset, repeatedShare, rolloutTemperature, samples, seed, steps, validationSamples } = parameters
+  const { batch, dropShare, models, patience, preset, repeatedShare, samples, seed, steps } = parameters
+  const { evidenceTokens, gateTemperature, maxInScope, maxTokens, rolloutTemperature } = parameters
+  const { gate, guardPolicy, guardSamples, operationsPerStep, validationSamples } = parameters
+  const end = patience === undefined || patience === 0 ? "no early end" : `early end after ${patience} steps without a generation`
   return [
     `preset ${preset}, seed ${seed}: ${steps} steps of ${batch} questions x ${samples} attempts, ${percent(repeatedShare)} of them partly right before; each attempt goes without ${percent(dropShare)} of the principles`,
     `answers: ${models["answer"] ?? "?"}, temperature ${rolloutTemperature} (gate and guard ${gateTemperature}), at most ${maxTokens} tokens, evidence up to ${evidenceTokens} tokens, at most ${maxInScope} principles`,
-    `gate: ${gate}, at most ${operationsPerStep} operations a step, ${validationSamples} samples reckoned with; guard test: ${guardPolicy ?? "likely"}, with ${guardSamples} samples; ${patience === undefined || patience === 0 ? "no early end" : `early end after ${patience} steps without a generation`}`
+    `gate: ${gate}, at most ${operationsPerStep} operations a step, ${validationSamples} samples reckoned with; guard test: ${guardPolicy ?? "likely"}, with ${guardSamples} samples; ${end}`
   ]
 }

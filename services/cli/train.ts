@@ -81,7 +81,9 @@ export const train = Command.make(
       const [firstTrain, ...train] = refs(parts.train)
       const [firstValidation, ...validation] = refs(parts.validation)
       if (firstTrain === undefined || firstValidation === undefined) {
-        return yield* new CommandFailed({ message: `${input.data} has too few questions for a run: ${parts.train.length} to train on, ${parts.validation.length} to validate on${val === undefined ? "; questions of one user or one conversation stay together, --val FILE names others to validate on" : ""}` })
+        const found = `${parts.train.length} to train on, ${parts.validation.length} to validate on`
+        const hint = val === undefined ? "; questions of one user or one conversation stay together, --val FILE names others to validate on" : ""
+        return yield* new CommandFailed({ message: `${input.data} has too few questions for a run: ${found}${hint}` })
       }
       const open: RunRequest = {
         ...(yield* Effect.fromResult(Result.mapError(chosenParameters(input, preset, parts.train.length), wrong))),

@@ -109,7 +109,10 @@ export const verify = Command.make(
       const faults = (kind: Fault["kind"]) => checks.flatMap(({ faults }) => faults.filter((fault) => fault.kind === kind).map(({ message, sequence, subject }) => `${subject} at ${sequence}: ${message}`))
       const sum = (pick: (check: (typeof checks)[number]) => number) => checks.reduce((total, check) => total + pick(check), 0)
       const generations = runs.flatMap((run) => run.generations)
-      const [damaged, missing, extra, changed] = [faults("checksum"), [...faults("missing"), ...runs.flatMap((run) => run.missing)], [...faults("extra"), ...runs.flatMap((run) => run.extra)], runs.flatMap((run) => run.changed)]
+      const damaged = faults("checksum")
+      const missing = [...faults("missing"), ...runs.flatMap((run) => run.missing)]
+      const extra = [...faults("extra"), ...runs.flatMap((run) => run.extra)]
+      const changed = runs.flatMap((run) => run.changed)
       const result = {
         ok: [damaged, missing, extra, changed].every((found) => found.length === 0) && generations.every(({ identical }) => identical),
         commits: sum(({ commits }) => commits),

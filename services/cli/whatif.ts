@@ -93,7 +93,11 @@ export const compare = (answers: ReadonlyArray<Answered>, parameters: Pick<RunPa
   }
 }
 
-const readChange = (input: { readonly drop: Option.Option<string>; readonly pin: Option.Option<string>; readonly reword: Option.Option<string>; readonly text: Option.Option<string>; readonly role: Option.Option<string>; readonly gate: Option.Option<GatePolicy> }): Effect.Effect<Change, WrongUsage> => {
+interface ChangeFlags extends Record<"drop" | "pin" | "reword" | "text" | "role", Option.Option<string>> {
+  readonly gate: Option.Option<GatePolicy>
+}
+
+const readChange = (input: ChangeFlags): Effect.Effect<Change, WrongUsage> => {
   const wrong = (message: string) => Effect.fail(new WrongUsage({ message }))
   const changes: ReadonlyArray<Change> = [
     ...Option.toArray(Option.map(input.drop, (principle): Change => ({ kind: "drop", principle }))),

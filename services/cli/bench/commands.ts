@@ -75,7 +75,11 @@ const reconcile = Command.make(
     yield* emit(result, ({ byModel, crossValidated, inSample, pairs }) =>
       table([
         ["", "accuracy", "label", "precision", "recall", "pairs"],
-        ...([["by rule, cross-validated", crossValidated], ["by rule, as shipped", inSample], ...(byModel === undefined ? [] : [[`by ${byModel.model}${byModel.errors > 0 ? `, ${byModel.errors} without a reply` : ""}`, byModel.figures] as const])] as const).flatMap(([name, { accuracy, byLabel }]) =>
+        ...([
+          ["by rule, cross-validated", crossValidated],
+          ["by rule, as shipped", inSample],
+          ...(byModel === undefined ? [] : [[`by ${byModel.model}${byModel.errors > 0 ? `, ${byModel.errors} without a reply` : ""}`, byModel.figures] as const])
+        ] as const).flatMap(([name, { accuracy, byLabel }]) =>
           Object.entries(byLabel).map(([label, { pairs, precision, recall }]) => [name, accuracy.toFixed(3), label, precision.toFixed(3), recall.toFixed(3), String(pairs)])),
         [`${pairs} pairs`]
       ]))

@@ -38,7 +38,9 @@ const timed = (options: EvaluationOptions, given: ReadonlyArray<string>): Effect
     const started = performance.now()
     const said = yield* Effect.callback<string, CommandFailed>((resume) => {
       // By `env`, which adds the settings to what is inherited.
-      const child = spawn("env", [...Object.entries(options.env).map(([name, value]) => `${name}=${value}`), process.execPath, ...process.execArgv, join(import.meta.dirname, "..", "main.ts"), ...given, "--run", options.run, "--home", options.home, "--nats", options.url, "--json"], {
+      const settings = Object.entries(options.env).map(([name, value]) => `${name}=${value}`)
+      const command = [process.execPath, ...process.execArgv, join(import.meta.dirname, "..", "main.ts"), ...given, "--run", options.run, "--home", options.home, "--nats", options.url, "--json"]
+      const child = spawn("env", [...settings, ...command], {
         stdio: ["ignore", "pipe", "pipe"],
         timeout: limitMs
       })

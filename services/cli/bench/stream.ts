@@ -342,8 +342,15 @@ const partRows = (name: string, part: StreamPart): ReadonlyArray<ReadonlyArray<s
 
 export const streamTable = ({ burst, check, kills, memory, questions, seconds, steady }: StreamResult): string =>
   [
-    table([...partRows("steady", steady), ...(burst === null ? [] : partRows("burst", burst)), ...(questions === null ? [] : [["questions", `p50 ${questions.p50Ms} ms, p95 ${questions.p95Ms} ms with ${memory.memoriesPreloaded} memories`]])]),
-    table([["resident MB", "start", "end", "most", "MB/h, second half", "bytes a turn", "cores"], ...memory.processes.map(({ bytesPerTurn, cores, endMb, maxMb, name, slopeMbPerHour, startMb }) => [name, String(startMb), String(endMb), String(maxMb), String(slopeMbPerHour), String(bytesPerTurn), String(cores)])]),
+    table([
+      ...partRows("steady", steady),
+      ...(burst === null ? [] : partRows("burst", burst)),
+      ...(questions === null ? [] : [["questions", `p50 ${questions.p50Ms} ms, p95 ${questions.p95Ms} ms with ${memory.memoriesPreloaded} memories`]])
+    ]),
+    table([
+      ["resident MB", "start", "end", "most", "MB/h, second half", "bytes a turn", "cores"],
+      ...memory.processes.map(({ bytesPerTurn, cores, endMb, maxMb, name, slopeMbPerHour, startMb }) => [name, ...[startMb, endMb, maxMb, slopeMbPerHour, bytesPerTurn, cores].map(String)])
+    ]),
     `actors together ${memory.actorsMb} MB, ${memory.actorsProportionalMb} MB with shared pages counted once, of which without the models of embedders and retrievers, ${memory.modelShareMb} MB each, ${memory.actorsWithoutModelsMb} MB`,
     ...(kills.length > 0 ? [`killed: ${kills.join(", ")}`] : []),
     table(Object.entries(check).flatMap(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? [[name, Object.entries(value).map(([key, count]) => `${key} ${count}`).join(", ")]] : []))),
