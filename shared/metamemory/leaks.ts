@@ -7,7 +7,9 @@ import { plainText } from "./operations.ts"
 /** Words of talk about memories, questions and answers: never a leak, however rare they are in the training material. */
 const plainWords = new Set(
   `about above account across action actions actual add adding advice after again against ago aim all along already also although always amount amounts anchor
-been am could would might shall cannot let go going gone got many much per via yours ours mine hers himself herself themselves anyone everyone everybody nobody anywhere everywhere nowhere upon toward among amid beyond within besides despite except like unlike whereas whereby thus hence therefore instead meanwhile moreover perhaps maybe quite rather too very almost nearly hardly barely mostly partly wholly simply merely
+been am could would might shall cannot let go going gone got many much per via yours ours mine hers himself herself themselves anyone everyone everybody nobody anywhere everywhere
+nowhere upon toward among amid beyond within besides despite except like unlike whereas whereby thus hence therefore instead meanwhile moreover perhaps maybe quite rather too very
+almost nearly hardly barely mostly partly wholly simply merely
 another answer answers any anything appear appears apply approach around ask asked asking asks assistant assume assumed attempt attention avoid avoided away back base based
 because before begin beginning being below best between beyond both build calculate calendar called candidate careful carefully carry case cases category cautious certain chance change
 changed changes chat chats check checked checking choice choose chosen cite claim clear clearly close closest collect combine combined come comes common compare comparing complete
@@ -72,9 +74,12 @@ export interface TrainingMaterial {
 /** Words of a text in lower case, apostrophes kept inside. */
 export const wordsOf = (text: string): ReadonlyArray<string> => text.toLowerCase().replace(/[’‘]/g, "'").match(/\p{L}[\p{L}\p{M}]*(?:'\p{L}+)?/gu) ?? []
 
+/** What a word may be inflected by, and what stands in its place in the word itself. */
+const endings: ReadonlyArray<readonly [ending: RegExp, instead: string]> = [
+  [/(?:'s|s)$/, ""], [/(?:ed|es|er|ly)$/, ""], [/(?:d|r)$/, ""], [/ing$/, ""], [/ing$/, "e"], [/ies$/, "y"], [/(\p{L})\1(?:ing|ed)$/u, "$1"]
+]
 /** Whether a word, or the word it is inflected from, is plain. */
-const isPlain = (word: string): boolean =>
-  plainWords.has(word) || [word.replace(/(?:'s|s)$/, ""), word.replace(/(?:ed|es|er|ly)$/, ""), word.replace(/(?:d|r)$/, ""), word.replace(/ing$/, ""), word.replace(/ing$/, "e"), word.replace(/ies$/, "y"), word.replace(/(\p{L})\1(?:ing|ed)$/u, "$1")].some((stem) => plainWords.has(stem))
+const isPlain = (word: string): boolean => plainWords.has(word) || endings.some(([ending, instead]) => plainWords.has(word.replace(ending, instead)))
 
 /** Length of a run of words that counts as copied. */
 const runLength = 3

@@ -2,6 +2,7 @@
  * The lexical judge: right or wrong by comparing words, for runs without a judge model. Its figures are its own and never stand
  * in one table with a model's.
  */
+import { pattern } from "#shared/domain/pattern"
 import type { Question, Verdict } from "#shared/domain/question"
 
 const units: Readonly<Record<string, number>> = Object.fromEntries(
@@ -92,17 +93,64 @@ const notKnown = [
   /\bcan(?:not|'t) (?:be )?(?:answer|determine|find|tell|say|recall|know|answered|determined|found)\b/
 ]
 
-/** The same in languages that people write to their models in, most of which answer in kind: Spanish, French, German, Portuguese, Italian, Dutch, Russian, Chinese, Japanese, Korean. */
+/** The same in languages that people write to their models in, most of which answer in kind. */
 const notKnownElsewhere = [
-  /(?<!\p{L})no (?:(?:lo )?(?:sé|sabemos|recuerdo|consta)|se (?:sabe|menciona|dice|indica|especifica|mencionó|indicó|especificó)|(?:hay|tengo|dispongo de|se dispone de) (?:\S+ )?(?:información|datos?|registros?|constancia)|(?:(?:se|lo|me|me lo) )?(?:ha|has|han) (?:mencionado|dicho|indicado)|(?:lo )?mencionaste|(?:lo )?(?:puedo|se puede) (?:responder|determinar|saber)|está (?:claro|disponible))(?!\p{L})|(?<!\p{L})(?:(?:lo )?desconozco|se desconoce)(?!\p{L})/u,
-  /(?<!\p{L})(?:je|on|nous) ne (?:le |l')?(?:sais|sait|savons) pas(?!\p{L})(?! \p{L}+er(?!\p{L}))|(?<!\p{L})(?:je|on|nous) ne (?:peux|peut|pouvons|dispose|trouve) pas (?:le |vous |te )?(?:savoir|répondre|déterminer|dire|d'informations?|de (?:cette |ces )?(?:informations?|mention))(?!\p{L})|(?<!\p{L})(?:je l'ignore|j'ignore)(?!\p{L})|(?<!\p{L})(?:n'|l'|me l')(?:est|a|ai|as|avez|ont|y a) (?:pas|jamais) (?:été )?(?:\S+ )?(?:mentionnée?s?|précisée?s?|indiquée?s?|dit|d'informations?)(?!\p{L})|(?<!\p{L})(?:aucune (?:information|mention|trace)|n'(?:ai|a|avons) pas (?:cette|ces|d')\s?informations?|(?:m'en |me )souviens pas|ne (?:le )?(?:précisent?|mentionnent?) pas)(?!\p{L})/u,
-  /(?<!\p{L})(?:(?:ich|wir) wei(?:ß|ss)|wei(?:ß|ss) ich|wissen wir|das wei(?:ß|ss) ich) (?:es |das )?(?:leider )?nicht(?!\p{L})|(?<!\p{L})(?:nicht|nie) (?:bekannt|erwähnt|angegeben|genannt|gesagt|erzählt|bestimmen|beantworten|feststellen)(?!\p{L})|(?<!\p{L})geht (?:\S+ ){0,4}nicht hervor(?!\p{L})|(?<!\p{L})kann ich (?:\S+ )?nicht sagen(?!\p{L})|(?<!\p{L})erinnere ich mich nicht(?!\p{L})|(?<!\p{L})(?:ist|sind|bleibt|mir) unbekannt(?!\p{L})|^unbekannt(?!\p{L}| \p{L})|(?<!\p{L})(?:habe|haben|liegen|liegt|gibt|enthält|enthalten|finde|es) (?:\S+ ){0,3}keine (?:\S+ )?(?:angaben?|information(?:en)?|hinweise?|erinnerung(?:en)?)(?!\p{L})|^keine (?:angaben?|information(?:en)?)(?! \S+ nötig)(?!\p{L})/u,
-  /(?<!\p{L})não (?:(?:o )?sei(?! \p{L}+[aei]r(?!\p{L}))|sabemos|se sabe|consta|(?:há|tenho) (?:\S+ )?(?:informaç(?:ão|ões)|dados|registros?)|(?:foi|é) (?:mencionad[oa]|dit[oa]|indicad[oa]|especificad[oa])|mencionou|mencionaste|me (?:lembro|disse|disseste)|posso (?:responder|determinar))(?!\p{L})|(?<!\p{L})desconheço(?!\p{L})/u,
-  /(?<!\p{L})non (?:(?:lo )?so(?! \p{L}+[aei]re(?!\p{L}))(?!:)|sappiamo|si sa|ricordo|risulta|è (?:noto|specificat[oa]|stat[oa] (?:dett[oa]|menzionat[oa]|indicat[oa]|specificat[oa]))|(?:(?:me )?l'|lo )?hai (?:mai )?(?:menzionato|detto)|(?:ho|ci sono) (?:\S+ )?informazioni|posso (?:rispondere|determinare))(?!\p{L})|(?<!\p{L})nessuna informazione(?!\p{L})/u,
+  // Spanish.
+  pattern("u")`
+    (?<!\p{L})no (?:(?:lo )?(?:sé|sabemos|recuerdo|consta)|se (?:sabe|menciona|dice|indica|especifica|mencionó|indicó|especificó)
+    |(?:hay|tengo|dispongo de|se dispone de) (?:\S+ )?(?:información|datos?|registros?|constancia)
+    |(?:(?:se|lo|me|me lo) )?(?:ha|has|han) (?:mencionado|dicho|indicado)|(?:lo )?mencionaste|(?:lo )?(?:puedo|se puede) (?:responder|determinar|saber)
+    |está (?:claro|disponible))(?!\p{L})|(?<!\p{L})(?:(?:lo )?desconozco|se desconoce)(?!\p{L})
+  `,
+  // French.
+  pattern("u")`
+    (?<!\p{L})(?:je|on|nous) ne (?:le |l')?(?:sais|sait|savons) pas(?!\p{L})(?! \p{L}+er(?!\p{L}))
+    |(?<!\p{L})(?:je|on|nous) ne (?:peux|peut|pouvons|dispose|trouve) pas (?:le |vous |te )?(?:savoir|répondre|déterminer|dire|d'informations?
+    |de (?:cette |ces )?(?:informations?|mention))(?!\p{L})|(?<!\p{L})(?:je l'ignore|j'ignore)(?!\p{L})
+    |(?<!\p{L})(?:n'|l'|me l')(?:est|a|ai|as|avez|ont|y a) (?:pas|jamais) (?:été )?(?:\S+ )?(?:mentionnée?s?|précisée?s?|indiquée?s?|dit
+    |d'informations?)(?!\p{L})|(?<!\p{L})(?:aucune (?:information|mention|trace)|n'(?:ai|a|avons) pas (?:cette|ces|d')\s?informations?
+    |(?:m'en |me )souviens pas|ne (?:le )?(?:précisent?|mentionnent?) pas)(?!\p{L})
+  `,
+  // German.
+  pattern("u")`
+    (?<!\p{L})(?:(?:ich|wir) wei(?:ß|ss)|wei(?:ß|ss) ich|wissen wir|das wei(?:ß|ss) ich) (?:es |das )?(?:leider )?nicht(?!\p{L})
+    |(?<!\p{L})(?:nicht|nie) (?:bekannt|erwähnt|angegeben|genannt|gesagt|erzählt|bestimmen|beantworten|feststellen)(?!\p{L})
+    |(?<!\p{L})geht (?:\S+ ){0,4}nicht hervor(?!\p{L})|(?<!\p{L})kann ich (?:\S+ )?nicht sagen(?!\p{L})|(?<!\p{L})erinnere ich mich nicht(?!\p{L})
+    |(?<!\p{L})(?:ist|sind|bleibt|mir) unbekannt(?!\p{L})|^unbekannt(?!\p{L}| \p{L})
+    |(?<!\p{L})(?:habe|haben|liegen|liegt|gibt|enthält|enthalten|finde|es) (?:\S+ ){0,3}keine (?:\S+ )?(?:angaben?|information(?:en)?|hinweise?
+    |erinnerung(?:en)?)(?!\p{L})|^keine (?:angaben?|information(?:en)?)(?! \S+ nötig)(?!\p{L})
+  `,
+  // Portuguese.
+  pattern("u")`
+    (?<!\p{L})não (?:(?:o )?sei(?! \p{L}+[aei]r(?!\p{L}))|sabemos|se sabe|consta|(?:há|tenho) (?:\S+ )?(?:informaç(?:ão|ões)|dados|registros?)
+    |(?:foi|é) (?:mencionad[oa]|dit[oa]|indicad[oa]|especificad[oa])|mencionou|mencionaste|me (?:lembro|disse|disseste)
+    |posso (?:responder|determinar))(?!\p{L})|(?<!\p{L})desconheço(?!\p{L})
+  `,
+  // Italian.
+  pattern("u")`
+    (?<!\p{L})non (?:(?:lo )?so(?! \p{L}+[aei]re(?!\p{L}))(?!:)|sappiamo|si sa|ricordo|risulta
+    |è (?:noto|specificat[oa]|stat[oa] (?:dett[oa]|menzionat[oa]|indicat[oa]|specificat[oa]))|(?:(?:me )?l'|lo )?hai (?:mai )?(?:menzionato|detto)
+    |(?:ho|ci sono) (?:\S+ )?informazioni|posso (?:rispondere|determinare))(?!\p{L})|(?<!\p{L})nessuna informazione(?!\p{L})
+  `,
+  // Dutch.
   /(?<!\p{L})weet (?:ik )?(?:het |dat )?niet(?!\p{L})|(?<!\p{L})niet (?:bekend|vermeld|genoemd|gezegd|verteld)(?!\p{L})|(?<!\p{L})(?:geen informatie|is onbekend)(?!\p{L})/u,
-  /(?<!\p{L})(?:не (?:знаю|помню|известно|упомина\p{L}*|указан\p{L}*|могу (?:ответить|определить|сказать)|(?:говорил|сообщал)\p{L}*(?! (?:по-|на \p{L}+ом(?!\p{L}))))|неизвестно|нет (?:такой |этой )?(?:информации|сведений|данных)|информация отсутствует)(?!\p{L})/u,
-  /(?<!他|她|它)(?:不知道|不清楚)|不(?:太)?(?:确定|確定)(?!性)|不得而知|不(?:记|記)得|(?:無法|无法)(?:得知|确定|確定|回答|判断|判斷|确认|確認)|(?:没|沒)(?:有)?(?:任何|这方面的|這方面的)?(?:提到|提及|提過|提过|说过|說過|说明|說明|提供|找到|告诉|告訴|相关|相關|信息(?!卡)|資訊|记录|記錄)|未(?:提及|提到|说明|說明)|(?<!探索)未知(?!数|數|领|領|物|之|的)/u,
-  /(?:分か|わか)り(?:ません|かねます)|(?:分か|わか)らない|知りません(?!でした)|(?:確認|判断|特定)できません|(?:覚えて|述べられて|見当たり)(?:い)?ません|(?<!行方|消息|意識|意识|正体|下落|行踪|去向)不明(?:です|だ|。|$)|(?:情報|記録|記憶|言及)(?:が|は|も|に)?(?:ありません|ない(?!と)|見つかりません|されていません)|(?:答え|回答)(?:られません|できません)/u,
+  // Russian.
+  pattern("u")`
+    (?<!\p{L})(?:не (?:знаю|помню|известно|упомина\p{L}*|указан\p{L}*|могу (?:ответить|определить|сказать)
+    |(?:говорил|сообщал)\p{L}*(?! (?:по-|на \p{L}+ом(?!\p{L}))))|неизвестно|нет (?:такой |этой )?(?:информации|сведений|данных)
+    |информация отсутствует)(?!\p{L})
+  `,
+  // Chinese.
+  pattern("u")`
+    (?<!他|她|它)(?:不知道|不清楚)|不(?:太)?(?:确定|確定)(?!性)|不得而知|不(?:记|記)得|(?:無法|无法)(?:得知|确定|確定|回答|判断|判斷|确认|確認)
+    |(?:没|沒)(?:有)?(?:任何|这方面的|這方面的)?(?:提到|提及|提過|提过|说过|說過|说明|說明|提供|找到|告诉|告訴|相关|相關|信息(?!卡)|資訊|记录|記錄)|未(?:提及|提到|说明|說明)|(?<!探索)未知(?!数|數|领|領|物|之|的)
+  `,
+  // Japanese.
+  pattern("u")`
+    (?:分か|わか)り(?:ません|かねます)|(?:分か|わか)らない|知りません(?!でした)|(?:確認|判断|特定)できません|(?:覚えて|述べられて|見当たり)(?:い)?ません|(?<!行方|消息|意識|意识|正体|下落|行踪|去向)不明(?:です|だ|。|$)
+    |(?:情報|記録|記憶|言及)(?:が|は|も|に)?(?:ありません|ない(?!と)|見つかりません|されていません)|(?:答え|回答)(?:られません|できません)
+  `,
+  // Korean.
   /(?:잘 )?모르(?:겠|네)|(?<!줄 )모르고 있|모릅니다|모름|알 수 없(?!는)|알지 못합|기억나지 않|(?:확인할|찾을) 수 없|나와 있지 않|(?:언급|말씀)하지 않|(?:말한|말씀하신) 적이 없|(?:정보|기록|언급)(?:이|가|은|는)? ?(?:없|부족|되지 않|된 적)/u
 ]
 

@@ -4,6 +4,7 @@
  * `meant-time.ts` resolves. Questions, requests, suppositions and small talk give nothing: a missed fact still stands in its turn,
  * a wrong one misleads.
  */
+import { pattern } from "#shared/domain/pattern"
 import type { Turn } from "#shared/domain/turn"
 import { meantTime } from "./meant-time.ts"
 import { sentencesOf } from "./sentences.ts"
@@ -24,27 +25,56 @@ const sentenceLimit = 400
 const joinedLimit = 320
 const talkLimit = 1500
 
-const softLead = /^(?:and|but|so|also|plus|by the way|btw|anyway|actually|honestly|besides|in fact|to be honest|speaking of which|oh,? and|and also|i mean|because|recently|lately|funny enough|on another note|as for me|not to mention)[,:]?\s+/i
-const hardLead = /^(?:yes|yeah|yep|yup|no|nope|well|oh|ah|wow|haha|lol|hey|hi|hello|sure|okay|ok|great|awesome|nice|cool|right|true|absolutely|definitely|exactly|thanks|thank you|good (?:morning|evening|afternoon))(?: [\p{L}' ]{1,40})?[,!:–—-]+\s*/iu
+const softLead = pattern("i")`
+  ^(?:and|but|so|also|plus|by the way|btw|anyway|actually|honestly|besides|in fact|to be honest|speaking of which|oh,? and|and also|i mean|because
+  |recently|lately|funny enough|on another note|as for me|not to mention)[,:]?\s+
+`
+const hardLead = pattern("iu")`
+  ^(?:yes|yeah|yep|yup|no|nope|well|oh|ah|wow|haha|lol|hey|hi|hello|sure|okay|ok|great|awesome|nice|cool|right|true|absolutely|definitely|exactly
+  |thanks|thank you|good (?:morning|evening|afternoon))(?: [\p{L}' ]{1,40})?[,!:–—-]+\s*
+`
 const keptLead = /^(?:recently|lately)\b/i
 
 const announcement = /^I(?: just)? wanted to (?:let you know|tell you|mention|add|say)(?: that)? /i
 
-const questionStart =
-  /^(?:(?:what|which|who|whom|whose|when|where|why|how)(?! (?:i|we|my|our)\b)|can|could|would|will|should|shall|do|does|did|is|are|am|was|were|have you|has|any (?:idea|tips|advice|suggestions|recommendations|thoughts)|may i|might)\b/i
-const questionTail =
-  /(?:[,;]|\s[-–—]+|\.\.\.)\s+(?:(?:so|and|but|or|then)\s+)?(?=(?:can|could|do|does|did|is|are|was|were|would|should|will|what|which|how|when|where|who|why|any|have you|might|may|if you)\b)|\s+and (?=(?:can|could|do|would|what|which|how|where) )/i
-const requestTail =
-  /(?:,|;|\s[-–—])?\s+(?:and|so|but)?\s*(?:(?:I|we)(?:'m| am| was|'re| are| were)?(?: just| also| now| really)? (?:wondering|curious|hoping (?:you|to get|for some)|wanted to (?:ask|know|check|see if)|want to know|would like to know|'d like to know|need (?:some )?(?:help|advice|tips)|looking for (?:some |any )?(?:advice|tips|recommendations|suggestions|ideas))|(?:can|could|would|do) you|please|let me know)\b.*$/i
+const questionStart = pattern("i")`
+  ^(?:(?:what|which|who|whom|whose|when|where|why|how)(?! (?:i|we|my|our)\b)|can|could|would|will|should|shall|do|does|did|is|are|am|was|were|have you
+  |has|any (?:idea|tips|advice|suggestions|recommendations|thoughts)|may i|might)\b
+`
+const questionTail = pattern("i")`
+  (?:[,;]|\s[-–—]+|\.\.\.)\s+(?:(?:so|and|but|or|then)\s+)?(?=(?:can|could|do|does|did|is|are|was|were|would|should|will|what|which|how|when|where|who
+  |why|any|have you|might|may|if you)\b)|\s+and (?=(?:can|could|do|would|what|which|how|where) )
+`
+const requestTail = pattern("i")`
+  (?:,|;|\s[-–—])?\s+(?:and|so|but)?\s*(?:(?:I|we)(?:'m| am| was|'re| are| were)?(?: just| also| now| really)? (?:wondering|curious
+  |hoping (?:you|to get|for some)|wanted to (?:ask|know|check|see if)|want to know|would like to know|'d like to know
+  |need (?:some )?(?:help|advice|tips)|looking for (?:some |any )?(?:advice|tips|recommendations|suggestions|ideas))|(?:can|could|would|do) you|please
+  |let me know)\b.*$
+`
 
-const request =
-  /\b(?:(?:want|need|like) you to|wondering (?:if|whether|what|how|about)|(?:can|could|would|will) you|please|let me know|tell me|remind me|give me (?:a|an|some|the)|act as|act like|your (?:task|job|role) is|i will (?:give|provide|send|ask)|i am going to (?:give|provide|send|ask) you|thanks for|thank you for)\b/i
-const imperative =
-  /^(?:write|give|help|tell|show|make|create|explain|suggest|recommend|let|list|generate|provide|describe|compare|summari[sz]e|translate|rewrite|imagine|pretend|consider|find|continue|add|change|use|answer|respond|keep|do not|don't)\b/i
-const filler =
-  /^(?:been a while\b|sounds\b|congrat\w*\b|(?:no|way) (?:worries|to go)\b|of course\b|anytime\b|(?:i|we)(?:'m|'d| am| do| would| really| totally| completely| just| also)* (?:see(?: what you mean)?[.!,]?$|understand\b|agree\b|think (?:so|that's|that is|it's|you)|hope (?:so|this|that|you|it)|guess (?:so|you)|know,? right|appreciate\b|apologi[sz]e|bet\b|hear you|get it\b|got it\b|don't know\b|do not know\b|have no idea|have (?:a|one|another|some|a few) (?:more )?questions?|(?:so )?(?:glad|happy|sorry|excited) (?:you|to hear|that you|it|for you|to help|i could help|we could help)|not sure\b|love (?:it|that|this)[.!]*$|will (?:try|check|definitely|give|look|keep|do)\b(?:.{0,40})$)|(?:my|our) (?:pleasure|bad|apologies|question|next question)\b|got it\b|me too\b|same here\b)/i
-const praise =
-  /^(?:that|this|it|those|these|they|there)(?:'s|'re| is| are| was| were| all)?(?: sounds?| looks?| makes?| would be| will be| seems?)?(?: like)?(?: so| such| really| very| a| an| truly| pretty| quite)* (?:great|good|helpful|useful|awesome|amazing|perfect|sense|wonderful|interesting|fantastic|nice|cool|fun|exciting|true|exactly|lovely|delicious|beautiful|brilliant|incredible|inspiring)\b.{0,80}$/i
+const request = pattern("i")`
+  \b(?:(?:want|need|like) you to|wondering (?:if|whether|what|how|about)|(?:can|could|would|will) you|please|let me know|tell me|remind me
+  |give me (?:a|an|some|the)|act as|act like|your (?:task|job|role) is|i will (?:give|provide|send|ask)|i am going to (?:give|provide|send|ask) you
+  |thanks for|thank you for)\b
+`
+const imperative = pattern("i")`
+  ^(?:write|give|help|tell|show|make|create|explain|suggest|recommend|let|list|generate|provide|describe|compare|summari[sz]e|translate|rewrite|imagine
+  |pretend|consider|find|continue|add|change|use|answer|respond|keep|do not|don't)\b
+`
+const filler = pattern("i")`
+  ^(?:been a while\b|sounds\b|congrat\w*\b|(?:no|way) (?:worries|to go)\b|of course\b|anytime\b
+  |(?:i|we)(?:'m|'d| am| do| would| really| totally| completely| just| also)* (?:see(?: what you mean)?[.!,]?$|understand\b|agree\b
+  |think (?:so|that's|that is|it's|you)|hope (?:so|this|that|you|it)|guess (?:so|you)|know,? right|appreciate\b|apologi[sz]e|bet\b|hear you|get it\b
+  |got it\b|don't know\b|do not know\b|have no idea|have (?:a|one|another|some|a few) (?:more )?questions?
+  |(?:so )?(?:glad|happy|sorry|excited) (?:you|to hear|that you|it|for you|to help|i could help|we could help)|not sure\b|love (?:it|that|this)[.!]*$
+  |will (?:try|check|definitely|give|look|keep|do)\b(?:.{0,40})$)|(?:my|our) (?:pleasure|bad|apologies|question|next question)\b|got it\b|me too\b
+  |same here\b)
+`
+const praise = pattern("i")`
+  ^(?:that|this|it|those|these|they|there)(?:'s|'re| is| are| was| were| all)?(?: sounds?| looks?| makes?| would be| will be| seems?)?(?: like)?(?: so
+  | such| really| very| a| an| truly| pretty| quite)* (?:great|good|helpful|useful|awesome|amazing|perfect|sense|wonderful|interesting|fantastic|nice
+  |cool|fun|exciting|true|exactly|lovely|delicious|beautiful|brilliant|incredible|inspiring)\b.{0,80}$
+`
 const supposition = /\b(?:if (?:i|we) (?:were|was|had|could|did)|i wish|imagine|suppose|let's say|hypothetically|what if|as if)\b|^if\b/i
 const anaphor = /^(?:it|it's|he|he's|she|she's|they|they're|that|that's|this|these|those|there)\b/i
 const elidedPast = /^(?:(?:just|finally|recently|already)\s+)?(\p{L}+)\b/iu
@@ -166,7 +196,10 @@ const factsOfPerson = (turn: Turn, subject: string, other: string | undefined, n
   return facts
 }
 
-const recommends = /\b(?:I(?:'d| would)?(?: highly| strongly)? (?:recommend|suggest|advise)|my (?:recommendation|suggestion|advice)|you (?:could|should|might want to|may want to) (?:try|consider|check out|visit|look into|go with|start with))\b/i
+const recommends = pattern("i")`
+  \b(?:I(?:'d| would)?(?: highly| strongly)? (?:recommend|suggest|advise)|my (?:recommendation|suggestion|advice)
+  |you (?:could|should|might want to|may want to) (?:try|consider|check out|visit|look into|go with|start with))\b
+`
 const recommendationLimit = 4
 const listLimit = 2
 const headLimit = 12

@@ -3,6 +3,7 @@
  * decides what they mean for a memory: a day, or the week, month or year a looser phrase stands for. All in UTC.
  */
 import { type DateParts, datesIn } from "#shared/domain/dates-in-text"
+import { pattern } from "#shared/domain/pattern"
 import { irregularPast } from "./third-person.ts"
 
 /** `meant` is a date `2026-03-04` or an interval `2026-03-01/2026-03-31`, both ends included; `phrase` stands at `index` in the sentence. */
@@ -24,10 +25,17 @@ const yearOf = (year: number): string => `${year}-01-01/${year}-12-31`
 const mondayOf = (at: number): number => at - ((new Date(at).getUTCDay() + 6) % 7) * dayMs
 
 /** Cheap test that leaves out most sentences; chrono-node costs about a tenth of a millisecond. */
-const mayHoldDate =
-  /\b(?:yesterday|tomorrow|tonight|ago|last|next|past|previous|coming|this (?:week|weekend|month|year|mon|tue|wed|thu|fri|sat|sun)|weekend|(?:mon|tues|wednes|thurs|fri|satur|sun)day|jan(?:uary)?|feb(?:ruary)?|march|april|may|june|july|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?|mar|apr|jun|jul)\b|\d{1,2}[/.]\d{1,2}|\d{4}-\d{1,2}|\d(?:st|nd|rd|th)\b|\b(?:19|20)\d\d\b|\bin (?:a|an|two|three|four|\d+) (?:days?|weeks?|months?|years?)/i
+const mayHoldDate = pattern("i")`
+  \b(?:yesterday|tomorrow|tonight|ago|last|next|past|previous|coming|this (?:week|weekend|month|year|mon|tue|wed|thu|fri|sat|sun)|weekend
+  |(?:mon|tues|wednes|thurs|fri|satur|sun)day|jan(?:uary)?|feb(?:ruary)?|march|april|may|june|july|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?
+  |nov(?:ember)?|dec(?:ember)?|mar|apr|jun|jul)\b|\d{1,2}[/.]\d{1,2}|\d{4}-\d{1,2}|\d(?:st|nd|rd|th)\b|\b(?:19|20)\d\d\b
+  |\bin (?:a|an|two|three|four|\d+) (?:days?|weeks?|months?|years?)
+`
 
-const futureCue = /\b(?:will|won't|shall|gonna|going to|plan(?:s|ning)?|planned|next|tomorrow|upcoming|hop(?:e|ing)|scheduled|booked|appointment|deadline|due|about to|can't wait|looking forward)\b|'ll\b/i
+const futureCue = pattern("i")`
+  \b(?:will|won't|shall|gonna|going to|plan(?:s|ning)?|planned|next|tomorrow|upcoming|hop(?:e|ing)|scheduled|booked|appointment|deadline|due|about to
+  |can't wait|looking forward)\b|'ll\b
+`
 const pastCue = new RegExp(String.raw`\b(?:${[...irregularPast].join("|")}|ago|yesterday|since|\p{L}{3,}ed)\b`, "iu")
 /** "I'm preparing for the market on December 1st" looks ahead when nothing in the sentence looks back. */
 const progressive = /(?:'m|'re|\b(?:am|are|is)) (?:\w+ly )?\w{2,}ing\b/i

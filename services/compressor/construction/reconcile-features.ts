@@ -3,6 +3,7 @@
  * differ, and the small words that announce a change, an addition or an exception. The evidence that `reconcile-rules.ts` weighs.
  */
 import { createRequire } from "node:module"
+import { pattern } from "#shared/domain/pattern"
 
 // The package is CommonJS without types.
 const stem = createRequire(import.meta.url)("wink-porter2-stemmer") as (word: string) => string
@@ -22,18 +23,31 @@ const empty = new Set(
 const weekdays = /^(?:mon|tues|wednes|thurs|fri|satur|sun)days?$/
 const months = /^(?:january|february|march|april|may|june|july|august|september|october|november|december|spring|summer|autumn|winter|weekdays?|weekends?)$/
 
-const changeCue =
-  /\b(?:no longer|not any ?more|any ?more|instead|now|moved|moving|changed|switched|replaced|cancel(?:led|ed)|called off|sold|stole|stolen|stopped|quit|gave up|given up|gave .{1,30} back|get back|is back|are over|is over|has gone|has closed|used up|paid .{0,30} back|retired|started|starting|from today|since the|put off|postponed|timetable|mistyped|had it wrong|by mistake|wrong|never|without them|only .{1,30} left|installed|new|flooded|ill|know about|transferred|went on|again)\b/i
+const changeCue = pattern("i")`
+  \b(?:no longer|not any ?more|any ?more|instead|now|moved|moving|changed|switched|replaced|cancel(?:led|ed)|called off|sold|stole|stolen|stopped|quit
+  |gave up|given up|gave .{1,30} back|get back|is back|are over|is over|has gone|has closed|used up|paid .{0,30} back|retired|started|starting
+  |from today|since the|put off|postponed|timetable|mistyped|had it wrong|by mistake|wrong|never|without them|only .{1,30} left|installed|new|flooded
+  |ill|know about|transferred|went on|again)\b
+`
 const endedCue = /\b(?:no longer|any ?more|used to|gave up|given up|stopped|was|were|had|sold|cancelled|ended|last (?:year|summer|winter)|in (?:19|20)\d\d|before the)\b/i
 const additionCue = /\b(?:also|too|as well|another|in addition|besides|again|further|each further|both)\b/i
 const exceptionCue = /\b(?:today|this time|for the week|on (?:friday|monday|tuesday|wednesday|thursday|saturday|sunday) i|stood in|all afternoon|because of the|because of a|once|until)\b/i
 const correctionCue = /\b(?:mistyped|had it wrong|i was wrong|correction|i meant|meant to say|actually|in fact|rather|never was|it was never)\b/i
 const negation = /\b(?:not|no|never|none|nobody|nothing|neither|nor|cannot|can't|won't|don't|doesn't|didn't|isn't|aren't|wasn't|weren't|haven't|hasn't|hadn't|without|stopped|gave up|given up)\b/i
-const eventVerb =
-  /\b(?:bought|paid|sold|ran|visited|went|walked|drove|got|read|sent|beat|broke|took|had|lost|saw|met|made|attended|watched|was repaired|were|promised|cancelled|changed|gave|won|repaired|flew|wrote|told|came|ate|slept)\b/i
-const openVerb = /\b(?:likes?|loves?|hates?|enjoys?|wants?|wish(?:es)?|would like|i'd like|promised|bought|speaks?|visited|learning|good at|good|eat|afraid|own|(?:have|has) an?|bringing|takes tablets|takes drops|allergic|thinks?|thinking|planning|looking (?:for|to|into)|trying|considering|excited|hoping|heard|interested|needs?|going to|(?:i|we|they|user|i'll|we'll) will|feels?|enjoying|has been|have been|plays? (?:football|tennis)|gave up|cancelled|plans?)\b/i
-const stateVerb =
-  /\b(?:is|are|am|lives?|works?|costs?|uses?|use|rent|keeps?|keep|goes|takes?|take|sleeps?|trains?|leaves|lands|arrives|close|closes|belongs|weighs?|favourite|charging|reading|studying|insured|led|prefers?|plays?|drink|has|have|owe|teaches|stays?|starts?|opens?|runs?)\b/i
+const eventVerb = pattern("i")`
+  \b(?:bought|paid|sold|ran|visited|went|walked|drove|got|read|sent|beat|broke|took|had|lost|saw|met|made|attended|watched|was repaired|were|promised
+  |cancelled|changed|gave|won|repaired|flew|wrote|told|came|ate|slept)\b
+`
+const openVerb = pattern("i")`
+  \b(?:likes?|loves?|hates?|enjoys?|wants?|wish(?:es)?|would like|i'd like|promised|bought|speaks?|visited|learning|good at|good|eat|afraid|own
+  |(?:have|has) an?|bringing|takes tablets|takes drops|allergic|thinks?|thinking|planning|looking (?:for|to|into)|trying|considering|excited|hoping
+  |heard|interested|needs?|going to|(?:i|we|they|user|i'll|we'll) will|feels?|enjoying|has been|have been|plays? (?:football|tennis)|gave up|cancelled
+  |plans?)\b
+`
+const stateVerb = pattern("i")`
+  \b(?:is|are|am|lives?|works?|costs?|uses?|use|rent|keeps?|keep|goes|takes?|take|sleeps?|trains?|leaves|lands|arrives|close|closes|belongs|weighs?
+  |favourite|charging|reading|studying|insured|led|prefers?|plays?|drink|has|have|owe|teaches|stays?|starts?|opens?|runs?)\b
+`
 const kin = new Set(
   ("mother father mum dad sister brother son daughter wife husband aunt uncle cousin grandmother grandfather friend partner girlfriend boyfriend neighbour parents children manager boss colleague doctor sister-in-law brother-in-law").split(" ")
 )
@@ -103,8 +117,11 @@ const subjectOf = (statement: Statement): ReadonlySet<string> => {
 }
 
 /** Words that say outright that something before no longer holds. */
-const outright =
-  /\b(?:no longer|any ?more|instead|cancel(?:led|ed)|called off|changed|moved|switched|replaced|stopped|quit|gave up|given up|sold|stolen|stole|put off|postponed|mistyped|had it wrong|never was|it was never|is over|are over|is back|has gone|has closed|used up|transferred|gave .{1,20} back|paid .{1,20} back)\b/i
+const outright = pattern("i")`
+  \b(?:no longer|any ?more|instead|cancel(?:led|ed)|called off|changed|moved|switched|replaced|stopped|quit|gave up|given up|sold|stolen|stole|put off
+  |postponed|mistyped|had it wrong|never was|it was never|is over|are over|is back|has gone|has closed|used up|transferred|gave .{1,20} back
+  |paid .{1,20} back)\b
+`
 
 /** True when the later statement announces a change in so many words. */
 export const saysChange = (later: Statement): boolean => outright.test(later.text)
