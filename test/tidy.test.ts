@@ -149,6 +149,10 @@ test("files have at most 500 lines and begin by saying what they are for", () =>
   ])
 })
 
+test("lines of code have at most 300 characters", () => {
+  none(code.flatMap((file) => textOf(file).split("\n").flatMap((line, i) => (line.length > 300 ? [`${file}:${i + 1} has ${line.length} characters`] : []))))
+})
+
 test("the top level holds what the layout names", () => {
   const named = [".ci", ".gitignore", ".npmrc", "CHANGELOG.md", "LICENSE", "README.md", "data", "deploy", "package-lock.json", "package.json", "services", "shared", "test", "tsconfig.json"]
   none([...new Set(files.map((file) => file.split("/")[0] ?? ""))].filter((name) => !named.includes(name)))

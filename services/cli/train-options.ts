@@ -74,7 +74,8 @@ export const runFlags = {
 
 /** What the options above cannot set, and where it is set. */
 export const setElsewhere =
-  "Models, their token limits, tries and requests at once are settings of the roles answer, judge, reflect, propose and consolidate (METAMEM_ANSWER_…, deploy/env.example); reflections and proposals are made at temperature 0, as published, and so are verdicts, but for the three votes on a preference. " +
+  "Models, their token limits, tries and requests at once are settings of the roles answer, judge, reflect, propose and consolidate (METAMEM_ANSWER_…, deploy/env.example); " +
+  "reflections and proposals are made at temperature 0, as published, and so are verdicts, but for the three votes on a preference. " +
   "Tries of a rollout, judgement or reflection: METAMEM_ROLLOUT_ATTEMPTS, METAMEM_JUDGEMENT_ATTEMPTS, METAMEM_REFLECTION_ATTEMPTS."
 
 type Choice<A> = Option.Option<A>

@@ -87,7 +87,9 @@ const example = `<conversation>
 </conversation>`
 
 const smallFactsReply =
-  `{"facts": [{"turns": [1], "fact": "The user's brother Anton moved to Lisbon in January 2026.", "time": "2026-01"}, {"turns": [2], "fact": "The assistant suggested a Portuguese cookbook as a present for Anton."}, {"turns": [3], "fact": "The user will visit Anton on 14 March 2026.", "time": "2026-03-14"}, {"turns": [3], "fact": "The user can't eat fish."}]}`
+  `{"facts": [{"turns": [1], "fact": "The user's brother Anton moved to Lisbon in January 2026.", "time": "2026-01"}, ` +
+  `{"turns": [2], "fact": "The assistant suggested a Portuguese cookbook as a present for Anton."}, ` +
+  `{"turns": [3], "fact": "The user will visit Anton on 14 March 2026.", "time": "2026-03-14"}, {"turns": [3], "fact": "The user can't eat fish."}]}`
 const smallRelationsReply =
   `{"facts": [{"turns": [1, 3], "fact": "The user will visit their brother Anton in Lisbon on 14 March 2026 because he moved there in January 2026.", "time": "2026-03-14"}]}`
 

@@ -13,8 +13,12 @@ const run = (...args: ReadonlyArray<string>) => {
 }
 
 test("a call that makes no sense leaves stdout empty, with --json and without", () => {
+  const senseless = [
+    ["users", "list", "--nobody"], ["users", "export", "--user", "mira"], ["users", "erase", "--user", ""], ["memories", "list", "--user", "mira", "--limit", "many"], ["nothing"],
+    ["memories", "list", "--user", "mira", "--limit", "0"], ["ask", "What?", "--user", "mira", "--as-of", "nonsense"]
+  ]
   for (const json of [["--json"], []]) {
-    for (const args of [["users", "list", "--nobody"], ["users", "export", "--user", "mira"], ["users", "erase", "--user", ""], ["memories", "list", "--user", "mira", "--limit", "many"], ["nothing"], ["memories", "list", "--user", "mira", "--limit", "0"], ["ask", "What?", "--user", "mira", "--as-of", "nonsense"]]) {
+    for (const args of senseless) {
       const { status, stderr, stdout } = run(...args, ...json)
       assert.equal([status, stdout], [2, ""], args.join(" "))
       assert.match(stderr, /nobody|out|many|nothing|--limit is at least 1|is not a time|this one is empty/)

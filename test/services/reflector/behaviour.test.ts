@@ -166,7 +166,10 @@ test("questions of a user erased amid a run leave gate and guard test, which any
   const gone = new Set(["v0", "v1", "v2", "g0"])
   const after = (data: unknown) => simulate(parameters(), (job) =>
     job.kind === "rollout" && job.step > 1 && gone.has(job.input.question.id) ? { kind: job.kind, key: job.key, status: "failed", data, checksum: "x" } : undefined)
-  const decisionsOf = ({ commits }: ReturnType<typeof after>) => commits.flatMap(({ events }) => events.filter(({ type }) => type === "GateDecided" || type === "GuardTested").map(({ data }) => data as { readonly step?: number; readonly decision: string; readonly counts: { readonly questions: number } }))
+  const decisionsOf = ({ commits }: ReturnType<typeof after>) =>
+    commits.flatMap(({ events }) => events)
+      .filter(({ type }) => type === "GateDecided" || type === "GuardTested")
+      .map(({ data }) => data as { readonly step?: number; readonly decision: string; readonly counts: { readonly questions: number } })
   const failed = decisionsOf(after(null))
   assert.ok(failed.some(({ decision, step }) => step !== undefined && decision === "void") && failed.at(-1)?.decision === "void", JSON.stringify(failed))
   const erased = after({ erased: true })

@@ -155,7 +155,9 @@ test("the questions of eight runs are looked through; what was left out before t
 // The log -------------------------------------------------------------------------------------------------------------------------------
 
 const commit = (sequence: number, ...events: ReadonlyArray<RetrieverEvent>): Commit => ({
-  id: `${sequence}`, subject: "memory.t.u.answers.retriever", sequence, time: "2026-01-01T00:00:00.000Z", cause: events.length === 0 ? eraseCause("00000000-0000-4000-8000-000000000000") : `${sequence}`, correlation: "", inputThrough: 0, checksum: "", previousChecksum: "", epoch: 0, binary: new Uint8Array(0), events: events.map((event) => retrieverCodec.encode(event))
+  id: `${sequence}`, subject: "memory.t.u.answers.retriever", sequence, time: "2026-01-01T00:00:00.000Z",
+  cause: events.length === 0 ? eraseCause("00000000-0000-4000-8000-000000000000") : `${sequence}`,
+  correlation: "", inputThrough: 0, checksum: "", previousChecksum: "", epoch: 0, binary: new Uint8Array(0), events: events.map((event) => retrieverCodec.encode(event))
 }) as Commit
 const given1 = (answer: string, changed: object = {}): RetrieverEvent => ({
   _tag: "AnswerGiven", answer, question: "Where is the piano?", askedAt: "2026-03-02T18:04:00.000Z", text: "In the hall.", evidence: [{ memory: "m1", score: 0.1 }, { memory: "m2", score: 0.9 }],

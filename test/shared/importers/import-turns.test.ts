@@ -71,7 +71,15 @@ test("a line that is still being written is read when the stream ends", async ()
   assert.is((await read(own)).length, 1)
 })
 
-const chat = { messages: [{ role: "system", content: "Be kind." }, { role: "user", content: "Hi, I'm Mira." }, { role: "assistant", content: [{ type: "text", text: "Hello" }, { type: "image_url", image_url: {} }, { type: "text", text: "Mira" }] }, { role: "assistant", content: null, tool_calls: [] }, { role: "tool", content: "42" }] }
+const chat = {
+  messages: [
+    { role: "system", content: "Be kind." },
+    { role: "user", content: "Hi, I'm Mira." },
+    { role: "assistant", content: [{ type: "text", text: "Hello" }, { type: "image_url", image_url: {} }, { type: "text", text: "Mira" }] },
+    { role: "assistant", content: null, tool_calls: [] },
+    { role: "tool", content: "42" }
+  ]
+}
 
 test("an OpenAI chat is read as JSON over lines, as one line, in a list and as bare messages", async () => {
   for (const content of [JSON.stringify(chat, null, 2), JSON.stringify(chat), JSON.stringify([chat]), `${JSON.stringify(chat)}\n${JSON.stringify(chat)}`]) {
