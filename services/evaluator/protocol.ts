@@ -1,5 +1,6 @@
 /** What the evaluator is asked and what it records: questions made known, and verdicts on answers to them. */
 import { Schema } from "effect"
+import { Name, nameLimitBytes } from "#shared/domain/name"
 import { Question, Verdict } from "#shared/domain/question"
 import { questionCodec, type QuestionRegistered } from "#shared/metamemory/questions"
 import { Sample } from "#shared/model/call"
@@ -10,6 +11,9 @@ export type EvaluatorEvent = QuestionRegistered
 /** All questions of one command are of one user. */
 export type EvaluatorCommand = { readonly _tag: "RegisterQuestions"; readonly questions: ReadonlyArray<Question> }
 
+/** Questions are read by their user's name, which has to fit a subject. */
+const ofNamedUser = Schema.makeFilter(({ user }: { readonly user: string }) => Schema.is(Name)(user) || `a question whose user is a name of at most ${nameLimitBytes} bytes, without control characters`)
+
 /** A question of this id stands in the log with another content; runs that used it would no longer mean the same. */
 export class QuestionChanged extends Schema.TaggedError<QuestionChanged>()("QuestionChanged", {
   id: Schema.String,
@@ -19,8 +23,8 @@ export class QuestionChanged extends Schema.TaggedError<QuestionChanged>()("Ques
 
 /** A data set's questions are made known. Sending them again changes nothing. */
 export const RegisterRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
-  questions: Schema.Array(Question).check(Schema.isMaxLength(2_000))
+  tenant: Name,
+  questions: Schema.Array(Question.check(ofNamedUser)).check(Schema.isMaxLength(2_000))
 })
 export type RegisterRequest = typeof RegisterRequest.Type
 
@@ -28,6 +32,8 @@ export const RegisterReply = Schema.Struct({ registered: Schema.Int, known: Sche
 export type RegisterReply = typeof RegisterReply.Type
 
 export const QuestionRefSchema = Schema.Struct({ id: Schema.NonEmptyString, user: Schema.NonEmptyString })
+/** One that a request names. */
+export const AskedQuestionRef = QuestionRefSchema.check(ofNamedUser)
 
 /** `lexical` compares words and asks no model; `model` asks the judge. Their figures never stand in one table. */
 export const JudgeKind = Schema.Literals(["lexical", "model"])
@@ -58,10 +64,10 @@ export type JudgementData = typeof JudgementData.Type
 
 /** Answers to judge outside a run, in any number up to 256. */
 export const JudgeRequest = Schema.Struct({
-  tenant: Schema.NonEmptyString,
+  tenant: Name,
   /** Absent = as the evaluator is set. */
   judge: Schema.optionalKey(JudgeKind),
-  answers: Schema.Array(Schema.Struct({ question: QuestionRefSchema, response: Schema.String })).check(Schema.isMaxLength(256))
+  answers: Schema.Array(Schema.Struct({ question: AskedQuestionRef, response: Schema.String })).check(Schema.isMaxLength(256))
 })
 export type JudgeRequest = typeof JudgeRequest.Type
 

@@ -8,7 +8,7 @@ import { digest } from "#shared/metamemory/random"
 import { routeQuestion } from "#shared/metamemory/router"
 import { typeOf } from "#shared/metamemory/split"
 import { mixWeights } from "#shared/metamemory/statistics"
-import { JudgeKind, QuestionRefSchema } from "#services/evaluator/protocol"
+import { AskedQuestionRef, JudgeKind } from "#services/evaluator/protocol"
 
 /**
  * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids. A run opened under another version
@@ -119,7 +119,7 @@ const questionLists = <S extends Schema.Constraint>(question: S) => ({
 /** A request for a run; judge and reflector follow the settings where absent. */
 export const RunRequest = Schema.Struct({
   ...chosen,
-  ...questionLists(QuestionRefSchema),
+  ...questionLists(AskedQuestionRef),
   judge: Schema.optionalKey(JudgeKind),
   reflector: Schema.optionalKey(ReflectorKind)
 })

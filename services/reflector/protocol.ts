@@ -1,5 +1,6 @@
 /** What the reflector is asked of runs, and what it refuses. Neighbours: `run-events.ts`, what a run records; `online-protocol.ts`, evolution from live feedback. */
 import { Schema } from "effect"
+import { Name } from "#shared/domain/name"
 import { TestOutcome } from "#shared/metamemory/paired-test"
 import { type RunParameters, RunRequest } from "./parameters.ts"
 import { JudgeCalibrated, ReferenceEvaluation, SourcedOperation, TestReported } from "./run-events.ts"
@@ -46,7 +47,7 @@ export class NoSuchGeneration extends Schema.TaggedError<NoSuchGeneration>()("No
 
 export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts | TestRefused
 
-const RunAddress = { tenant: Schema.NonEmptyString, run: Schema.NonEmptyString }
+const RunAddress = { tenant: Name, run: Name }
 export const OpenRequest = Schema.Struct({ ...RunAddress, request: RunRequest })
 export type OpenRequest = typeof OpenRequest.Type
 export const StatusRequest = Schema.Struct(RunAddress)

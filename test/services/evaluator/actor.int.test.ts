@@ -52,6 +52,8 @@ effect(
         assert.equal(yield* register([makeQuestion(0), preference]), { registered: 0, known: 2 })
         const refused = yield* Effect.flip(register([{ ...makeQuestion(0), answer: "other" }]))
         assert.match(String(refused), /QuestionChanged|another answer/)
+        // A subject as long as this user's would end the connection.
+        assert.match(String(yield* Effect.flip(register([{ ...makeQuestion(0), user: "x".repeat(5_000) }]))), /user is a name of at most 256 bytes/)
         const log = yield* EventLog
         assert.is((yield* log.load(questionsSubject("t", "u0"))).length, 1)
 

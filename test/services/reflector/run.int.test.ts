@@ -35,6 +35,10 @@ it("rules and the lexical judge: a run is opened, driven to its end, replayed an
     const verified = yield* verification("a")
     assert.equal({ differing: verified.differing, missing: verified.missing, extra: verified.extra }, { differing: [], missing: [], extra: [] })
     assert.ok(verified.decisions >= 5)
+    // Either would end the connection, as part of a subject.
+    const [first, ...more] = small.train
+    assert.match(String(yield* Effect.flip(openRun("a".repeat(5_000), small))), /a name of at most 256 bytes/)
+    assert.match(String(yield* Effect.flip(openRun("a2", { ...small, train: [{ ...first, user: "u".repeat(5_000) }, ...more] }))), /a name of at most 256 bytes/)
     const refused = yield* Effect.flip(openRun("a", { ...small, seed: 4 }))
     assert.match(String(refused), /seed/)
     const status = yield* request(requestSubject("reflector", "status"), { tenant: "t", run: "a" }, 2_000)
