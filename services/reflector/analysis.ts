@@ -20,46 +20,12 @@ import { algorithmVersion, startOf } from "./parameters.ts"
 import type { RunCommand } from "./protocol.ts"
 import { type GateDecided, JudgeCalibrated, reflectorCodec, TestOpened, TestReported } from "./run-events.ts"
 import { attemptKey, expectedJobs, resultKey, stageCommand, trainingArm } from "./stages.ts"
-import { rolloutsOf, type RunState, type Sealed } from "./state.ts"
+import { rolloutsOf, type RunState } from "./state.ts"
 
 const besideRun: ReadonlySet<string> = new Set([JudgeCalibrated.tag, TestOpened.tag, TestReported.tag])
 
 /** Folds a run's own commits, in order, up to any place. */
 export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
-
-export interface GenerationView {
-  readonly n: number
-  readonly hash: string
-  readonly position: string
-  readonly step: number
-  readonly principles: ReadonlyArray<Principle>
-  /** What the gate of the step counted; selection, not evidence. Null for the empty generation. */
-  readonly validation: { readonly decisions: ReadonlyArray<Pick<GateDecided, "scope" | "decision" | "reason" | "counts" | "figures">> } | null
-}
-
-const generationView = ({ decisions, hash, number, principles, sequence, step }: Sealed): GenerationView => ({
-  n: number,
-  hash,
-  position: formatPosition({ log: "metamem", sequence }),
-  step,
-  principles,
-  validation: number === 0 ? null : { decisions: decisions.map(({ counts, decision, figures, reason, scope }) => ({ scope, decision, reason, counts, figures })) }
-})
-
-export interface RejectedView {
-  readonly step: number
-  readonly scope: string
-  readonly decision: string
-  readonly text: string
-}
-
-/** Generations in order, and what the gate turned down. */
-export const generationsOf = (state: RunState): { readonly generations: ReadonlyArray<GenerationView>; readonly rejected: ReadonlyArray<RejectedView> } => ({
-  generations: state.generations.map(generationView),
-  rejected: state.operations
-    .filter(({ decision }) => decision !== "accepted")
-    .map(({ after, before, decision, scope, step }) => ({ step, scope, decision, text: (after ?? before)?.text ?? "" }))
-})
 
 export interface Replayed {
   readonly n: number

@@ -141,16 +141,6 @@ export const added = (tallies: Tallies, more: Tallies): Tallies => ({ ...tallies
 /** Takes the number of the generation just sealed, so that principles accepted later name the right one. */
 export const sealed = (state: TrialsState, generation: number): TrialsState => ({ ...state, generation })
 
-/** Samples of the incumbent still missing for a figure of the current generation with `samples` a question. */
-export const incumbentAsks = (state: TrialsState, samples: number): ReadonlyArray<Ask> =>
-  state.questions.flatMap(({ id, questionClass }) => {
-    const from = asked(state.incumbent[id])
-    return from < samples ? [{ question: id, from, to: samples, draw: state.draws[questionClass] ?? 0 }] : []
-  })
-
-/** Folds samples of the incumbent that belong to no trial. */
-export const withIncumbent = (state: TrialsState, tallies: Tallies): TrialsState => ({ ...state, incumbent: added(state.incumbent, tallies) })
-
 /** The ledger the trials amount to: what is closed and not in force. */
 export const trialLedger = (state: TrialsState): ReadonlyArray<LedgerEntry> =>
   state.trials.flatMap((trial) =>

@@ -3,7 +3,7 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Principle } from "#shared/domain/principle"
 import { generationHash } from "#shared/metamemory/generation"
-import { generationsOf, replayGeneration } from "#services/reflector/analysis"
+import { replayGeneration } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
 import type { RunJob } from "#services/reflector/stages"
 import { parameters, simulate } from "./simulation.ts"
@@ -24,7 +24,7 @@ test("a branch begins with its principles as generation 0, goes on with the next
     assert.is(replayGeneration(state, number)?.hash, hash)
     assert.equal(replayGeneration(state, number)?.principles, principles)
   }
-  assert.is(generationsOf(state).generations.at(-1)?.principles[0]?.id, "P1-1-abc")
+  assert.is(state.generations.at(-1)?.principles[0]?.id, "P1-1-abc")
 })
 
 test("new principles never take an id of the run it comes from", () => {

@@ -13,7 +13,7 @@ import { Models } from "#shared/model/models"
 import * as Evaluator from "#services/evaluator/actor"
 import { behaviour } from "#services/reflector/behaviour"
 import { drive } from "#services/reflector/driver"
-import { generationsOf, replayGeneration } from "#services/reflector/analysis"
+import { replayGeneration } from "#services/reflector/analysis"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
 import { faults, type ScriptedModel } from "#test/support/scripted-model"
@@ -50,7 +50,7 @@ it("model judge and model reflector: generations are sealed with lineage, one is
     yield* openRun("b", runRequest(questions(117), { steps: 3 }))
     yield* finished("b")
     const state = yield* stateOf("b")
-    const { generations } = generationsOf(state)
+    const { generations } = state
     assert.ok(generations.length >= 2, `sealed ${generations.length}`)
     for (const { hash, number } of state.generations) assert.is(replayGeneration(state, number)?.hash, hash)
     const verified = yield* verification("b")
