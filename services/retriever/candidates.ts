@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { candidateCosineMin, candidatePairs } from "#shared/domain/reconcile-pairs"
 import type { MemoryIndex, MemoryIndexError } from "#shared/memoryindex/memory-index"
-import type { IndexedMemory } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
 import type { PairedFact } from "#services/compressor/protocol"
 import type { CandidatesReply } from "./protocol.ts"
 

@@ -4,7 +4,8 @@
  */
 import { Cause, Clock, Effect, Result, Schedule, Semaphore, Stream } from "effect"
 import { badVector, type IndexChange, MemoryIndex, type MemoryIndexError, type MemoryIndexOperations, userOf } from "#shared/memoryindex/memory-index"
-import { type Filter, forgotten, type IndexedMemory, type UserView } from "#shared/memoryindex/user-index"
+import type { Filter, IndexedMemory } from "#shared/memoryindex/shelf"
+import { forgotten, type UserView } from "#shared/memoryindex/user-index"
 import { type Commit, type CorruptCommit, isErasureMark } from "#shared/eventlog/envelope"
 import { erasuresIn, type UserErased } from "#shared/eventlog/erasure"
 import { UnreadableEvent } from "#shared/eventlog/event"

@@ -5,7 +5,7 @@
 import type { Table } from "@lancedb/lancedb"
 import { createRequire } from "node:module"
 import { type IndexChange, userOf } from "./memory-index.ts"
-import type { IndexedMemory } from "./user-index.ts"
+import type { IndexedMemory } from "./shelf.ts"
 
 // LanceDB requires this copy of the library; an imported one has other classes, which it refuses.
 const arrow = createRequire(import.meta.url)("apache-arrow") as typeof import("apache-arrow")

@@ -4,7 +4,8 @@
  * It can be deleted at any time and is filled again from the log after `checkpoint`.
  */
 import { Context, type Effect, Schema } from "effect"
-import type { Filter, IndexedMemory, UserView } from "./user-index.ts"
+import type { Filter, IndexedMemory } from "./shelf.ts"
+import type { UserView } from "./user-index.ts"
 
 /** The index cannot take or give what was asked. `Damaged` means: delete the folder and fill the index from the log again. */
 export class MemoryIndexError extends Schema.TaggedError<MemoryIndexError>()("MemoryIndexError", {

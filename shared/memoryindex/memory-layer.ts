@@ -1,7 +1,8 @@
 /** The memory index held in this process alone: exact, for tests, benches and as what the LanceDB layer searches. */
 import { Effect, Layer } from "effect"
 import { badVector, type Found, type IndexChange, MemoryIndex, type MemoryIndexOperations, type SearchQuery, userOf } from "./memory-index.ts"
-import { type IndexedMemory, UserIndex, type UserView } from "./user-index.ts"
+import type { IndexedMemory } from "./shelf.ts"
+import { UserIndex, type UserView } from "./user-index.ts"
 
 /** Applies one change to its user's index. */
 export const applyTo = (index: UserIndex, change: IndexChange): void => {

@@ -3,7 +3,7 @@ import { Effect, type Layer } from "effect"
 import * as assert from "uvu/assert"
 import type { Test } from "uvu"
 import { type IndexChange, MemoryIndex } from "#shared/memoryindex/memory-index"
-import type { IndexedMemory } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
 import { effect } from "#test/support/effect"
 
 const dimensions = 8

@@ -1,5 +1,6 @@
 /** The ranking as its description says, turn by turn and without any shortcut: what the fast computation is compared with. */
-import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
+import type { UserView } from "#shared/memoryindex/user-index"
 import type { QuestionPlan } from "#services/retriever/ranking/plan"
 import { formOf, instructs } from "#services/retriever/ranking/traits"
 import { coreVectors, weightsFor } from "#services/retriever/ranking/weights"

@@ -3,7 +3,8 @@
  * is shown by excerpts. Facts never take a turn's room: they get what turns leave, and stand in for turns that are not shown.
  */
 import type { EvidenceItem } from "#shared/domain/evidence"
-import type { IndexedMemory, UserView } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
+import type { UserView } from "#shared/memoryindex/user-index"
 import { tokensOf } from "#shared/model/tokens"
 import { excerpt } from "./excerpt.ts"
 import type { QuestionPlan } from "./plan.ts"

@@ -3,7 +3,8 @@
  * Every turn has a core score of vectors, words and the speaker asked about, each scaled over all turns; to it come the best
  * neighbour, the conversation's best turns, the time asked about and what the turn's form says.
  */
-import type { IndexedMemory, ShelfView, UserView } from "#shared/memoryindex/user-index"
+import type { IndexedMemory, ShelfView } from "#shared/memoryindex/shelf"
+import type { UserView } from "#shared/memoryindex/user-index"
 import { bestRows, leastOfBest } from "./best-rows.ts"
 import type { QuestionPlan } from "./plan.ts"
 import { itemTokens, memoryTokens } from "./tokens.ts"

@@ -1,5 +1,5 @@
 /** What can be seen of a turn without any question: how much it says, whether it only asks, whether it names a time. */
-import type { IndexedMemory } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
 import { tellsOwnPast } from "./own-past.ts"
 import type { QuestionPlan } from "./plan.ts"
 import type { Weights } from "./weights.ts"

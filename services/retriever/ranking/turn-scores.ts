@@ -3,7 +3,7 @@
  * each question goes over all of them. Where a row has a number to multiply by, the loops do that instead of branching on it: that
  * takes a third of the time.
  */
-import type { ShelfView } from "#shared/memoryindex/user-index"
+import type { ShelfView } from "#shared/memoryindex/shelf"
 import type { QuestionPlan } from "./plan.ts"
 import { coreVectors, type Weights } from "./weights.ts"
 

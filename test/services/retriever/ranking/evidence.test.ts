@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import type { IndexedMemory } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
 import { packEvidence } from "#services/retriever/ranking/evidence"
 
 const memory = (id: string, text: string, more: Partial<IndexedMemory> = {}): IndexedMemory => ({

@@ -1,7 +1,8 @@
 /** Ranking among many turns: the fast computation gives what the plain one gives, up to the 1,000 turns whose form is looked at. */
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { type Filter, type IndexedMemory, UserIndex } from "#shared/memoryindex/user-index"
+import type { Filter, IndexedMemory } from "#shared/memoryindex/shelf"
+import { UserIndex } from "#shared/memoryindex/user-index"
 import { stream } from "#shared/metamemory/random"
 import { bestRows, leastOfBest } from "#services/retriever/ranking/best-rows"
 import { planQuestion } from "#services/retriever/ranking/plan"

@@ -1,6 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { type IndexedMemory, UserIndex } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
+import { UserIndex } from "#shared/memoryindex/user-index"
 import { partsOf } from "#services/retriever/ranking/parts"
 import { planQuestion } from "#services/retriever/ranking/plan"
 import { rankMemories } from "#services/retriever/ranking/rank"

@@ -1,6 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { type IndexedMemory, UserIndex } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
+import { UserIndex } from "#shared/memoryindex/user-index"
 import { planQuestion } from "#services/retriever/ranking/plan"
 import { plainRankers, rankPlainly } from "#services/retriever/ranking/plain"
 import { rankMemories, rankTurns } from "#services/retriever/ranking/rank"

@@ -1,6 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { type IndexedMemory, UserIndex } from "#shared/memoryindex/user-index"
+import type { IndexedMemory } from "#shared/memoryindex/shelf"
+import { UserIndex } from "#shared/memoryindex/user-index"
 import { tellsOwnPast } from "#services/retriever/ranking/own-past"
 import { planQuestion } from "#services/retriever/ranking/plan"
 import { rankTurns } from "#services/retriever/ranking/rank"
