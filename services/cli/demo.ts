@@ -108,7 +108,7 @@ const ask = (questions: ReadonlyArray<Question>) =>
       if (question === undefined) continue
       const reply = yield* request(
         requestSubject("retriever", "ask"),
-        { tenant, user: question.user, question: question.text, deadlineMs: 60_000, evidenceTokens: 300, ...(question.date === undefined ? {} : { at: question.date }) },
+        { tenant, user: question.user, question: question.text, deadlineMs: 60_000, ...(question.date === undefined ? {} : { at: question.date }) },
         65_000
       ).pipe(Effect.flatMap(decodeAsk))
       const best = [...reply.evidence].sort((a, b) => b.score - a.score).slice(0, 2)
@@ -136,7 +136,6 @@ const evolve = (hash: string, questions: ReadonlyArray<Question>) =>
       steps: 2,
       batch: 8,
       maxTokens: 20,
-      evidenceTokens: 160,
       operationsPerStep: 2,
       validationSamples: 1,
       guardSamples: 1,
@@ -182,7 +181,7 @@ export const demo = Command.make("demo", {}, () =>
     }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"]))
     yield* Console.log(`done in ${Math.round((performance.now() - started) / 1000)} s. Where to go next:`)
     yield* Console.log([
-      "  npm run -s metamem -- ask \"Which firm did our kitchen?\" --user tomas",
+      "  npm run -s metamem -- ask \"Which plot is my allotment?\" --user tomas",
       "  npm run -s metamem -- memories list --user mira --kind fact",
       "  npm run -s metamem -- generations --run demo",
       "  npm run -s metamem -- diff 0 2 --run demo-always",

@@ -150,7 +150,7 @@ export const presets = {
     gate: "likely", validationSamples: 3, guardSamples: 9, guardPolicy: "proven", operationsPerStep: 4, maxInScope: 12, patience: 24, canaries: [], anyway: false
   },
   laptop: {
-    preset: "laptop", steps: 3, batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 600,
+    preset: "laptop", steps: 3, batch: 12, samples: 2, repeatedShare: 0.7, dropShare: 0.2, rolloutTemperature: 0.7, gateTemperature: 0.7, maxTokens: 48, evidenceTokens: 120,
     gate: "likely", validationSamples: 3, guardSamples: 2, guardPolicy: "likely", operationsPerStep: 4, maxInScope: 12, patience: 24, canaries: [], anyway: true
   }
 } as const satisfies Record<string, Partial<RunRequest>>

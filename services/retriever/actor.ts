@@ -35,8 +35,8 @@ export const settings = Config.all({
   requests: Config.schema(Positive, "METAMEM_RETRIEVER_REQUESTS").pipe(Config.withDefault(16)),
   /** Evidence shown to the reader of a live answer, in o200k tokens. */
   evidenceTokens: Config.schema(Positive, "METAMEM_EVIDENCE_TOKENS").pipe(Config.withDefault(4_000)),
-  /** The same when the reader is the local model, whose context is short. */
-  localEvidenceTokens: Config.schema(Positive, "METAMEM_LOCAL_EVIDENCE_TOKENS").pipe(Config.withDefault(600)),
+  /** The same when the reader is the local model, which loses its way in more. */
+  localEvidenceTokens: Config.schema(Positive, "METAMEM_LOCAL_EVIDENCE_TOKENS").pipe(Config.withDefault(120)),
   /** Tries of a rollout before it is settled as failed. */
   maxAttempts: Config.schema(Positive, "METAMEM_ROLLOUT_ATTEMPTS").pipe(Config.withDefault(3)),
   heldMaxMs: outageMs
