@@ -51,3 +51,4 @@ export const makeFollowing = Effect.fnUntraced(function*(material: Pick<Material
     tenants: (): Iterable<string> => feedback.keys()
   }
 })
+export type Following = Effect.Success<ReturnType<typeof makeFollowing>>

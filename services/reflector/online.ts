@@ -4,29 +4,25 @@
  */
 import { Clock, Config, Effect, Schedule, Schema, Stream } from "effect"
 import { type Folded, makeEntity } from "#shared/actor/entity"
-import { heldJobs, isIdle, publishJobs, unpublished } from "#shared/actor/jobs"
+import { heldJobs } from "#shared/actor/jobs"
 import { Leases, whileHeld } from "#shared/actor/lease"
-import { request } from "#shared/actor/requests"
 import type { GenerationRef } from "#shared/domain/evidence"
-import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
-import { type ActorName, adoptedSubject, decodeToken, leaseSubject, onlineSubject, requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
+import { adoptedSubject, decodeToken, leaseSubject, onlineSubject, runSubject } from "#shared/eventlog/subjects"
 import { wholeNumber } from "#shared/metamemory/random"
-import { readResult, type Runs } from "./driver.ts"
+import type { Runs } from "./driver.ts"
 import type { Material } from "./material.ts"
 import { isOpenForRun, onlineBehaviour, type OnlineCommand, onlineRun, type OnlineState } from "./online-behaviour.ts"
 import { batchOf, conversationsOf, type Feedback, offered, type RunTook, usedUp } from "./online-feedback.ts"
 import { makeFollowing } from "./online-following.ts"
-import { shadowAddress } from "./online-protocol.ts"
 import { cameToNothingByErrors, onlineRequest, questionsOf, triedBy } from "./online-run.ts"
-import { shadowed, shadowJobs, shadowPairs } from "./online-shadow.ts"
+import { makeShadows, registerLive, type ShadowPhase } from "./online-shadowing.ts"
 import { onlineStatusOf } from "./online-status.ts"
 import { guidedBy, onlineLine } from "./online-words.ts"
 import { algorithmVersion, type RunParameters, startOf } from "./parameters.ts"
-import type { JobResult, OpenRequest } from "./protocol.ts"
+import type { OpenRequest } from "./protocol.ts"
 import type { Adoptions } from "./run-requests.ts"
-import { resultKey, type RunJob, workerOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
 
 /** Without any, a shadow would stand in the way of the next run until its time is over. */
@@ -37,8 +33,6 @@ export const settings = Config.all({
   shadowShare: Config.schema(Share, "METAMEM_ONLINE_SHADOW_SHARE").pipe(Config.withDefault(0.2))
 })
 
-/** Without an outcome for this long, a job of a shadow is published again where no worker has or gets it. */
-const againMs = 60_000
 /** How long it is believed that jobs of a kind wait; while they do it is said again and again. */
 const heldMs = 40_000
 /** Names looked through for one that no other run has. */
@@ -82,6 +76,7 @@ export const runOnline = (parts: OnlineParts) =>
       return { ref, sequence, principles: adopted?.principles ?? [] }
     })
     const runState = (tenant: string, run: string) => Effect.map(runs.load(runSubject({ tenant, run })), ({ state }) => state)
+    const shadows = makeShadows({ log, following, runState })
 
     /** What the last runs of each tenant took; that of one that is over never changes. */
     const taken = new Map<string, ReadonlyMap<string, RunTook>>()
@@ -121,8 +116,6 @@ export const runOnline = (parts: OnlineParts) =>
       if (fresh) yield* Effect.logWarning(`live answers of ${tenant} are from here on guided by ${guidedBy(to, found.principles.length)} (${lastOutcome ?? "decided before"})`)
     })
 
-    const register = (tenant: string, questions: ReadonlyArray<Question>) => request(requestSubject("evaluator", "register"), { tenant, questions }, 30_000)
-
     /** Feedback that a run took its questions from. */
     const feedbackIn = (tenant: string, parameters: RunParameters | undefined): ReadonlyArray<Feedback> => {
       const ids = new Set(questionsOf(parameters).map(({ id }) => id))
@@ -157,7 +150,7 @@ export const runOnline = (parts: OnlineParts) =>
         const branch = from === undefined ? undefined : { ...ref, step, change: "live feedback", principles, memoryPosition: seen }
         const wanted = onlineRequest(batch, { seed, isRemote: parts.isRemote, branch })
         if (wanted === undefined) return folded
-        yield* register(tenant, [...batch.train, ...batch.validation, ...batch.guard])
+        yield* registerLive(tenant, [...batch.train, ...batch.validation, ...batch.guard])
         yield* parts.open({ tenant, run, request: wanted })
       }
       // Recorded as the run says it was opened, so that it is the same whoever gets this far.
@@ -193,42 +186,8 @@ export const runOnline = (parts: OnlineParts) =>
       })
     })
 
-    /** Results of the shadow under way, by tenant, and when its jobs were published here. */
-    const shadows = new Map<string, { readonly run: string; readonly results: Map<string, JobResult>; seen: number; readonly published: Map<string, number> }>()
-    const shadowOf = Effect.fnUntraced(function*(tenant: string, phase: Extract<OnlineState["phase"], { _tag: "Shadow" }>) {
-      const { generations, parameters } = yield* runState(tenant, phase.run)
-      if (parameters === undefined) return yield* Effect.die(new Error(`the run ${phase.run} is in shadow and was never opened`))
-      const address = shadowAddress(tenant, phase.run)
-      const known = shadows.get(tenant)
-      const kept = known?.run === phase.run ? known : { run: phase.run, results: new Map<string, JobResult>(), seen: 0, published: new Map<string, number>() }
-      shadows.set(tenant, kept)
-      yield* log.read([resultFilter(address)], { after: kept.seen }).pipe(Stream.runForEach((commit) => Effect.sync(() => {
-        kept.seen = commit.sequence
-        const read = readResult(commit)
-        if (read !== undefined) kept.results.set(resultKey(read.result.kind, read.result.key), read.result)
-      })))
-      const items = shadowed(following.of(tenant), phase)
-      const shadow = { address, parameters, incumbent: startOf(parameters), candidate: generations.find(({ number }) => number === phase.generation)?.principles ?? [] }
-      return { kept, items, jobs: shadowJobs(shadow, items, kept.results), pairs: shadowPairs(shadow, items, kept.results) }
-    })
-
-    const lookShadow = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, phase: Extract<OnlineState["phase"], { _tag: "Shadow" }>) {
-      const { items, jobs, kept, pairs } = yield* shadowOf(tenant, phase)
-      const now = yield* Clock.currentTimeMillis
-      const waitedMs = ({ key, kind }: RunJob): number => now - (kept.published.get(resultKey(kind, key)) ?? 0)
-      const isNew = ({ key, kind }: RunJob): boolean => !kept.published.has(resultKey(kind, key))
-      const late = new Set(jobs.filter((job) => !isNew(job) && waitedMs(job) > againMs).map(({ kind }) => kind))
-      const idle = new Set(yield* Effect.filter(late, (kind) => isIdle(workerOf[kind], kind)))
-      // One that a worker has or gets is not paid for twice; what keeps a queue busy may be other work, so at last it is published in any case.
-      const due = jobs.filter((job) => isNew(job) || waitedMs(job) > againMs * (idle.has(job.kind) ? 1 : 8))
-      const asked = new Set(due.flatMap(({ input, kind }) => (kind === "rollout" ? [input.question.id] : [])))
-      if (asked.size > 0) yield* register(tenant, items.flatMap(({ question }) => (asked.has(question.id) ? [question] : [])))
-      for (const [actor, own] of Map.groupBy(due, ({ kind }): ActorName => workerOf[kind])) {
-        // Who looked before may have published it.
-        yield* publishJobs(actor, yield* unpublished(actor, own.filter(isNew)), 0)
-        yield* publishJobs(actor, own.filter((job) => !isNew(job)), now)
-      }
-      for (const { key, kind } of due) kept.published.set(resultKey(kind, key), now)
+    const lookShadow = Effect.fnUntraced(function*(tenant: string, folded: Folded<OnlineState>, phase: ShadowPhase) {
+      const { now, pairs } = yield* shadows.publishDue(tenant, phase)
       const { ref, sequence } = yield* inForce(tenant)
       return yield* decide(tenant, folded, { _tag: "LookShadow", run: phase.run, pairs, inForce: { ref, sequence }, at: new Date(now).toISOString() })
     })
@@ -280,7 +239,7 @@ export const runOnline = (parts: OnlineParts) =>
       const batch = batchOf(fresh, String(wholeNumber(2 ** 31, "online", tenant, state.number + 1)))
       const { principles, ref } = yield* inForce(tenant)
       const run = phase._tag === "Running" ? statusOf(yield* runState(tenant, phase.run), { tenant, run: phase.run }, undefined) : undefined
-      const shadow = phase._tag === "Shadow" ? yield* shadowOf(tenant, phase) : undefined
+      const shadow = phase._tag === "Shadow" ? yield* shadows.at(tenant, phase) : undefined
       const now = yield* Clock.currentTimeMillis
       return onlineStatusOf({
         tenant, state, all, fresh, batch, adopted: { ref, principles: principles.length }, run, shadow,
