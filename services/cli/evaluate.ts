@@ -8,9 +8,9 @@ import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
 import { correctedAccuracy } from "./calibrate.ts"
 import { type GenerationReport, reportOf, reportTables } from "./generation-report.ts"
 import { withActors } from "./home.ts"
-import { answerGenerations, judgingActors, someJudged } from "./judged-answers.ts"
+import { answerGenerations, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
-import { emit, progressLine, root, say, secondsSince, WrongUsage } from "./root.ts"
+import { emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, replayAll, type Replayed } from "./runs.ts"
 import { generationTested, lookText, openLook, outcomesOf, pooledTest, reportLook } from "./test-split.ts"
@@ -58,7 +58,7 @@ export const evaluate = Command.make(
         const progress = progressLine()
         const started = performance.now()
         const answers = yield* answerGenerations(run, state, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))
-        const seconds = secondsSince(started)
+        const seconds = secondsAnswering(started)
         yield* someJudged(answers.flat(), "nothing is reported, and the same command asks again")
         const [empty] = answers
         const tested = answers[list.findIndex(({ generation }) => generation === look?.generation)] ?? []

@@ -11,8 +11,8 @@ import { type AnswerLine, standingAnswers } from "./answers-file.ts"
 import { askedAtOnce } from "./asking.ts"
 import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
 import { withActors } from "./home.ts"
-import { answerAndJudge, judgingActors, someJudged } from "./judged-answers.ts"
-import { CommandFailed, emit, progressLine, root, secondsSince } from "./root.ts"
+import { answerAndJudge, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
+import { CommandFailed, emit, progressLine, root } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, generationMeant, replayAll } from "./runs.ts"
 import { percent, share } from "./shown.ts"
@@ -76,7 +76,7 @@ export const infer = Command.make(
             }),
           { concurrency: yield* askedAtOnce }
         )
-        const seconds = secondsSince(started)
+        const seconds = secondsAnswering(started)
         progress.end()
         const all = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)), ...answers]
         const count = (verdict: Verdict) => all.filter((one) => one.verdict === verdict).length

@@ -100,3 +100,6 @@ export const someJudged = (answers: ReadonlyArray<Pick<JudgedAnswer, "verdict" |
   answers.length === 0 || answers.some(({ verdict }) => verdict !== "error")
     ? Effect.void
     : Effect.fail(new CommandFailed({ message: `none of ${answers.length} answers could be had and judged; ${then}. The first: ${answers[0]?.reason}` }))
+
+/** Of answering and judging, without what came before. @param started as `performance.now()` told it */
+export const secondsAnswering = (started: number): number => Math.round(performance.now() - started) / 1_000

@@ -75,6 +75,3 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   for (const row of shown) row.forEach((cell, i) => widths[i] = Math.max(widths[i] ?? 0, widthOf(cell)))
   return shown.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell + " ".repeat(Math.max(0, (widths[i] ?? 0) - widthOf(cell))))).join("  ").trimEnd()).join("\n")
 }
-
-/** To the millisecond. @param started as `performance.now()` told it */
-export const secondsSince = (started: number): number => Math.round(performance.now() - started) / 1_000

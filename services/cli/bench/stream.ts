@@ -8,18 +8,17 @@ import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
 import { Nats } from "#shared/eventlog/nats"
 import { formatPosition } from "#shared/eventlog/position"
-import { type ActorName, actors, memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { type ActorName, actors, requestSubject } from "#shared/eventlog/subjects"
 import { stream } from "#shared/metamemory/random"
 import * as EmbeddingModel from "#shared/model/embeddings"
-import { embedderCodec, packVectors } from "#services/embedder/protocol"
-import { ingestorCodec } from "#services/ingestor/protocol"
 import { waitUntilSearchable } from "../build.ts"
 import { sendTurns } from "../ingest.ts"
 import { CommandFailed, progressLine, root, table } from "../root.ts"
 import { type Growth, modelShareMb, proportionalMb, watchGrowth } from "./growth.ts"
-import { type ActorProcess, actorProcess, benchHome, type Draw, logOn, modelFolder, percentile, processUsage, rounded, secondsSince, syntheticVector, untilAnswers } from "./load.ts"
+import { type ActorProcess, actorProcess, benchHome, logOn, modelFolder, percentile, processUsage, rounded, secondsSince, untilAnswers } from "./load.ts"
 import { type Acknowledged, checkStream, foundByVector, foundByWord, type StreamCheck } from "./stream-check.ts"
-import { markersMax, type StreamTurn, streamTurns } from "./stream-turns.ts"
+import { preload, preloadedUser, preloadedUsers } from "./stream-preload.ts"
+import { type StreamTurn, streamTurns } from "./stream-turns.ts"
 
 export interface StreamOptions {
   readonly minutes: number
@@ -97,44 +96,8 @@ const lastPauseMs = 1_000
 const probeLimitMs = 600_000
 /** Share of the best score that a turn found by its vector has. */
 const vectorScoreMin = 0.5
-const preloadedUser = "preloaded"
-/** Of each user who fills what retrievers hold, and all of theirs together as a multiple of the preloaded user's. */
-const fillingMemories = 1_000
-const fillingShare = 1.5
-const importSize = 100
 
 const lagOf = (ms: ReadonlyArray<number>): Lag => ({ samples: ms.length, p50Ms: rounded(percentile(ms, 0.5)), p95Ms: rounded(percentile(ms, 0.95)), maxMs: rounded(percentile(ms, 1)) })
-
-/** Turns with vectors of some users, so many each, as if all actors had done their work on them. */
-const preload = (tenant: string, counts: ReadonlyMap<string, number>, draw: Draw, onProgress: (done: number) => void) =>
-  Effect.gen(function*() {
-    const log = yield* EventLog
-    const { dimensions, modelHash } = yield* EmbeddingModel.Embeddings
-    const vectors = Array.from({ length: 4_096 }, () => syntheticVector(draw, dimensions))
-    let done = 0
-    for (const [user, count] of counts) {
-      const next = streamTurns(draw, 1, markersMax - count)
-      for (let from = 0; from < count; from += importSize) {
-        const of = { tenant, user, conversation: `p${from / importSize}` }
-        const [first, ...more] = Array.from({ length: Math.min(importSize, count - from) }, (_, at) => {
-          const { marker, speaker, text } = next()
-          return { id: `${of.conversation}/${marker}`, speaker, text, time: new Date(Date.UTC(2024, 0, 1) + (from + at) * 60_000).toISOString() }
-        })
-        if (first === undefined) continue
-        const ids = [first.id, ...more.map(({ id }) => id)] as const
-        const received = yield* log.append({ subject: memorySubject(of, "ingestor"), cause: "preload", events: [ingestorCodec.encode({ _tag: "TurnsReceived", turns: [first, ...more] }), ingestorCodec.encode({ _tag: "ConversationClosed" })] }, 0, "")
-        const compressed = yield* log.append({ subject: memorySubject(of, "compressor"), cause: "preload", inputThrough: received.sequence, events: [] }, 0, "")
-        yield* log.append({
-          subject: memorySubject(of, "embedder"),
-          cause: "preload",
-          inputThrough: compressed.sequence,
-          events: [embedderCodec.encode({ _tag: "VectorsRecorded", model: modelHash, dimensions, ids })],
-          binary: packVectors(ids.map(() => vectors[Math.floor(draw() * vectors.length)] ?? new Float32Array(dimensions)), dimensions)
-        }, 0, "")
-        onProgress((done += ids.length))
-      }
-    }
-  })
 
 /** A process that may be ended and replaced. */
 interface Place {
@@ -154,8 +117,7 @@ export const benchStream = (options: StreamOptions) =>
       const draw = stream("bench stream", options.seed)
       const dir = yield* modelFolder
       const modelMb = yield* modelShareMb(dir)
-      const filling = Array.from({ length: Math.ceil((options.memories * fillingShare) / fillingMemories) }, (_, n) => [`filling-${n}`, fillingMemories] as const)
-      const preloaded = new Map(options.memories > 0 ? [...filling, [preloadedUser, options.memories]] : [])
+      const preloaded = preloadedUsers(options.memories)
       const preloadedMemories = [...preloaded.values()].reduce((sum, count) => sum + count, 0)
       if (preloaded.size > 0) {
         yield* Effect.scoped(
