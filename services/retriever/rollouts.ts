@@ -9,7 +9,7 @@ import { type Questions, questionFailed } from "#shared/metamemory/questions"
 import type { ModelError } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
 import { answer, answerKey, type AnswerRequest, evidenceHash } from "./answering.ts"
-import { makeLooks } from "./looks.ts"
+import { makeLookups } from "./evidence-lookups.ts"
 import { indexUser, type Projection } from "./projection.ts"
 import { type RolloutData, RolloutInput, type RolloutKey } from "./protocol.ts"
 import type { Retrieving } from "./retrieving.ts"
@@ -28,7 +28,7 @@ export interface RolloutParts {
 }
 
 export const makeRollouts = Effect.fnUntraced(function*({ find, models, projection, questions, small, vectors }: RolloutParts) {
-  const looks = yield* makeLooks(({ asOfSequence, date, text, tokens, user }) =>
+  const lookups = yield* makeLookups(({ asOfSequence, date, text, tokens, user }) =>
     Effect.andThen(vectors.all(user, asOfSequence), find(user, text, date, { asOfSequence }, tokens, undefined)))
 
   const rollout = (job: { readonly tenant: string; readonly run: string; readonly step: number; readonly input: unknown; readonly only?: "key" }) =>
@@ -40,7 +40,7 @@ export const makeRollouts = Effect.fnUntraced(function*({ find, models, projecti
       }
       const question = yield* questions.load(job.tenant, input.question).pipe(Effect.catch(questionFailed(job.tenant, input.question)))
       const asOfSequence = Math.min(input.memoryPosition, question.asOf ?? input.memoryPosition)
-      const { evidence, through } = yield* looks.get({
+      const { evidence, through } = yield* lookups.get({
         user: indexUser(job.tenant, question.user), text: question.text, date: question.date, asOfSequence, tokens: input.evidenceTokens, through: projection.through()
       }).pipe(
         Effect.mapError((error) => new JobFailed({ message: error.message, ...(error._tag === "EvidenceErased" ? { final: true, erased: true as const } : { final: false }) }))
@@ -82,5 +82,5 @@ export const makeRollouts = Effect.fnUntraced(function*({ find, models, projecti
       } satisfies RolloutData
     })
 
-  return { rollout, forget: looks.forget }
+  return { rollout, forget: lookups.forget }
 })

@@ -2,7 +2,6 @@ import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { Operation, Principle } from "#shared/domain/principle"
 import { applyOperations, mergeProposals, operationId, principleId, refusalText } from "#shared/metamemory/operations"
-import { applyReferenceOperations } from "#shared/metamemory/reference-operations"
 
 const options = { runSeed: "r", step: 3, generation: 2, maxInScope: 3 }
 const principle = (id: string, text: string, scope: Principle["scope"] = "all"): Principle => ({ id, text, scope, bornIn: 1, parents: ["O1"] })
@@ -85,19 +84,17 @@ test("equal proposals become one with all their sources, the most supported firs
   assert.equal(merged.map(({ operation, sources, support }) => [operation.content, sources, support]), [["Check dates.", ["q2", "q3"], 2], ["Be brief.", ["q1"], 1]])
 })
 
-test("reference operations: the published order of effects, without its overwriting", () => {
-  const start = { M0: "p0", M1: "p1", M2: "p2" }
-  const first = applyReferenceOperations(start, [{ operation: "delete", id: "M0" }, { operation: "add", content: "n1" }, { operation: "add", content: "n2" }])
-  assert.equal(first.named, { M1: "p1", M2: "p2", M3: "n1", M4: "n2" })
-  assert.equal(first.generation, { M0: "p1", M1: "p2", M2: "n1", M3: "n2" })
-  const guessed = applyReferenceOperations(start, [{ operation: "add", content: "n1" }, { operation: "delete", id: "M3" }])
-  assert.equal(guessed.generation, { M0: "p0", M1: "p1", M2: "p2", M3: "n1" })
-  assert.equal(guessed.ignored.map(({ why }) => why), ["unknown id"])
-  assert.equal(applyReferenceOperations(start, [{ operation: "update", id: "[M0]", content: "new" }]).generation, { M0: "new", M1: "p1", M2: "p2" })
-  const gap = applyReferenceOperations({ M0: "a", M2: "c" }, [{ operation: "add", content: "NEW" }])
-  assert.equal(gap.named, { M0: "a", M2: "c", M3: "NEW" })
-  assert.equal(gap.generation, { M0: "a", M1: "c", M2: "NEW" })
-  assert.is(gap.renumbered.get("M2"), "M1")
+test("the published order of effects, without its overwriting, its guessed ids and its brackets that name nothing", () => {
+  const start = [principle("M0", "p0"), principle("M1", "p1"), principle("M2", "p2")]
+  const texts = (held: ReadonlyArray<Principle>, operations: ReadonlyArray<Operation>) => {
+    const { principles, refused } = applyOperations(held, operations, { ...options, maxInScope: 9 })
+    return { texts: principles.map(({ text }) => text), refused: refused.map(({ refusal }) => refusal.reason) }
+  }
+  const added: Operation = { operation: "add", content: "n1", scope: "all" }
+  assert.equal(texts(start, [{ operation: "delete", id: "M0" }, added, { operation: "add", content: "n2", scope: "all" }]), { texts: ["p1", "p2", "n1", "n2"], refused: [] })
+  assert.equal(texts(start, [added, { operation: "delete", id: "M3" }]), { texts: ["p0", "p1", "p2", "n1"], refused: ["UnknownId"] })
+  assert.equal(texts(start, [{ operation: "update", id: "[M0]", content: "new" }]), { texts: ["new", "p1", "p2"], refused: [] })
+  assert.equal(texts([principle("M0", "a"), principle("M2", "c")], [added]), { texts: ["a", "c", "n1"], refused: [] })
 })
 
 test.run()

@@ -1,16 +1,16 @@
 /**
  * What attempts at one question are shown is looked up once: the index changes only as it moves on. Nothing of an erased user stays
- * here, nor comes of a look that was under way when the index let go of them.
+ * here, nor comes of a lookup that was under way when the index let go of them.
  */
 import { Cache, Effect, Exit, MutableHashMap, Schema } from "effect"
 
 /** The user was erased before evidence was found: what was known when it was asked for is gone for good. */
 export class EvidenceErased extends Schema.TaggedError<EvidenceErased>()("EvidenceErased", { message: Schema.String }) {}
 
-/** Looks kept for further attempts at their questions. */
-const looksMax = 256
+/** Lookups kept for further attempts at their questions. */
+const lookupsMax = 256
 
-export interface Look {
+export interface Lookup {
   /** Key of the user's part of the index. */
   readonly user: string
   readonly text: string
@@ -21,21 +21,21 @@ export interface Look {
   readonly through: number
 }
 
-export interface Looks<A, E> {
-  readonly get: (of: Look) => Effect.Effect<A, E | EvidenceErased>
+export interface Lookups<A, E> {
+  readonly get: (of: Lookup) => Effect.Effect<A, E | EvidenceErased>
   /** Also refuses what is waited for just now. */
   readonly forget: (user: string) => void
 }
 
-export const makeLooks = <A, E, R>(lookUp: (of: Look) => Effect.Effect<A, E, R>): Effect.Effect<Looks<A, E>, never, R> =>
+export const makeLookups = <A, E, R>(lookUp: (of: Lookup) => Effect.Effect<A, E, R>): Effect.Effect<Lookups<A, E>, never, R> =>
   Effect.gen(function*() {
-    /** Who waits for a look, as many as there are attempts at once. */
+    /** Who waits for a lookup, as many as there are attempts at once. */
     const waiting = new Set<{ readonly user: string; isForgotten: boolean }>()
-    const kept = yield* Cache.makeWith((key: string) => lookUp(JSON.parse(key) as Look), {
-      capacity: looksMax,
+    const kept = yield* Cache.makeWith((key: string) => lookUp(JSON.parse(key) as Lookup), {
+      capacity: lookupsMax,
       timeToLive: (exit) => (Exit.isSuccess(exit) ? "1 minute" : 0)
     })
-    const ofUser = (key: string): string => (JSON.parse(key) as Look).user
+    const ofUser = (key: string): string => (JSON.parse(key) as Lookup).user
     return {
       get: (of) =>
         Effect.suspend(() => {
