@@ -10,9 +10,8 @@ export interface Position {
 export const formatPosition = (position: Pick<Position, "log" | "sequence"> & Partial<Position>): string =>
   `${position.log}:${position.epoch ?? 0}:${position.shard ?? 0}:${position.sequence}`
 
-/** @returns undefined when the text is not a position */
+/** @returns undefined when the text is not a position of these logs, which have one epoch and one shard each */
 export const parsePosition = (text: string): Position | undefined => {
-  const parts = /^(memory|metamem):(\d+):(\d+):(\d+)$/.exec(text)
-  if (parts === null) return undefined
-  return { log: parts[1] as "memory" | "metamem", epoch: Number(parts[2]), shard: Number(parts[3]), sequence: Number(parts[4]) }
+  const parts = /^(memory|metamem):0:0:(\d+)$/.exec(text)
+  return parts === null ? undefined : { log: parts[1] as Position["log"], epoch: 0, shard: 0, sequence: Number(parts[2]) }
 }

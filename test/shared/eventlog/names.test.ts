@@ -56,8 +56,9 @@ test("every subject has its stream, and a foreign one none", () => {
 
 test("a position comes back from its text, and other texts are none", () => {
   assert.is(formatPosition({ log: "memory", sequence: 7 }), "memory:0:0:7")
-  assert.equal(parsePosition("metamem:1:2:30"), { log: "metamem", epoch: 1, shard: 2, sequence: 30 })
-  for (const text of ["", "7", "memory:7", "memory:0:0:-1", "calls:0:0:1", "memory:0:0:1 ", "2026-01-01T00:00:00Z"]) assert.is(parsePosition(text), undefined)
+  assert.equal(parsePosition("metamem:0:0:30"), { log: "metamem", epoch: 0, shard: 0, sequence: 30 })
+  // A place of another epoch or shard is a place of a log that is not here.
+  for (const text of ["memory:1:0:7", "memory:0:1:7", "", "7", "memory:7", "memory:0:0:-1", "calls:0:0:1", "memory:0:0:1 ", "2026-01-01T00:00:00Z"]) assert.is(parsePosition(text), undefined)
 })
 
 test.run()
