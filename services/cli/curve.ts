@@ -56,7 +56,7 @@ export const curve = Command.make("curve", { run: runFlag, plot: plotFlag("train
     if (Option.isSome(plot)) {
       if (steps.length === 0) return yield* new CommandFailed({ message: `${run} has no step with judged attempts yet: there is nothing to draw` })
       const shown = steps.flatMap(({ accuracy, interval, step }): ReadonlyArray<PlotPoint> => (accuracy === null ? [] : [{ n: step, accuracy, interval }]))
-      yield* writePlot(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}`, { axis: "step", undersized: state.undersized }))
+      yield* writePlot(plot.value, accuracyPlot(shown, `Training accuracy by step, run ${run}${state.parameters === undefined ? "" : `, ${state.parameters.judge} judge`}`, { axis: "step", undersized: state.undersized }))
     }
     const judge = state.parameters?.judge
     yield* emit({ run, judge: judge ?? null, steps, generations, undersized: state.undersized, modelCalls: 0 }, () =>

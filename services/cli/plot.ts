@@ -18,10 +18,15 @@ const margin = { left: 56, right: 20, top: 46, bottom: 44 }
 
 const escape = (text: string): string => text.replace(/[<>&"]/g, (character) => ({ "<": "&lt;", ">": "&gt;", "&": "&amp;", "\"": "&quot;" })[character] ?? character)
 
+/** Room that a number below the picture takes, and its distance to the next, in the picture's units. */
+const labelWidth = (n: number): number => 7.7 * String(n).length + 6
+
 /** @param points in the order of their numbers; accuracy and interval are shares in [0, 1] @param of what the numbers count, and whether the sample is too small to tell much, which the picture then says */
 export const accuracyPlot = (points: ReadonlyArray<PlotPoint>, title: string, of: { readonly axis: string; readonly undersized: boolean }): string => {
   const x = (index: number): number => margin.left + ((index + 0.5) * (width - margin.left - margin.right)) / Math.max(points.length, 1)
   const y = (share: number): number => margin.top + (1 - share) * (height - margin.top - margin.bottom)
+  // Numbers that would run into one another are left out, alike over the whole axis.
+  const every = Math.ceil((Math.max(0, ...points.map(({ n }) => labelWidth(n))) * points.length) / (width - margin.left - margin.right))
   const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
@@ -34,7 +39,7 @@ export const accuracyPlot = (points: ReadonlyArray<PlotPoint>, title: string, of
     ...points.map((point, index) =>
       `<line x1="${x(index)}" x2="${x(index)}" y1="${y(point.interval[0])}" y2="${y(point.interval[1])}" stroke="#256" stroke-width="2"/>` +
       `<circle cx="${x(index)}" cy="${y(point.accuracy)}" r="5" fill="#256"/>` +
-      `<text x="${x(index)}" y="${height - margin.bottom + 18}" text-anchor="middle">${point.n}</text>`),
+      (index % every === 0 ? `<text x="${x(index)}" y="${height - margin.bottom + 18}" text-anchor="middle">${point.n}</text>` : "")),
     `<text x="${(width + margin.left) / 2}" y="${height - 8}" text-anchor="middle">${escape(of.axis)}</text>`,
     "</svg>",
     ""

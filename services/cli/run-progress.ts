@@ -17,8 +17,10 @@ export const moneyOf = (rows: ReadonlyArray<Pick<CostRow, "kind" | "promptTokens
 const windowMs = 60_000
 
 export interface Pace {
-  /** Calls answered, those from the log among them. */
+  /** Calls paid for. */
   readonly calls: number
+  /** Answered from the log. */
+  readonly reused: number
   readonly expectedCalls: number
   readonly promptTokens: number
   readonly completionTokens: number
@@ -34,17 +36,18 @@ const lasting = (seconds: number): string =>
 
 /** Tells a run's pace again and again; the first time only what was spent, since no rate is known yet. */
 export const makePace = () => {
-  const seen: Array<{ readonly atMs: number; readonly calls: number }> = []
-  return ({ calls, completionTokens, expectedCalls, money, promptTokens, step, steps }: Pace, atMs: number): string => {
-    seen.push({ atMs, calls })
+  const seen: Array<{ readonly atMs: number; readonly answered: number }> = []
+  return ({ calls, completionTokens, expectedCalls, money, promptTokens, reused, step, steps }: Pace, atMs: number): string => {
+    const answered = calls + reused
+    seen.push({ atMs, answered })
     while (seen.length > 2 && (seen[1]?.atMs ?? atMs) <= atMs - windowMs) seen.shift()
-    const [first = { atMs, calls }] = seen
-    const rate = atMs > first.atMs ? ((calls - first.calls) * 1_000) / (atMs - first.atMs) : 0
+    const [first = { atMs, answered }] = seen
+    const rate = atMs > first.atMs ? ((answered - first.answered) * 1_000) / (atMs - first.atMs) : 0
     // The budget is an estimate: a run that has used it up still has the steps it has.
-    const left = Math.max(expectedCalls - calls, (expectedCalls * Math.max(0, steps - step)) / Math.max(1, steps))
+    const left = Math.max(expectedCalls - answered, (expectedCalls * Math.max(0, steps - step)) / Math.max(1, steps))
     return [
       ...(rate > 0 ? [`${rate < 10 ? rate.toFixed(1) : Math.round(rate)} calls a second`] : []),
-      `${short(calls)} calls, ${short(promptTokens)} + ${short(completionTokens)} tokens${money > 0 ? `, ${money.toFixed(2)} at the prices set` : ""} so far`,
+      `${short(calls)} calls${reused > 0 ? ` and ${short(reused)} replies from the log` : ""}, ${short(promptTokens)} + ${short(completionTokens)} tokens${money > 0 ? `, ${money.toFixed(2)} at the prices set` : ""} so far`,
       ...(rate > 0 && left > 0 ? [`about ${lasting(left / rate)} left`] : [])
     ].join(", ")
   }

@@ -62,7 +62,7 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
       const rows = spent.rows()
       const sum = (pick: (row: CostRow) => number): number => rows.reduce((total, row) => total + pick(row), 0)
       const pace = paceOf({
-        calls: sum(({ calls, reused }) => calls + reused), promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens),
+        calls: sum(({ calls }) => calls), reused: sum(({ reused }) => reused), promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens),
         money: moneyOf(rows, prices), expectedCalls: reply.expectedCalls, step: status.step, steps: status.steps
       }, yield* Clock.currentTimeMillis)
       progress.update(`step ${status.step} of ${status.steps}, ${status.stage}${status.expected > 0 ? `: ${status.done} of ${status.expected} done` : ""}${status.failed > 0 ? `, ${status.failed} failed` : ""}; ${pace}`)

@@ -37,6 +37,12 @@ export const itemsFor = (parts: number, { bonds, questions }: Questions, similar
 /** Told wherever `chained` is. */
 export const chainedText = "evidence sessions chain these questions into too few groups to divide; questions that share some of their sessions, but not all, may stand in different parts"
 
+/** Told where folds tested together leave questions out, as the published cuts do with all numbers but 500. */
+export const untestedText = (parts: ReadonlyArray<Pick<Fold<Question>, "test">>, questions: number): string | undefined => {
+  const untested = questions - new Set(parts.flatMap(({ test }) => test)).size
+  return untested === 0 ? undefined : `${untested} of ${questions} questions stand in no fold's test part: the published cuts take at most 500, in folds of one size; --mode stratified tests each question once`
+}
+
 /** 50/30/20 by type, for runs without a validation file. */
 export const defaultSplit = (data: Questions, seed: string, similar: SimilarPairs): Fold<Question> & { readonly chained: boolean } => {
   const { chained, items } = itemsFor(3, data, similar)
@@ -105,6 +111,8 @@ export const split = Command.make(
         catch: (error) => new CommandFailed({ message: `the data set cannot be split so: ${(error as Error).message}${mode === "reference" ? "" : "; take fewer folds, or --mode reference, which keeps nothing together"}` })
       })
       if (chained) yield* say(chainedText)
+      const untested = untestedText(parts, dataset.questions.length)
+      if (untested !== undefined) yield* say(untested)
       yield* Effect.try({
         try: () => mkdirSync(out, { recursive: true }),
         catch: (error) => new CommandFailed({ message: `${out} cannot be made: ${(error as Error).message}` })

@@ -39,6 +39,22 @@ test("a plot of too small a sample says so", () => {
   assert.match(accuracyPlot([{ n: 1, accuracy: 0.7, interval: [0.6, 0.8] }], "t", { axis: "step", undersized: true }), /too small a sample to mean much/)
 })
 
+test("of many steps as many numbers stand below as have room beside one another", () => {
+  const numbersOf = (count: number) => {
+    const plot = accuracyPlot(Array.from({ length: count }, (_, at) => ({ n: at + 1, accuracy: 0.5, interval: [0.4, 0.6] as const })), "t", { axis: "step", undersized: false })
+    return [...plot.matchAll(/<text x="([\d.]+)" y="\d+" text-anchor="middle">(\d+)</g)].map(([, x, n]) => ({ x: Number(x), n: Number(n) }))
+  }
+  assert.is(numbersOf(12).length, 12)
+  for (const count of [35, 60, 400]) {
+    const numbers = numbersOf(count)
+    assert.ok(numbers.length >= 15, String(numbers.length))
+    for (const [at, { n, x }] of numbers.entries()) {
+      const next = numbers[at + 1]
+      if (next !== undefined) assert.ok(next.x - x > 7.7 * String(next.n).length, `${n} and ${next.n} of ${count}`)
+    }
+  }
+})
+
 test("an .svg file holds the plot itself, with the title's characters escaped", () =>
   inFolder(async (folder) => {
     await Effect.runPromise(writePlot(join(folder, "plot.svg"), svg))

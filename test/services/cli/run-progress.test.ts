@@ -5,7 +5,7 @@ import { makePace, moneyOf, type Pace } from "#services/cli/run-progress"
 
 const test = suite("a run's pace")
 
-const pace = (changed: Partial<Pace>): Pace => ({ calls: 0, expectedCalls: 10_000, promptTokens: 0, completionTokens: 0, money: 0, step: 1, steps: 10, ...changed })
+const pace = (changed: Partial<Pace>): Pace => ({ calls: 0, reused: 0, expectedCalls: 10_000, promptTokens: 0, completionTokens: 0, money: 0, step: 1, steps: 10, ...changed })
 
 test("rate, cost so far and time left are told from the second look on", () => {
   const told = makePace()
@@ -19,6 +19,12 @@ test("the rate is that of the last minute", () => {
   let last = ""
   for (let second = 101; second <= 200; second++) last = told(pace({ calls: 1_000 + 2 * (second - 100) }), 1_000 * second)
   assert.match(last, /^2\.0 calls a second/)
+})
+
+test("a reply from the log counts for the rate and not among the calls, which are what was paid for", () => {
+  const told = makePace()
+  told(pace({ calls: 100, reused: 50 }), 0)
+  assert.match(told(pace({ calls: 200, reused: 150 }), 10_000), /^20 calls a second, 200 calls and 150 replies from the log, /)
 })
 
 test("a run that has used up its budget still has its steps, and a still one no time left to tell", () => {

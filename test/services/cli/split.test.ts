@@ -6,7 +6,7 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { readDataset } from "#shared/datasets/read-dataset"
 import { pairsAbove } from "#services/cli/similar"
-import { foldsOf, itemsFor, splitRows, splittable } from "#services/cli/split"
+import { foldsOf, itemsFor, splitRows, splittable, untestedText } from "#services/cli/split"
 import { partsOf } from "#services/cli/question-parts"
 import { effect } from "../../support/effect.ts"
 
@@ -66,5 +66,17 @@ test("questions of two users above a cosine of .9 are a pair, a user's own are n
   assert.equal(pairsAbove(questions, [unit(1, 0), unit(1, 0.2), unit(1, 0.2), unit(1, 0.6)]), [["a", "b"], ["a", "c"], ["b", "d"], ["c", "d"]])
   assert.equal(pairsAbove(questions, [unit(1, 0), unit(0, 1), unit(1, -1), unit(-1, 0)]), [])
 })
+
+effect(test, "questions that the published cuts test in no fold are told of", () =>
+  Effect.gen(function*() {
+    const sample = yield* readDataset(join(import.meta.dirname, "../../../data/questions.json"))
+    const told = (mode: "reference" | "stratified", copies: number) => {
+      const questions = Array.from({ length: copies }, (_, n) => sample.questions.map((question) => ({ ...question, id: `${n}-${question.id}`, user: `${n}-${question.user}`, cluster: `${n}-${question.cluster}` }))).flat()
+      return untestedText(foldsOf({ questions, bonds: new Map() }, mode, 5, 42, []).parts, questions.length)
+    }
+    const copies = Math.ceil(510 / sample.questions.length)
+    assert.match(told("reference", copies) ?? "", new RegExp(`^${copies * sample.questions.length - 500} of ${copies * sample.questions.length} questions stand in no fold's test part`))
+    assert.is(told("stratified", copies), undefined)
+  }))
 
 test.run()
