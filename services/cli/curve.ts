@@ -1,7 +1,7 @@
 /** `metamem curve`: training accuracy step by step. No model and no actor is asked. */
 import { Effect, Option } from "effect"
 import { Command } from "effect/cli"
-import { clusterBootstrap } from "#shared/metamemory/statistics"
+import { shareInterval } from "#shared/metamemory/statistics"
 import { curveOf } from "#services/reflector/analysis"
 import { correctedAccuracy } from "./calibrate.ts"
 import { logLayer } from "./home.ts"
@@ -24,7 +24,7 @@ export interface CurveStep {
   readonly accuracy: number | null
   /** Corrected for the judge's measured errors; absent where the run's judge was not calibrated. */
   readonly corrected?: number
-  /** 95 %, clustered; of the raw accuracy. */
+  /** 95 %, clustered; of the raw accuracy. From 0 to 1 where all attempts were of one cluster. */
   readonly interval: readonly [number, number]
 }
 
@@ -34,7 +34,6 @@ export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
     const attempts = state.steps.find(({ step }) => step === point.step)?.attempts ?? []
     const values = attempts.flatMap(({ question, verdicts }) =>
       [...verdicts].flatMap((letter) => (letter === "e" ? [] : [{ cluster: state.questions.get(question)?.cluster ?? question, value: letter === "c" ? 1 : 0 }])))
-    const { high, low } = clusterBootstrap(values, `curve ${point.step}`)
     const judged = point.correct + point.incorrect
     const accuracy = judged === 0 ? null : point.correct / judged
     const corrected = accuracy === null ? undefined : correctedAccuracy(state, accuracy)
@@ -43,7 +42,7 @@ export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
       sealed: state.generations.find(({ step }) => step === point.step)?.number ?? null,
       accuracy,
       ...(corrected === undefined ? {} : { corrected }),
-      interval: [low, high]
+      interval: shareInterval(values, `curve ${point.step}`)
     }
   })
 

@@ -1,6 +1,6 @@
 /** How generations did on judged answers: figures and tables. */
 import { isAbstention } from "#shared/metamemory/lexical"
-import { clusterBootstrap, meanDifference } from "#shared/metamemory/statistics"
+import { meanDifference, shareInterval } from "#shared/metamemory/statistics"
 import type { JudgedAnswer } from "./judged-answers.ts"
 import { table } from "./root.ts"
 import { percent, share } from "./shown.ts"
@@ -14,20 +14,23 @@ export interface GenerationReport {
   readonly accuracy: number
   /** Accuracy corrected for the judge's measured errors; absent where the run's judge was not calibrated. */
   readonly corrected?: number
-  /** 95 %, clustered; of the raw accuracy. */
+  /** 95 %, clustered; of the raw accuracy. From 0 to 1 where all questions are of one cluster. */
   readonly interval: readonly [number, number]
   readonly byType: Readonly<Record<string, { readonly correct: number; readonly total: number; readonly accuracy: number }>>
-  /** Correct of the answerable questions that were answered at all. */
-  readonly answeredAccuracy: number
-  /** Unanswerable questions that were answered; answerable ones that were not. Shares. */
-  readonly falseAnswers: number
-  readonly falseAbstentions: number
+  /** Correct of the answerable questions that were answered at all; null where none was. */
+  readonly answeredAccuracy: number | null
+  /** Unanswerable questions that were answered; answerable ones that were not. Shares; null where there are no such questions. */
+  readonly falseAnswers: number | null
+  readonly falseAbstentions: number | null
   /** Accuracy if every error had been wrong, or right. */
   readonly worstCase: number
   readonly bestCase: number
-  /** Paired difference to the empty generation on the same questions, with its standard error over clusters. */
-  readonly difference?: { readonly mean: number; readonly standardError: number }
+  /** Paired difference to the empty generation on the same questions, with its standard error over clusters; null where there is only one. */
+  readonly difference?: { readonly mean: number; readonly standardError: number | null }
 }
+
+const shareOf = (part: number, all: number): number | null => (all === 0 ? null : part / all)
+const percentOr = (value: number | null, none: string): string => (value === null ? none : percent(value))
 
 export const reportOf = (n: number, answers: ReadonlyArray<JudgedAnswer>, empty: ReadonlyArray<JudgedAnswer> | undefined): GenerationReport => {
   const judged = answers.filter(({ verdict }) => verdict !== "error")
@@ -37,7 +40,6 @@ export const reportOf = (n: number, answers: ReadonlyArray<JudgedAnswer>, empty:
   const answerable = judged.filter(({ question }) => !question.abstention)
   const unanswerable = judged.filter(({ question }) => question.abstention)
   const answered = answerable.filter(({ response }) => !isAbstention(response))
-  const interval = clusterBootstrap(judged.map(({ question, verdict }) => ({ cluster: question.cluster, value: verdict === "correct" ? 1 : 0 })), `eval ${n}`)
   const before = new Map(empty?.map(({ question, verdict }) => [question.id, verdict]))
   const pairs = judged.flatMap(({ question, verdict }) => {
     const base = before.get(question.id)
@@ -50,18 +52,18 @@ export const reportOf = (n: number, answers: ReadonlyArray<JudgedAnswer>, empty:
     incorrect: judged.length - correct,
     error,
     accuracy: share(correct, judged.length),
-    interval: [interval.low, interval.high],
+    interval: shareInterval(judged.map(({ question, verdict }) => ({ cluster: question.cluster, value: verdict === "correct" ? 1 : 0 })), `eval ${n}`),
     byType: Object.fromEntries(types.map((type) => {
       const own = judged.filter(({ question }) => question.type === type)
       const right = own.filter(({ verdict }) => verdict === "correct").length
       return [type, { correct: right, total: own.length, accuracy: share(right, own.length) }]
     })),
-    answeredAccuracy: share(answered.filter(({ verdict }) => verdict === "correct").length, answered.length),
-    falseAnswers: share(unanswerable.filter(({ response }) => !isAbstention(response)).length, unanswerable.length),
-    falseAbstentions: share(answerable.length - answered.length, answerable.length),
+    answeredAccuracy: shareOf(answered.filter(({ verdict }) => verdict === "correct").length, answered.length),
+    falseAnswers: shareOf(unanswerable.filter(({ response }) => !isAbstention(response)).length, unanswerable.length),
+    falseAbstentions: shareOf(answerable.length - answered.length, answerable.length),
     worstCase: share(correct, answers.length),
     bestCase: share(correct + error, answers.length),
-    ...(paired === undefined || n === 0 ? {} : { difference: { mean: paired.mean, standardError: paired.standardError } })
+    ...(paired === undefined || n === 0 ? {} : { difference: { mean: paired.mean, standardError: Number.isFinite(paired.standardError) ? paired.standardError : null } })
   }
 }
 
@@ -81,10 +83,10 @@ export const reportTables = (reports: ReadonlyArray<GenerationReport>): Readonly
         ...(someErrors ? [`${percent(g.worstCase)}–${percent(g.bestCase)}`] : []),
         g.corrected === undefined ? "" : percent(g.corrected),
         `${percent(g.interval[0])}–${percent(g.interval[1])}`,
-        g.difference === undefined ? "" : `${g.difference.mean >= 0 ? "+" : ""}${percent(g.difference.mean)} ± ${percent(g.difference.standardError)}`,
-        percent(g.answeredAccuracy),
-        percent(g.falseAnswers),
-        percent(g.falseAbstentions)
+        g.difference === undefined ? "" : `${g.difference.mean >= 0 ? "+" : ""}${percent(g.difference.mean)} ± ${percentOr(g.difference.standardError, "?")}`,
+        percentOr(g.answeredAccuracy, "–"),
+        percentOr(g.falseAnswers, "–"),
+        percentOr(g.falseAbstentions, "–")
       ])
     ]),
     table([

@@ -129,6 +129,13 @@ export const clusterBootstrap = (values: ReadonlyArray<Difference>, seed: string
   return { low: at((1 - level) / 2), high: at((1 + level) / 2) }
 }
 
+/** 95 % interval of a share over resampled clusters: all there is with fewer than two of them, since one tells nothing of others. */
+export const shareInterval = (values: ReadonlyArray<Difference>, seed: string): readonly [number, number] => {
+  if (new Set(values.map(({ cluster }) => cluster)).size < 2) return [0, 1]
+  const { high, low } = clusterBootstrap(values, seed)
+  return [low, high]
+}
+
 /** Weights that bring questions drawn by type back to the natural mix; they average 1. Types missing from the mix weigh 0. */
 export const mixWeights = (types: ReadonlyArray<string>, natural: ReadonlyMap<string, number>): ReadonlyArray<number> => {
   const seen = new Map<string, number>()

@@ -37,4 +37,13 @@ test("tables show each type, and what errors could have made of it where there w
   assert.not.match(reportTables([reportOf(0, whole, whole)])[0] ?? "", /if errors/)
 })
 
+test("questions of one conversation give neither an interval nor a standard error, and no rate stands where nothing was asked", () => {
+  const together = [answer(0, "correct", unknown), answer(1, "incorrect", unknown)].map((one) => ({ ...one, question: { ...one.question, cluster: "c" } }))
+  const report = reportOf(2, together, together.map((one) => ({ ...one, verdict: "incorrect" as const })))
+  assert.equal(report.interval, [0, 1])
+  assert.equal(report.difference, { mean: 0.5, standardError: null })
+  assert.equal([report.answeredAccuracy, report.falseAnswers, report.falseAbstentions], [null, null, 1])
+  assert.match(reportTables([report])[0] ?? "", / 0\.0–100\.0 +\+50\.0 ± \? +– +– +100\.0/)
+})
+
 test.run()
