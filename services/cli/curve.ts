@@ -61,12 +61,12 @@ export const curve = Command.make("curve", { run: runFlag, plot: plotFlag("train
     yield* emit({ run, judge: judge ?? null, steps, generations, undersized: state.undersized, modelCalls: 0 }, () =>
       [
         table([
-          ["step", "generation", "correct", "incorrect", "errors", "accuracy", "corrected", "95 %", "both ways", "sealed"],
+          ["step", "generation", "correct", "incorrect", "errors", "accuracy", "95 %", "corrected", "both ways", "sealed"],
           ...steps.map((one) => [
             String(one.step), String(one.generation), String(one.correct), String(one.incorrect), String(one.errors),
             one.accuracy === null ? "?" : percent(one.accuracy),
-            one.corrected === undefined ? "" : percent(one.corrected),
             `${percent(one.interval[0])}–${percent(one.interval[1])}`,
+            one.corrected === undefined ? "" : percent(one.corrected),
             String(one.mixed),
             one.sealed === null ? "" : String(one.sealed)
           ])

@@ -10,6 +10,7 @@ import { type GenerationReport, reportOf, reportTables } from "./generation-repo
 import { withActors } from "./home.ts"
 import { answerGenerations, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
+import { refuseElsewhere } from "./memory-here.ts"
 import { emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, replayAll, type Replayed } from "./runs.ts"
@@ -55,6 +56,7 @@ export const evaluate = Command.make(
         yield* ensureBuilt(dataset)
         const look = yield* openLook(run, state, dataset.questions, generationTested(chosen.map(({ generation }) => generation), state.recommended))
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
+        if (look !== undefined) yield* refuseElsewhere(tenant, run, memoryPosition, dataset.questions.map(({ user }) => user))
         const progress = progressLine()
         const started = performance.now()
         const answers = yield* answerGenerations(run, state, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))

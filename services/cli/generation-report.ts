@@ -73,7 +73,7 @@ export const reportTables = (reports: ReadonlyArray<GenerationReport>): Readonly
   const someErrors = reports.some(({ error }) => error > 0)
   return [
     table([
-      ["generation", "correct", "incorrect", "error", "accuracy", ...(someErrors ? ["if errors were wrong–right"] : []), "corrected", "95 %", "to empty", "answered", "false answers", "false abstentions"],
+      ["generation", "correct", "incorrect", "error", "accuracy", ...(someErrors ? ["if errors were wrong–right"] : []), "95 %", "corrected", "to empty", "answered", "false answers", "false abstentions"],
       ...reports.map((g) => [
         String(g.n),
         String(g.correct),
@@ -81,8 +81,8 @@ export const reportTables = (reports: ReadonlyArray<GenerationReport>): Readonly
         String(g.error),
         percent(g.accuracy),
         ...(someErrors ? [`${percent(g.worstCase)}–${percent(g.bestCase)}`] : []),
-        g.corrected === undefined ? "" : percent(g.corrected),
         `${percent(g.interval[0])}–${percent(g.interval[1])}`,
+        g.corrected === undefined ? "" : percent(g.corrected),
         g.difference === undefined ? "" : `${g.difference.mean >= 0 ? "+" : ""}${percent(g.difference.mean)} ± ${percentOr(g.difference.standardError, "?")}`,
         percentOr(g.answeredAccuracy, "–"),
         percentOr(g.falseAnswers, "–"),

@@ -12,6 +12,7 @@ import { askedAtOnce } from "./asking.ts"
 import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
 import { withActors } from "./home.ts"
 import { answerAndJudge, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
+import { refuseElsewhere } from "./memory-here.ts"
 import { CommandFailed, emit, progressLine, root } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, generationMeant, replayAll } from "./runs.ts"
@@ -50,6 +51,7 @@ export const infer = Command.make(
         const progress = progressLine()
         const log = yield* EventLog
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
+        if (look !== undefined) yield* refuseElsewhere(tenant, input.run, memoryPosition, dataset.questions.map(({ user }) => user))
         let done = 0
         const started = performance.now()
         const answers = yield* Effect.forEach(
