@@ -89,7 +89,7 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
   Effect.gen(function*() {
     const store = yield* CallStore
     const users = [...new Set(asks.map(({ question }) => question.user))]
-    yield* refuseElsewhere(tenant, run, parameters.memoryPosition, users)
+    yield* refuseElsewhere(run, parameters.memoryPosition)
     const before = yield* keptCalls(tenant, users, 0)
     const texts = new Map(before.calls.map(({ key, text }) => [key, text]))
     const atOnce = yield* askedAtOnce

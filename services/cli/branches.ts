@@ -96,7 +96,7 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     const { parameters } = start
     const [part, questions] = parameters.test.length > 0 ? ["test", parameters.test] as const : ["guard", parameters.guard] as const
     if (questions.length === 0) return yield* new CommandFailed({ message: `${run} has neither test nor guard questions: there is nothing to compare branches by` })
-    yield* refuseElsewhere(tenant, run, parameters.memoryPosition, questions.map(({ user }) => user))
+    yield* refuseElsewhere(run, parameters.memoryPosition)
     const last = start.step + (steps ?? Math.max(1, parameters.steps - start.step))
     const seeds = Array.from({ length: reseeds }, (_, at) => parameters.seed + at)
     const pairs = seeds.map((seed) => ({

@@ -56,7 +56,7 @@ export const evaluate = Command.make(
         yield* ensureBuilt(dataset)
         const look = yield* openLook(run, state, dataset.questions, generationTested(chosen.map(({ generation }) => generation), state.recommended))
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
-        if (look !== undefined) yield* refuseElsewhere(tenant, run, memoryPosition, dataset.questions.map(({ user }) => user))
+        if (look !== undefined) yield* refuseElsewhere(run, memoryPosition)
         const progress = progressLine()
         const started = performance.now()
         const answers = yield* answerGenerations(run, state, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))

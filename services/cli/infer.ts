@@ -51,7 +51,7 @@ export const infer = Command.make(
         const progress = progressLine()
         const log = yield* EventLog
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
-        if (look !== undefined) yield* refuseElsewhere(tenant, input.run, memoryPosition, dataset.questions.map(({ user }) => user))
+        if (look !== undefined) yield* refuseElsewhere(input.run, memoryPosition)
         let done = 0
         const started = performance.now()
         const answers = yield* Effect.forEach(

@@ -1,23 +1,16 @@
-/** Whether this home remembers what a run was asked about: an imported run brings its questions and answers, and no conversations. */
-import { Effect, Stream } from "effect"
+/** Whether this home's memory log reaches as far as a run saw: an imported run brings its questions and answers, and no conversations. */
+import { Effect } from "effect"
 import { EventLog } from "#shared/eventlog/event-log"
-import { memoryFilter } from "#shared/eventlog/subjects"
 import { CommandFailed } from "./root.ts"
-
-/** Users looked at: some may have been erased since, but hardly all. */
-const usersMax = 8
 
 /**
  * Fails where answers as of a place in the memory log cannot be had here, before anything waits for an index to get there.
  *
  * @param memoryPosition up to where the run takes its evidence
  */
-export const refuseElsewhere = (tenant: string, run: string, memoryPosition: number, users: ReadonlyArray<string>) =>
+export const refuseElsewhere = (run: string, memoryPosition: number) =>
   Effect.gen(function*() {
-    const log = yield* EventLog
-    const isKnown = (user: string) => log.read([memoryFilter({ tenant, user, actor: "ingestor" })]).pipe(Stream.take(1), Stream.runCollect, Effect.map((commits) => commits.length > 0))
-    const known = (yield* log.head("MEMORY")) < memoryPosition ? [] : yield* Effect.filter(users.slice(0, usersMax), isKnown)
-    if (users.length === 0 || known.length > 0) return
+    if ((yield* (yield* EventLog).head("MEMORY")) >= memoryPosition) return
     return yield* new CommandFailed({
       message:
         `the conversations that ${run} was asked about are not in this home as they were: a bundle brings a run's questions and answers, and no conversations, ` +
