@@ -40,6 +40,17 @@ const machine = (home: string): ReadonlyArray<Check> => {
   ]
 }
 
+/** Names in the environment that look like settings and are none of those that `example`, the text of deploy/env.example, lists. */
+export const unknownSettings = (environment: ReadonlyArray<string>, example: string): ReadonlyArray<string> => {
+  const known = new Set(example.match(/\bMETAMEM_[A-Z_]+(?==)/g))
+  return environment.filter((name) => name.startsWith("METAMEM_") && !known.has(name)).sort()
+}
+
+const settingsCheck = (): ReadonlyArray<Check> => {
+  const unknown = unknownSettings(Object.keys(process.env), readFileSync(join(import.meta.dirname, "../../deploy/env.example"), "utf8"))
+  return unknown.length === 0 ? [] : [{ name: "settings", ok: false, detail: `${unknown.join(", ")}: no setting has this name, so it does nothing`, mend: "deploy/env.example lists all" }]
+}
+
 const serverChecks = (home: string) =>
   Effect.gen(function*() {
     const { jsm, nc, url } = yield* Nats
@@ -93,7 +104,7 @@ export const doctor = Command.make("doctor", {}, () =>
     const home = yield* homeFolder
     const { embeddingsLayer, findPart, modelsLayer, settings } = yield* Effect.promise(() => import("#services/all"))
     const { embeddingDir } = yield* settings
-    const checks: Array<Check> = [...machine(home)]
+    const checks: Array<Check> = [...machine(home), ...settingsCheck()]
     const server = yield* Effect.result(serverChecks(home).pipe(Effect.provide(logLayer)))
     if (Result.isSuccess(server)) checks.push(...server.success)
     else {

@@ -33,16 +33,24 @@ const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent,
   ]
 }
 
+/** Share of a step's attempts from which errors are an alarm. */
+const manyErrors = 1 / 3
+
 /**
- * What the run's own alarms leave unsaid: of its attempts some were errors, and all that were judged came out alike. Undefined where they did not.
+ * What the run's own alarms leave unsaid: of a step's attempts some were errors, and all that were judged came out alike, or the errors
+ * were many. Undefined where neither is so, and where all were errors, of which the run raises an alarm itself.
  *
  * @param verdicts a letter an attempt
  */
-export const alikeBesideErrors = (step: number, verdicts: string): string | undefined => {
+export const errorAlarm = (step: number, verdicts: string): string | undefined => {
   const judged = new Set(verdicts.replaceAll("e", ""))
-  return judged.size !== 1 || !verdicts.includes("e")
-    ? undefined
-    : `every attempt of step ${step} that was judged was ${judged.has("c") ? "correct" : "incorrect"}, beside ${verdicts.split("e").length - 1} errors: nothing can be learnt. See whether the judge tells answers apart.`
+  const errors = verdicts.split("e").length - 1
+  if (errors === 0 || judged.size === 0) return undefined
+  return judged.size === 1
+    ? `every attempt of step ${step} that was judged was ${judged.has("c") ? "correct" : "incorrect"}, beside ${errors} errors: nothing can be learnt. See whether the judge tells answers apart.`
+    : errors >= manyErrors * verdicts.length
+    ? `${errors} of ${verdicts.length} attempts of step ${step} ended in an error: what is learnt rests on the rest. Look at \`metamem dead list\` and at the endpoints.`
+    : undefined
 }
 
 export const lettersOf = (attempts: Extract<RunEvent, { readonly _tag: "RolloutsFolded" }>["attempts"]): string => attempts.map(({ verdicts }) => verdicts).join("")
@@ -65,7 +73,7 @@ export const runLine = (event: RunEvent): string | undefined => {
       return `step ${event.step}: ${event.questions.length} questions, ${event.repeated} of them partly right before`
     case "RolloutsFolded": {
       const all = lettersOf(event.attempts)
-      const alarm = alikeBesideErrors(event.step, all)
+      const alarm = errorAlarm(event.step, all)
       const count = (letter: string) => [...all].filter((verdict) => verdict === letter).length
       const mixed = event.attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length
       return `  ${all.length} rollouts judged: ${count("c")} correct, ${count("i")} incorrect, ${event.errors} errors; ${mixed} questions came out both ways${alarm === undefined ? "" : `\n  ALARM: ${alarm}`}`

@@ -12,7 +12,7 @@ import { OpenReply, RunStatus } from "#services/reflector/protocol"
 import { reflectorCodec } from "#services/reflector/run-events"
 import { type Repeated, repeatedRequests } from "./repeated.ts"
 import { progressLine, root } from "./root.ts"
-import { alikeBesideErrors, lettersOf, runLine } from "./run-lines.ts"
+import { errorAlarm, lettersOf, runLine } from "./run-lines.ts"
 import { makePace, moneyOf } from "./run-progress.ts"
 import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
 import { absent, watchActors } from "./watch-actors.ts"
@@ -105,7 +105,7 @@ export const resultOf = (run: string) =>
       cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused), repeated: yield* repeatedRequests(tenant, run, state) },
       errors,
       failures: errors === 0 ? [] : yield* failuresOf(tenant, run),
-      alarms: [...state.alarms, ...state.steps.flatMap(({ attempts, step }) => alikeBesideErrors(step, lettersOf(attempts)) ?? [])],
+      alarms: [...state.alarms, ...state.steps.flatMap(({ attempts, step }) => errorAlarm(step, lettersOf(attempts)) ?? [])],
       judged: curveOf(state).reduce((total, { correct, incorrect }) => total + correct + incorrect, 0),
       undersized: state.undersized
     } satisfies TrainResult

@@ -79,7 +79,7 @@ export const converse = Effect.fnUntraced(function*<A>(
     spend(tally, completion, messages)
     const refuse = (reason: ModelFailure) => new ModelError({ role: request.role, reason, requests: tally.requests })
     if (completion.refusal !== undefined) {
-      return yield* refuse(new Refused({ message: `"${model}" declined to reply: ${completion.refusal.slice(0, 200)}. Change the text, or let another model play the role.` }))
+      return yield* refuse(new Refused({ message: `"${model}" declined to reply: ${completion.refusal.slice(0, 200).replace(/[.\s]+$/, "")}. Change the text, or let another model play the role.` }))
     }
     const isCut = completion.finish === "length"
     const text = replyText(completion)

@@ -9,8 +9,9 @@ test("that all judged attempts came out alike is an alarm beside errors too", ()
     runLine({ _tag: "RolloutsFolded", step: 2, attempts: verdicts.map((letters, at) => ({ question: `q${at}`, verdicts: letters, dropped: [] })), errors: verdicts.join("").split("e").length - 1, results: "" }) ?? ""
   assert.match(folded("cce", "ccc"), /ALARM: every attempt of step 2 that was judged was correct, beside 1 errors/)
   assert.match(folded("iee"), /was incorrect, beside 2 errors/)
+  assert.match(folded("cie"), /ALARM: 1 of 3 attempts of step 2 ended in an error/)
   // Mixed ones are none, and alarms of the run's own are not said twice.
-  for (const verdicts of [["cie"], ["ccc"], ["iii"], ["eee"]]) assert.not.match(folded(...verdicts), /ALARM/)
+  for (const verdicts of [["ciec"], ["ccc"], ["iii"], ["eee"]]) assert.not.match(folded(...verdicts), /ALARM/)
 })
 
 test("an early end is told with its step and reason", () => {
