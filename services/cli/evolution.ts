@@ -30,7 +30,7 @@ const principleLines = (principles: Replayed["principles"]): string =>
   principles.length === 0 ? "  (no principles)" : table(principles.map(({ bornIn, id, scope, text }) => [`  ${id}`, `[${scope}]`, text, `since ${bornIn}`]))
 
 /** How generations of an imported run did where it was made, by its own judge. */
-export const evaluatedThere = ({ generations, imported }: RunState) => {
+const evaluatedThere = ({ generations, imported }: RunState) => {
   const { baseline, steps = {} } = imported?.evaluation ?? {}
   const figures = ({ accuracy, correct, errors = 0, total }: NonNullable<typeof baseline>) => ({ questions: total, correct, errors, accuracy })
   return [

@@ -16,7 +16,7 @@ import { IngestReply, type IngestRequest } from "#services/ingestor/protocol"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
 
-export const decodeIngestReply = Schema.decodeUnknownEffect(IngestReply)
+const decodeIngestReply = Schema.decodeUnknownEffect(IngestReply)
 
 /** Sends turns to the ingestor; what it says is accepted is in the log. */
 export const sendTurns = (message: IngestRequest) =>

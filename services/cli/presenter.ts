@@ -3,7 +3,7 @@ import { Console, Effect } from "effect"
 import { CliOutput } from "effect/cli"
 
 /** True where the arguments ask for JSON, whether or not they make sense otherwise. */
-export const wantsJson = (args: ReadonlyArray<string>): boolean => {
+const wantsJson = (args: ReadonlyArray<string>): boolean => {
   const end = args.indexOf("--")
   return (end === -1 ? args : args.slice(0, end)).some((arg) => arg === "--json" || arg === "--json=true")
 }

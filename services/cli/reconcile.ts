@@ -24,7 +24,7 @@ const batchPairs = 200
  * Pairs cut into requests. Those about one earlier fact stay together, since the latest word about it is what counts; of very many only
  * the latest are looked at.
  */
-export const batchesOf = (pairs: ReadonlyArray<FactPair>): ReadonlyArray<ReadonlyArray<FactPair>> => {
+const batchesOf = (pairs: ReadonlyArray<FactPair>): ReadonlyArray<ReadonlyArray<FactPair>> => {
   const batches: Array<Array<FactPair>> = []
   for (const all of Map.groupBy(pairs, ({ earlier }) => earlier.id).values()) {
     const group = all.toSorted((a, b) => (isOlder(a.later, b.later) ? 1 : -1)).slice(0, batchPairs)

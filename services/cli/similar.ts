@@ -5,7 +5,7 @@ import type { SimilarPairs } from "#shared/metamemory/split"
 import { homeFolder } from "./home.ts"
 
 /** Above this cosine of their vectors two questions ask nearly the same. */
-export const alikeAbove = 0.9
+const alikeAbove = 0.9
 
 type Asked = Pick<Question, "id" | "user">
 

@@ -28,7 +28,7 @@ interface FoldedMemory {
 }
 
 /** Hash of everything remembered under a filter: memories sorted by id, each with its times, sources, replacement and float16 bytes. */
-export const memoryHash = (filter: string) =>
+const memoryHash = (filter: string) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const memories = new Map<string, FoldedMemory>()

@@ -50,7 +50,7 @@ interface Segmented {
 }
 
 /** Id of a segment: its turns decide it, so segmenting again finds the same. */
-export const segmentId = (turns: ReadonlyArray<Pick<Turn, "id">>): string =>
+const segmentId = (turns: ReadonlyArray<Pick<Turn, "id">>): string =>
   createHash("sha256").update(turns.map(({ id }) => id).join("\n")).digest("hex").slice(0, 24)
 
 /** Runs until the scope closes. */

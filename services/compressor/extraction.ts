@@ -26,7 +26,7 @@ export const settings = Config.all({
 export type ExtractionSettings = Config.Success<typeof settings>
 
 /** Version of the rules, recorded with what they found. */
-export const rulesTemplate = "rules/1"
+const rulesTemplate = "rules/1"
 
 type Fact = Pick<Memory, "text" | "speaker" | "time" | "meant" | "turns">
 

@@ -81,7 +81,7 @@ export type CompressorCommand =
   | { readonly _tag: "Restore"; readonly memory: string }
 
 /** A person's or the reconciler's change to one memory of a conversation. */
-export const ChangeRequest = Schema.Struct({
+const ChangeRequest = Schema.Struct({
   tenant: Name,
   user: Name,
   conversation: Name,

@@ -31,7 +31,7 @@ export const settings = Config.all({
 })
 
 /** The judge in force where a request or run names none. */
-export const judgeInForce: Effect.Effect<JudgeKind, Config.ConfigError, Models> = Effect.gen(function*() {
+const judgeInForce: Effect.Effect<JudgeKind, Config.ConfigError, Models> = Effect.gen(function*() {
   const { judge } = yield* settings
   const casting = (yield* Models).casting("judge")
   return judge === "auto" ? (casting === undefined || casting.isLocal ? "lexical" : "model") : judge

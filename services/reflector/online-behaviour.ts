@@ -110,11 +110,11 @@ export type OnlineCommand =
 /** Numbers of pairs at which a shadow is looked at. After the last it is over. */
 export const shadowLooks = [20, 40, 80, 160, 200] as const
 /** Fewest distinct conversations at any look, of shadow and watch. */
-export const lookConversations = 10
+const lookConversations = 10
 /** Longest a shadow lasts, days. */
 export const shadowDays = 30
 /** Numbers of feedbacks at which an adopted generation is compared with the one before. After the last it is kept. */
-export const watchLooks = [20, 40, 80, 160, 320] as const
+const watchLooks = [20, 40, 80, 160, 320] as const
 
 export const nextShadowLook = (looked: number): number => shadowLooks.find((at) => at > looked) ?? shadowLooks[shadowLooks.length - 1] ?? 0
 export const nextWatchLook = (looked: number): number | undefined => watchLooks.find((at) => at > looked)
@@ -123,7 +123,7 @@ export const nextWatchLook = (looked: number): number | undefined => watchLooks.
  * Runs whose questions are looked through for feedback that is used up. What so many runs in a row have left out is left out for good; older
  * feedback no longer says much of what guides answers now, and the questions of all runs there ever were are not to be kept.
  */
-export const runsLookedThrough = 8
+const runsLookedThrough = 8
 
 export const onlineRun = (number: number): string => `online-${number}`
 const numberOf = (run: string): number => Number(/^online-(\d+)$/.exec(run)?.[1] ?? 0)

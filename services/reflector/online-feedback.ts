@@ -92,7 +92,7 @@ export const receivedFrom = (user: string, commits: ReadonlyArray<Commit>): Resu
 }
 
 /** Most of the weight that one user's feedback may have. It takes ten users before anything can be decided. */
-export const largestShare = 0.1
+const largestShare = 0.1
 /** Fewest users among whom nobody has more than {@link largestShare}. */
 export const fewestUsers = Math.ceil(1 / largestShare)
 /** Fewest distinct conversations that a batch comes from. */

@@ -13,7 +13,7 @@ const Tally = Schema.Struct({ correct: Schema.Int, incorrect: Schema.Int, errors
 const Tallies = Schema.Record(Schema.String, Tally)
 
 /** A trial as it stands after a look. */
-export const TrialRecord = Schema.Struct({
+const TrialRecord = Schema.Struct({
   id: Schema.NonEmptyString,
   step: Schema.Int,
   index: Schema.Int,

@@ -238,7 +238,7 @@ const ledgerShown = 24
 const decodeCallKey = Schema.decodeUnknownOption(Schema.Struct({ callKey: Schema.NonEmptyString }))
 
 /** The judgement of an attempt that was answered; none for one that failed, which counts as an error. */
-export const judgementOf = (state: RunState, job: RunJob, result: JobResult): RunJob | undefined => {
+const judgementOf = (state: RunState, job: RunJob, result: JobResult): RunJob | undefined => {
   if (job.kind !== "rollout" || result.status === "failed") return undefined
   const rollout = job.input
   const answer = Option.getOrUndefined(decodeCallKey(result.data))

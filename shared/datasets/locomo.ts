@@ -28,7 +28,7 @@ const categories: Record<number, string> = { 1: "multi-hop", 2: "temporal", 3: "
 
 /** Questions with a known wrong answer or citation, told by their text and answer as written in the file. */
 export type LabelErrors = ReadonlySet<string>
-export const labelErrorKey = (question: string, answer: string): string => `${question.trim()}\n${answer.trim()}`
+const labelErrorKey = (question: string, answer: string): string => `${question.trim()}\n${answer.trim()}`
 
 const RawLabelErrors = Schema.Array(Schema.Struct({ question: Schema.String, golden_answer: Schema.Unknown }))
 export const decodeLabelErrors = (raw: unknown): Result.Result<LabelErrors, string> =>

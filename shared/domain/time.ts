@@ -8,7 +8,7 @@ import { DateTime, Option, Result, Schema } from "effect"
 export class InvalidTime extends Schema.TaggedError<InvalidTime>()("InvalidTime", { input: Schema.String, message: Schema.String }) {}
 
 /** Distance between turns of one session that were given the same time. */
-export const sessionStepMs = 500
+const sessionStepMs = 500
 
 const date = String.raw`(\d{4})[-/](\d{1,2})[-/](\d{1,2})`
 const withWeekday = new RegExp(String.raw`^${date}\s*\(([^)]*)\)\s*(\d{1,2}):(\d{2})(?::(\d{2}))?$`)

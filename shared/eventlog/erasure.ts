@@ -23,7 +23,7 @@ export const UserErased = defineEvent("UserErased", {
     removed: Schema.Record(Schema.String, Schema.Int)
   })
 })
-export const erasureCodec = eventCodec([UserErased])
+const erasureCodec = eventCodec([UserErased])
 export type UserErased = EventOf<typeof UserErased>
 
 export interface ErasureReport {

@@ -1,7 +1,7 @@
 /** The refusal of one turn, by an importer that cannot read it or by the ingestor that may not take it. */
 import { Schema } from "effect"
 
-export const rejectionReasons = [
+const rejectionReasons = [
   "malformed",
   "user",
   "conversation",

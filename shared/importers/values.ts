@@ -12,7 +12,7 @@ export class NotImportable extends Schema.TaggedError<NotImportable>()("NotImpor
 }) {}
 
 /** Characters of one value at most: a conversation of a large export, or one line. */
-export const valueLimit = 128 * 1024 * 1024
+const valueLimit = 128 * 1024 * 1024
 
 /** One value with its place: the line (JSONL) or the element's number, from 1. `error` in place of a value that is not JSON. */
 export type PlacedValue =

@@ -49,9 +49,9 @@ export interface Budget {
 }
 
 /** Largest effect a gate may fail to see before a run is refused. */
-export const largestDetectable = 0.1
-export const fewestMixed = 5
-export const fewestSteps = 3
+const largestDetectable = 0.1
+const fewestMixed = 5
+const fewestSteps = 3
 
 const whole = (n: number): string => Math.round(n).toLocaleString("en-US")
 const points = (share: number): string => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} points` : "any size")

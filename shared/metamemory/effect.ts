@@ -143,7 +143,7 @@ export const effectsByClass = (rollouts: ReadonlyArray<DroppedRollout>): Readonl
 }
 
 /** A principle worth less than this is not worth its place in a prompt. */
-export const worthwhile = 0.01
+const worthwhile = 0.01
 /** Steps a principle is given before it can be proposed for retirement. */
 export const fewestStepsSeen = 7
 

@@ -11,11 +11,11 @@ export type GatePolicy = "likely" | "proven" | "always"
 
 /** Standard errors a mean difference must reach under `likely`. */
 export const likelyThreshold = 0.84
-export const provenP = 0.05
+const provenP = 0.05
 /** Most that abstention questions may lose on average by one acceptance. */
-export const abstentionLoss = 0.05
+const abstentionLoss = 0.05
 export const errorShareMax = 0.02
-export const errorShareDifferenceMax = 0.01
+const errorShareDifferenceMax = 0.01
 
 /** A validation question as the gate sees it; the class is the router's. */
 export interface GateQuestion {
@@ -80,7 +80,7 @@ export const differences = (questions: ReadonlyArray<GateQuestion>, incumbent: T
   })
 
 /** z of a mean difference, without dividing by zero. */
-export const zOf = ({ mean, standardError }: MeanDifference): number => (standardError > 0 ? (standardError === Infinity ? 0 : mean / standardError) : mean === 0 ? 0 : Math.sign(mean) * Infinity)
+const zOf = ({ mean, standardError }: MeanDifference): number => (standardError > 0 ? (standardError === Infinity ? 0 : mean / standardError) : mean === 0 ? 0 : Math.sign(mean) * Infinity)
 
 /** Cluster sums as whole numbers where all questions have the same numbers of samples and weigh alike, so that the exact test applies. */
 const clusterSums = (questions: ReadonlyArray<GateQuestion>, incumbent: Tallies, candidate: Tallies): ReadonlyArray<number> => {
@@ -171,7 +171,7 @@ export interface Reliability {
 }
 
 /** Standard deviations below which verdicts are taken for noise. */
-export const reliableZ = 2.33
+const reliableZ = 2.33
 
 /**
  * Whether verdicts carry information at all: repeated samples of one question agree more with each other than with those of other

@@ -93,7 +93,7 @@ const runsOf = (text: string, length = runLength): ReadonlyArray<string> => {
 }
 
 /** A word is rare when it occurs in at most this share of the documents, and never more than two documents where there are few. */
-export const rareShare = 0.005
+const rareShare = 0.005
 
 /** What may not stand in a principle, from the training answers and their evidence. Words of three letters and fewer never count. */
 export const forbiddenFrom = (material: TrainingMaterial): Forbidden => {

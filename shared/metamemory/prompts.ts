@@ -24,7 +24,7 @@ const lines = (principles: ReadonlyArray<Pick<Principle, "id" | "text">>): strin
 const listed = (principles: ReadonlyArray<Pick<Principle, "id" | "text">>): string => (principles.length === 0 ? "(none yet)" : lines(principles))
 
 /** What scopes mean, for those who propose them. */
-export const scopeMeaning: Readonly<Record<PrincipleScope, string>> = {
+const scopeMeaning: Readonly<Record<PrincipleScope, string>> = {
   all: "helps with every kind of question",
   "single-fact": "one detail the user told once",
   "assistant-said": "something the assistant said, advised or listed",
@@ -42,7 +42,7 @@ const entryText = (text: string): string => asData(text).replace(/\r\n?|[\n\v\f\
 export const speakerName = (name: string): string => asData(name).replace(/[\s\u0085:：]+/g, " ").trim()
 
 /** Evidence as the reader sees it: in the order given, each with when and by whom it was said. @param begin what a line begins with */
-export const evidenceLines = (evidence: ReadonlyArray<Pick<EvidenceItem, "time" | "speaker" | "text">>, begin: (place: number) => string = () => "-"): string =>
+const evidenceLines = (evidence: ReadonlyArray<Pick<EvidenceItem, "time" | "speaker" | "text">>, begin: (place: number) => string = () => "-"): string =>
   evidence.length === 0
     ? "(no memories were found)"
     : evidence.map(({ time, speaker, text }, place) => `${begin(place)} ${time.slice(0, 16).replace("T", " ")}, ${speakerName(speaker)}: ${entryText(text)}`).join("\n")

@@ -41,7 +41,7 @@ export interface SignFlip {
 }
 
 /** Draws of the Monte-Carlo form; its standard error at p = .05 is .0015. */
-export const signFlipDraws = 20_000
+const signFlipDraws = 20_000
 
 /**
  * Sign-flip test of cluster sums against "no better". Whole-number sums (correct answers gained or lost, at equal numbers of samples)

@@ -19,7 +19,7 @@ export interface ReplySchema<A> {
 }
 
 /** Facts, each with the numbers of the turns it came from, as numbered in the prompt. */
-export const ExtractReply = Schema.Struct({
+const ExtractReply = Schema.Struct({
   facts: Schema.Array(Schema.Struct({ turns: Schema.Array(Schema.Int), fact: Schema.NonEmptyString, time: Schema.optionalKey(Schema.String) }))
 })
 /** What becomes of an earlier memory in the light of a later one; `merge` needs the text that replaces both. */
@@ -152,7 +152,7 @@ const operationsReply = (name: string) => (offered: ReadonlyArray<PrincipleScope
 /** Operations one question's attempts suggest. @param offered the scopes that may be named */
 export const proposeReply = operationsReply("propose")
 /** Operations merged from many. @param offered the scopes that may be named */
-export const consolidateReply = operationsReply("consolidate")
+const consolidateReply = operationsReply("consolidate")
 
 const answerReply: ReplySchema<string> = {
   name: "answer",

@@ -189,7 +189,7 @@ export const syntheticText = (draw: Draw, wordCount: number): string => {
 const startMs = Date.UTC(2025, 0, 6, 9)
 
 /** A conversation of alternating speakers: short turns of the user, longer ones of the assistant, a minute apart. */
-export const syntheticConversation = (draw: Draw, place: number, turnCount: number): DatasetConversation => ({
+const syntheticConversation = (draw: Draw, place: number, turnCount: number): DatasetConversation => ({
   conversation: `c${String(place + 1).padStart(4, "0")}`,
   turns: Array.from({ length: turnCount }, (_, at) => ({
     clientId: `${place}-${at}`,

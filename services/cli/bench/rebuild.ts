@@ -71,7 +71,7 @@ export const talk = (draw: Draw, turnCount: number, perCommit: number, name: str
 }
 
 /** Appends commits, the subjects beside one another and each subject's in order. */
-export const appendAll = (drafts: ReadonlyArray<CommitDraft>, onProgress: (done: number) => void = () => undefined) =>
+const appendAll = (drafts: ReadonlyArray<CommitDraft>, onProgress: (done: number) => void = () => undefined) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     let done = 0

@@ -61,7 +61,7 @@ const parametersOf = (options: ReplayOptions): RunParameters => ({
 const helping = (principles: ReadonlyArray<{ readonly text: string }>): number => principles.filter(({ text }) => text.length % 3 === 0).length
 
 /** What a worker would have settled a job with. A principle's text decides whether it helps; the question and the draw do the rest. */
-export const drawnResult = (draw: Draw, job: RunJob): unknown => {
+const drawnResult = (draw: Draw, job: RunJob): unknown => {
   const spent = { promptTokens: 900, completionTokens: 60, reused: 0, calls: [digest(job.key, job.step)] }
   switch (job.kind) {
     case "rollout":

@@ -14,7 +14,7 @@ import { type NumberedTurn, turnsOf } from "./numbering.ts"
 export const extractionTemplate = "extract/1"
 
 /** `flat` asks for facts; `event` asks for facts and, in a second call, for relations (StructMem). */
-export const extractionModes = ["flat", "event"] as const
+const extractionModes = ["flat", "event"] as const
 export type ExtractionMode = (typeof extractionModes)[number]
 export type ExtractionPass = "facts" | "relations"
 export const passesOf = (mode: ExtractionMode): ReadonlyArray<ExtractionPass> => (mode === "flat" ? ["facts"] : ["facts", "relations"])
@@ -25,11 +25,11 @@ export interface ChatMessage {
 }
 
 /** Characters of one turn shown to the model; the middle of a longer one is left out. */
-export const turnCharacterLimit = 6_000
+const turnCharacterLimit = 6_000
 /** Characters of one fact at most; a longer one is a summary. */
 export const factCharacterLimit = 600
 /** Facts of one reply at most. */
-export const factLimit = 200
+const factLimit = 200
 
 const shown = (text: string): string => {
   const whole = text.length <= turnCharacterLimit

@@ -20,7 +20,7 @@ const classes: ReadonlyArray<ReadonlySet<string>> = [
 ].map((words) => new Set(words.split(" ")))
 
 /** Words looked at; the rest of a longer text is left out with a mark, as no prompt would hold it. */
-export const lexicalWordLimit = 20_000
+const lexicalWordLimit = 20_000
 
 const rank = (word: string): number => {
   const core = word.toLowerCase().replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, "")

@@ -11,7 +11,7 @@ import { attentionInput, type KeepClassifier, type PieceTokenizer } from "./llml
 import { type AttentionMatrix, coarseBoundaries } from "./segmentation.ts"
 import { wordPieces } from "./word-pieces.ts"
 
-export const classifierFailures = ["missing", "unsuitable", "run failed", "timed out", "busy", "closed"] as const
+const classifierFailures = ["missing", "unsuitable", "run failed", "timed out", "busy", "closed"] as const
 
 export class ClassifierFailed extends Schema.TaggedError<ClassifierFailed>()("ClassifierFailed", {
   reason: Schema.Literals(classifierFailures),

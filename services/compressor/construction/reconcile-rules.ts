@@ -31,7 +31,7 @@ export interface ReconcileDecision {
 }
 
 /** Confidence from which a pair is touched at all. */
-export const actionConfidenceMin = 0.6
+const actionConfidenceMin = 0.6
 
 /** Share of the shorter statement's content words that both must have. */
 const containedMin = 0.25
@@ -78,7 +78,7 @@ export const reconcileWeights: ReconcileWeights = {
 }
 
 /** Probabilities of keep, supersede and merge: softmax of the weighted features. */
-export const actionProbabilities = (features: Features, weights: ReconcileWeights): readonly [number, number, number] => {
+const actionProbabilities = (features: Features, weights: ReconcileWeights): readonly [number, number, number] => {
   const scores = [0, 1, 2].map((action) =>
     featureNames.reduce((sum, name) => sum + features[name] * (weights[name][action] as number), weights.bias[action] as number))
   const top = Math.max(...scores)

@@ -11,9 +11,9 @@ import type { Turn } from "#shared/domain/turn"
 import { cosine } from "./cosine.ts"
 
 /** Tokens of user messages the buffer holds, special tokens of the classifier included. */
-export const sensoryBudget = 512
+const sensoryBudget = 512
 /** Rounds by which a vector boundary may miss an attention boundary. */
-export const boundaryTolerance = 3
+const boundaryTolerance = 3
 /** Positions at each end of the classifier's input that draw attention for being ends. */
 const trimmed = 3
 

@@ -1,7 +1,7 @@
 /** Splits a turn's text into sentences, with markdown and code taken out; the first step of the rule-based extractor. */
 
 /** Text beyond this many characters of one turn is pasted material, not talk, and is left to the verbatim memory. */
-export const sentenceScanLimit = 20_000
+const sentenceScanLimit = 20_000
 
 const abbreviations = new Set(
   ["mr", "mrs", "ms", "dr", "prof", "st", "mt", "jr", "sr", "vs", "etc", "e.g", "i.e", "a.m", "p.m", "no", "approx", "dept", "inc", "ltd", "co", "u.s", "u.k", "fig", "vol"]

@@ -4,7 +4,7 @@
  */
 
 /** Tokens (o200k) of one batch unless set otherwise; LightMem's value. */
-export const shortTermBudget = 512
+const shortTermBudget = 512
 
 export interface ShortTermState<Segment> {
   readonly segments: ReadonlyArray<Segment>

@@ -15,7 +15,7 @@ const unspaced = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Scrip
 const known = new Map<string, string>()
 const knownLimit = 20_000
 /** Characters of one text that are looked at. */
-export const stemScanLimit = 8_000
+const stemScanLimit = 8_000
 
 const stemOf = (raw: string): string => {
   const before = known.get(raw)

@@ -15,7 +15,7 @@ import { turnId } from "./identity.ts"
 /** Longest text in UTF-8 bytes, just under the log's message limit with room for the envelope. */
 export const textLimitBytes = 5_000_000
 /** Longest speaker name in UTF-8 bytes. */
-export const speakerLimitBytes = 256
+const speakerLimitBytes = 256
 
 /** What a request says once for all its turns. */
 export interface TurnDefaults {
