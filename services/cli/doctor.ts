@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { Effect, Layer, Option, Result } from "effect"
 import { Command } from "effect/cli"
 import { isPassing, Nats } from "#shared/eventlog/nats"
+import { unknownSettings } from "#shared/home/settings"
 import { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
 import { roles } from "#shared/model/roles"
@@ -40,14 +41,8 @@ const machine = (home: string): ReadonlyArray<Check> => {
   ]
 }
 
-/** Names in the environment that look like settings and are none of those that `example`, the text of deploy/env.example, lists. */
-export const unknownSettings = (environment: ReadonlyArray<string>, example: string): ReadonlyArray<string> => {
-  const known = new Set(example.match(/\bMETAMEM_[A-Z_]+(?==)/g))
-  return environment.filter((name) => name.startsWith("METAMEM_") && !known.has(name)).sort()
-}
-
 const settingsCheck = (): ReadonlyArray<Check> => {
-  const unknown = unknownSettings(Object.keys(process.env), readFileSync(join(import.meta.dirname, "../../deploy/env.example"), "utf8"))
+  const unknown = unknownSettings(readFileSync(join(import.meta.dirname, "../../deploy/env.example"), "utf8"))
   return unknown.length === 0 ? [] : [{ name: "settings", ok: false, detail: `${unknown.join(", ")}: no setting has this name, so it does nothing`, mend: "deploy/env.example lists all" }]
 }
 

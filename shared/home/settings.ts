@@ -11,3 +11,9 @@ export const settings = Config.all({
   /** Copies of each stream: 1 on a single server, 3 on a cluster. */
   natsReplicas: Config.Int("METAMEM_NATS_REPLICAS").pipe(Config.withDefault(1))
 })
+
+/** Names in the environment that look like settings and are none of those that `example`, the text of deploy/env.example, lists. */
+export const unknownSettings = (example: string, environment: Readonly<Record<string, string | undefined>> = process.env): ReadonlyArray<string> => {
+  const known = new Set(example.match(/\bMETAMEM_[A-Z_]+(?==)/g))
+  return Object.keys(environment).filter((name) => name.startsWith("METAMEM_") && !known.has(name)).sort()
+}
