@@ -51,6 +51,9 @@ export const registerQuestions = (tenant: string, questions: Dataset["questions"
     }
   })
 
+/** Conversations looked at in one pass, and in how many passes every one is at most: asking for each in each would keep a core busy. */
+const pass = { conversationsMin: 64, passesMax: 32, everyMs: 400 }
+
 /**
  * Waits until the water marks of compressor and embedder cover what the ingestor last recorded in each conversation, and the
  * retriever's index has folded all of it. Fails when nothing moves for `stuckSeconds`.
@@ -58,35 +61,33 @@ export const registerQuestions = (tenant: string, questions: Dataset["questions"
 export const waitUntilSearchable = (conversations: ReadonlyArray<ConversationAddress>, onProgress: (done: number) => void, stuckSeconds = 300) =>
   Effect.gen(function*() {
     const log = yield* EventLog
-    let pending = [...conversations]
-    let waitedMs = 0
     let through = 0
+    const isDone = Effect.fnUntraced(function*(of: ConversationAddress) {
+      const received = yield* log.last(memorySubject(of, "ingestor"))
+      const compressed = yield* log.last(memorySubject(of, "compressor"))
+      if ((compressed?.inputThrough ?? 0) < (received?.sequence ?? 0)) return false
+      const embedded = yield* log.last(memorySubject(of, "embedder"))
+      // The compressor's last commit may be a mere water mark of a later wake-up; its facts are what must have vectors.
+      if ((embedded?.inputThrough ?? 0) < Math.max(received?.sequence ?? 0, compressed?.sequence ?? 0)) return false
+      through = Math.max(through, embedded?.sequence ?? 0)
+      return true
+    })
+    let pending = conversations
+    let waitedMs = 0
     while (pending.length > 0) {
-      const before = pending.length
-      const states = yield* Effect.forEach(
-        pending,
-        (of) =>
-          Effect.gen(function*() {
-            const received = yield* log.last(memorySubject(of, "ingestor"))
-            const compressed = yield* log.last(memorySubject(of, "compressor"))
-            if ((compressed?.inputThrough ?? 0) < (received?.sequence ?? 0)) return false
-            const embedded = yield* log.last(memorySubject(of, "embedder"))
-            // The compressor's last commit may be a mere water mark of a later wake-up; its facts are what must have vectors.
-            if ((embedded?.inputThrough ?? 0) < Math.max(received?.sequence ?? 0, compressed?.sequence ?? 0)) return false
-            through = Math.max(through, embedded?.sequence ?? 0)
-            return true
-          }),
-        { concurrency: 32 }
-      )
-      pending = pending.filter((_, i) => states[i] !== true)
+      const looked = pending.slice(0, Math.max(pass.conversationsMin, Math.ceil(pending.length / pass.passesMax)))
+      const done = yield* Effect.forEach(looked, isDone, { concurrency: 32 })
+      const left = looked.filter((_, at) => done[at] !== true)
+      // What is not there yet waits behind those that were not asked for.
+      pending = [...pending.slice(looked.length), ...left]
       onProgress(conversations.length - pending.length)
-      if (pending.length === 0) break
-      waitedMs = pending.length < before ? 0 : waitedMs + 400
+      waitedMs = left.length < looked.length ? 0 : waitedMs + pass.everyMs
+      if (left.length < looked.length / 2) continue
       if (waitedMs > stuckSeconds * 1_000) {
         const [of] = pending
         return yield* new CommandFailed({ message: `${pending.length} conversations do not become searchable, e.g. ${of?.conversation} of ${of?.user}; look at \`metamem dead list\` and \`metamem doctor\`` })
       }
-      yield* Effect.sleep(400)
+      yield* Effect.sleep(pass.everyMs)
     }
     yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: through }), deadlineMs: 120_000 }, 125_000)
     return formatPosition({ log: "memory", sequence: through })
