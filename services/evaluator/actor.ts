@@ -13,6 +13,7 @@ import { onErasure } from "#shared/eventlog/erasure"
 import type { EventLog } from "#shared/eventlog/event-log"
 import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { requestSubject } from "#shared/eventlog/subjects"
+import { Positive } from "#shared/home/setting-values"
 import { makeQuestions, questionFailed, questionsSubject } from "#shared/metamemory/questions"
 import { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
@@ -24,10 +25,10 @@ export const settings = Config.all({
   /** `lexical` asks no model; `auto` = the model where an endpoint is set for the judge, else lexical. */
   judge: Config.Literals(["auto", "lexical", "model"], "METAMEM_JUDGE").pipe(Config.withDefault("auto" as const)),
   /** Tries of a judgement before it is settled as failed; a failed one counts as an error, never as wrong. */
-  maxAttempts: Config.Int("METAMEM_JUDGEMENT_ATTEMPTS").pipe(Config.withDefault(3)),
+  maxAttempts: Config.schema(Positive, "METAMEM_JUDGEMENT_ATTEMPTS").pipe(Config.withDefault(3)),
   heldMaxMs: outageMs,
   /** Lexical judgements at once in this process. */
-  lexicalConcurrency: Config.Int("METAMEM_JUDGE_LEXICAL_CONCURRENCY").pipe(Config.withDefault(16))
+  lexicalConcurrency: Config.schema(Positive, "METAMEM_JUDGE_LEXICAL_CONCURRENCY").pipe(Config.withDefault(16))
 })
 
 /** The judge in force where a request or run names none. */

@@ -6,6 +6,7 @@ import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Config, Effect, type Scope, Stream } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Positive } from "#shared/home/setting-values"
 import { ApiError, badRequest, errorBody } from "./api-error.ts"
 import { type Chat, commonName, makeChat } from "./chat.ts"
 import { type Dispatch, makeDispatch } from "./dispatch.ts"
@@ -16,11 +17,11 @@ import { LocalModelUnavailable } from "./unavailable.ts"
 
 export const settings = Config.all({
   /** Tokens of prompt and reply together. */
-  contextTokens: Config.Int("METAMEM_LOCAL_CONTEXT_TOKENS").pipe(Config.withDefault(2_048)),
+  contextTokens: Config.schema(Positive, "METAMEM_LOCAL_CONTEXT_TOKENS").pipe(Config.withDefault(2_048)),
   /** Replies generated at once, each by one thread. */
-  threads: Config.Int("METAMEM_LOCAL_THREADS").pipe(Config.withDefault(2)),
+  threads: Config.schema(Positive, "METAMEM_LOCAL_THREADS").pipe(Config.withDefault(2)),
   /** Requests that wait for a thread; one more is refused with 429. */
-  waiting: Config.Int("METAMEM_LOCAL_WAITING").pipe(Config.withDefault(64))
+  waiting: Config.schema(Positive, "METAMEM_LOCAL_WAITING").pipe(Config.withDefault(64))
 })
 
 export interface ServeOptions {

@@ -12,6 +12,7 @@ import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, type LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { decodeToken, leaseSubject, requestSubject, type RunAddress } from "#shared/eventlog/subjects"
+import { Positive } from "#shared/home/setting-values"
 import { makeQuestions } from "#shared/metamemory/questions"
 import type { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
@@ -33,14 +34,14 @@ export const settings = Config.all({
   /** Who judges where a run does not say; the evaluator's own setting, read here so that a run can name it. */
   judge: Config.Literals(["auto", "lexical", "model"], "METAMEM_JUDGE").pipe(Config.withDefault("auto" as const)),
   /** Tries of a reflection, proposal or consolidation before it is settled as failed. */
-  maxAttempts: Config.Int("METAMEM_REFLECTION_ATTEMPTS").pipe(Config.withDefault(3)),
+  maxAttempts: Config.schema(Positive, "METAMEM_REFLECTION_ATTEMPTS").pipe(Config.withDefault(3)),
   heldMaxMs: outageMs,
   /** Runs driven at once in this process. */
-  runs: Config.Int("METAMEM_REFLECTOR_RUNS").pipe(Config.withDefault(8)),
+  runs: Config.schema(Positive, "METAMEM_REFLECTOR_RUNS").pipe(Config.withDefault(8)),
   /** Reflections and proposals by rule at once in this process. */
-  ruleConcurrency: Config.Int("METAMEM_REFLECTOR_RULE_CONCURRENCY").pipe(Config.withDefault(8)),
+  ruleConcurrency: Config.schema(Positive, "METAMEM_REFLECTOR_RULE_CONCURRENCY").pipe(Config.withDefault(8)),
   /** Seconds between two looks for runs that nobody drives. */
-  scanSeconds: Config.Int("METAMEM_REFLECTOR_SCAN_SECONDS").pipe(Config.withDefault(5))
+  scanSeconds: Config.schema(Positive, "METAMEM_REFLECTOR_SCAN_SECONDS").pipe(Config.withDefault(5))
 })
 
 const refused = (error: { readonly _tag: string; readonly message: string }) => new RequestRefused({ tag: error._tag, message: error.message })

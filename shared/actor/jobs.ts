@@ -10,6 +10,7 @@ import { defineEvent, eventCodec } from "../eventlog/event.ts"
 import { type AppendError, EventLog } from "../eventlog/event-log.ts"
 import { attempt, attemptRead, type LogUnavailable, Nats } from "../eventlog/nats.ts"
 import { type ActorName, attemptSubject, heldFilter, heldSubject, type JobAddress, resultSubject, userHash, workFilter, workSubject } from "../eventlog/subjects.ts"
+import { NotNegative } from "../home/setting-values.ts"
 import { heldBy, isPassingFailure, type ModelError } from "../model/errors.ts"
 import { durable } from "./consumer.ts"
 import { bury } from "./dead-letters.ts"
@@ -132,7 +133,7 @@ const copiesMax = 16
 /** Between two tries of a job that waits for what it needs to come back; its model client waits too. */
 const heldEveryMs = 2_000
 /** How long jobs wait for a model that cannot be reached, or turns the key down, before that counts against them. */
-export const outageMs = Config.Int("METAMEM_OUTAGE_SECONDS").pipe(Config.withDefault(600), Config.map((seconds) => seconds * 1_000))
+export const outageMs = Config.schema(NotNegative, "METAMEM_OUTAGE_SECONDS").pipe(Config.withDefault(600), Config.map((seconds) => seconds * 1_000))
 /** Longest wait before a job is delivered again whose outcome could not be recorded: a full disk is no fault of the job. */
 const recordAgainMaxMs = 60_000
 

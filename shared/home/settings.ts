@@ -1,5 +1,6 @@
 /** Where the home is and which server it uses: the settings that every process reads first. */
 import { Config } from "effect"
+import { Positive } from "./setting-values.ts"
 
 export const settings = Config.all({
   /** Folder with everything metamem keeps. */
@@ -9,7 +10,7 @@ export const settings = Config.all({
   /** Path of the nats-server binary; unset = the home's own, then the PATH. */
   natsServer: Config.String("METAMEM_NATS_SERVER").pipe(Config.option),
   /** Copies of each stream: 1 on a single server, 3 on a cluster. */
-  natsReplicas: Config.Int("METAMEM_NATS_REPLICAS").pipe(Config.withDefault(1))
+  natsReplicas: Config.schema(Positive, "METAMEM_NATS_REPLICAS").pipe(Config.withDefault(1))
 })
 
 /** Names in the environment that look like settings and are none of those that `example`, the text of deploy/env.example, lists. */
