@@ -154,12 +154,13 @@ export const effectCommand = Command.make(
       const report = effectReport(state)
       if (wanted !== undefined && historyReport(state, wanted) === undefined) return yield* noPrinciple(run, state, wanted)
       const effects = wanted === undefined ? report.effects : report.effects.filter(({ id }) => id === wanted)
+      const retirements = wanted === undefined ? report.retirements : report.retirements.filter((id) => id === wanted)
       const generation = wanted === undefined ? undefined : generationHolding(state, wanted)
       if (exact && generation === undefined) {
         return yield* new CommandFailed({ message: `neither the recommended generation of ${run} nor its last one holds ${wanted}; \`metamem whatif --run ${run} --from G --pin ${wanted}\` tells what it would add` })
       }
       const leftOut = exact && wanted !== undefined && generation !== undefined ? yield* leaveOneOut(run, wanted, generation, Option.getOrUndefined(samples)) : null
-      yield* emit({ run, ...report, effects, exact: leftOut, undersized: state.undersized, modelCalls: leftOut?.paid.calls ?? 0 }, ({ dropShare, retirements, rollouts, tried }) =>
+      yield* emit({ run, ...report, effects, retirements, exact: leftOut, undersized: state.undersized, modelCalls: leftOut?.paid.calls ?? 0 }, ({ dropShare, retirements, rollouts, tried }) =>
         state.imported !== undefined ? ["of an imported run no effects can be told: nobody knows which principles its attempts went without", ...importedNote(state)].join("\n") : [
           `effects in points, from ${rollouts} training attempts of which each went without a principle with probability ${dropShare}; 90 % intervals`,
           effects.length === 0

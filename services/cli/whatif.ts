@@ -144,7 +144,7 @@ const direct = (run: string, from: number, change: Change, wantedSamples: Option
           ["  over all questions", ...interval(overall)],
           ["placebo: nothing changed, other samples", ...interval(placebo)]
         ]),
-        `right: ${percent(accuracy.before)} before, ${percent(accuracy.after)} after, ${percent(accuracy.placebo)} placebo; ${errors} errors`,
+        `right, every answer counted alike (differences count types as often as the data set has them): ${percent(accuracy.before)} before, ${percent(accuracy.after)} after, ${percent(accuracy.placebo)} placebo; ${errors} errors`,
         `${reused.answers} of ${reused.ofAnswers} answers were in the log; paid: ${paid.answers} answers and ${paid.judgements} judgements, ${paid.promptTokens} + ${paid.completionTokens} tokens`,
         ...(undersized ? ["the run was too small for such differences to mean much"] : [])
       ].join("\n"))
