@@ -1,13 +1,13 @@
 /** What an operation must pass before it reaches a run: length, known ids, and that nothing of the training material stands in it. */
-import { encode } from "gpt-tokenizer/encoding/o200k_base"
 import type { Operation, Principle } from "#shared/domain/principle"
 import type { LedgerEntry } from "#shared/metamemory/ledger"
 import { asAttempt } from "#shared/metamemory/ledger"
 import { type Forbidden, forbiddenFrom, leaks, leakText } from "#shared/metamemory/leaks"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
+import { tokensOf } from "#shared/model/tokens"
 
 /** A word of general language is one token of the o200k vocabulary; names and made-up words are mostly not. */
-const isGeneral = (word: string): boolean => encode(` ${word}`).length === 1
+const isGeneral = (word: string): boolean => tokensOf(` ${word}`) === 1
 
 /** What may not stand in a principle, from these questions' answers and the memories around them. */
 export const forbiddenIn = (answers: ReadonlyArray<string>, evidence: ReadonlyArray<string>, canaries: ReadonlyArray<string>): Forbidden =>

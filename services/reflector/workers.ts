@@ -3,7 +3,6 @@
  * is done by the model, or by rule at no tokens, and says by which.
  */
 import { Effect, Option, Schema } from "effect"
-import { countTokens } from "gpt-tokenizer/encoding/o200k_base"
 import { callFailed, type Job, JobFailed } from "#shared/actor/jobs"
 import type { Operation } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
@@ -16,6 +15,7 @@ import type { CallTags } from "#shared/model/call"
 import type { ModelError } from "#shared/model/errors"
 import { type ModelReply, Models } from "#shared/model/models"
 import { replySchemas } from "#shared/model/reply-schemas"
+import { tokensOf } from "#shared/model/tokens"
 import { type Checked, checked, forbiddenIn, type Limits } from "./checks.ts"
 import { type ConsolidationData, ConsolidationInput, type ProposalData, ProposalInput, type ReflectionData, ReflectionInput } from "./job-data.ts"
 import type { Material } from "./material.ts"
@@ -193,7 +193,7 @@ export const consolidate = (material: Material) => (job: Job) =>
         limitsBroken
       )
     const byModel = Effect.gen(function*() {
-      const parts = withinBudget(proposals.map(({ operation }) => operation), consolidationTokens, (operation) => countTokens(JSON.stringify(operation)))
+      const parts = withinBudget(proposals.map(({ operation }) => operation), consolidationTokens, (operation) => tokensOf(JSON.stringify(operation)))
       const merged = yield* Effect.forEach(parts, merge, { concurrency: 4 })
       const whole = merged.length === 1 ? merged : [...merged, yield* merge(merged.flatMap(({ best }) => best.operations))]
       const last = whole[whole.length - 1]
