@@ -146,7 +146,7 @@ const chunkSize = 64
 /** Longest wait for one chunk: each answer may stand behind many others at a small model. */
 const chunkDeadlineMs = 600_000
 
-const percent = (one: Rate | null): string => (one === null ? "no labels" : `${(one.value * 100).toFixed(1)} (${(one.low * 100).toFixed(0)}–${(one.high * 100).toFixed(0)})`)
+const rateInPercent = (one: Rate | null): string => (one === null ? "no labels" : `${(one.value * 100).toFixed(1)} (${(one.low * 100).toFixed(0)}–${(one.high * 100).toFixed(0)})`)
 const decimal = (one: Rate | null): string => (one === null ? "" : `${one.value.toFixed(2)} (${one.low.toFixed(2)}–${one.high.toFixed(2)})`)
 
 const calibrate = Command.make(
@@ -200,7 +200,7 @@ const calibrate = Command.make(
           `the ${judge} judge against ${overall.labels} labels, 95 % intervals`,
           table([
             ["", "labels", "errors", "sensitivity", "specificity", "kappa"],
-            ...[...Object.entries(byType), ["all", overall] as const].map(([type, own]) => [type, String(own.labels), String(own.errors), percent(own.sensitivity), percent(own.specificity), decimal(own.kappa)])
+            ...[...Object.entries(byType), ["all", overall] as const].map(([type, own]) => [type, String(own.labels), String(own.errors), rateInPercent(own.sensitivity), rateInPercent(own.specificity), decimal(own.kappa)])
           ]),
           position === null ? "not kept: name a run with --run, and its figures are shown raw and corrected" : `kept with ${run}: \`metamem eval\` shows its figures raw and corrected from here on`
         ].join("\n"))

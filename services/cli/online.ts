@@ -8,14 +8,13 @@ import { formatPosition } from "#shared/eventlog/position"
 import { adoptedSubject, onlineSubject, requestSubject } from "#shared/eventlog/subjects"
 import { adoptionCodec } from "#shared/metamemory/events"
 import { onlineCodec, OnlineStatus } from "#services/reflector/online-protocol"
-import { generationName, guidedBy, onlineLine } from "#services/reflector/online-words"
+import { generationName, guidedBy, onlineLine, shareInPercent } from "#services/reflector/online-words"
 import { logLayer, withActors } from "./home.ts"
 import { emit, root, table } from "./root.ts"
 import { toSecond } from "./shown.ts"
 
 const decodeStatus = Schema.decodeUnknownEffect(OnlineStatus)
 
-const percent = (share: number | null | undefined): string => (share === null || share === undefined ? "?" : `${(100 * share).toFixed(1)} %`)
 /** When something is looked at next, and from whom: a look waits for conversations and users beside the number. */
 const nextLook = ({ conversations, needed, users }: { readonly needed: number; readonly conversations: number; readonly users: number }): string =>
   `the next look is at ${needed}, from ten conversations and ten users at least (so far ${conversations} and ${users})`
@@ -34,14 +33,14 @@ export const onlineLines = (of: OnlineStatus): string => {
     needed.lacks === undefined ? `  enough for the next run${waitsFor(of)}` : `  not enough for a run yet: ${needed.lacks}`,
     ...(run === null ? [] : [`run ${run.run}: ${run.stage}, step ${run.step} of ${run.steps} (\`metamem curve --run ${run.run}\`)${on ? "" : "; it goes on to its end, and nothing comes of it while this is off"}`]),
     ...(shadow === null ? [] : [
-      `in shadow: ${generationName(shadow)}, on ${percent(shadow.share)} of the live questions with a right answer`,
+      `in shadow: ${generationName(shadow)}, on ${shareInPercent(shadow.share)} of the live questions with a right answer`,
       `  ${shadow.pairs} answered by both sides${shadow.unjudged === 0 ? "" : `, ${shadow.unjudged} of them without a verdict`}, ${shadow.waiting} ${on ? "on their way" : "wait until this is on"}; ${nextLook(shadow)}`,
       ...(shadow.lastLook === null ? [] : [`  last look: ${shadow.lastLook.candidateCorrect} right against ${shadow.lastLook.incumbentCorrect} of ${shadow.lastLook.pairs}: ${shadow.lastLook.decision}, ${shadow.lastLook.reason}`])
     ]),
     ...held.map(({ kind, message }) => `  ${kind} jobs wait: ${message}`),
     ...(watch === null ? [] : [
       `watched: ${generationName(watch)}, ${watch.feedback} feedbacks; ${nextLook(watch)}`,
-      ...(watch.lastLook === null ? [] : [`  last look: ${percent(watch.lastLook.now.mean)} right, before ${percent(watch.lastLook.before?.mean)}: ${watch.lastLook.decision}`])
+      ...(watch.lastLook === null ? [] : [`  last look: ${shareInPercent(watch.lastLook.now.mean)} right, before ${shareInPercent(watch.lastLook.before?.mean)}: ${watch.lastLook.decision}`])
     ]),
     ...(lastOutcome === null ? [] : [`last: ${lastOutcome}; \`metamem online history\` tells all`]),
     ...rollbacks.map((one) => `rolled back: ${generationName(one)} to ${generationName(one.to)}, ${one.reason}`)

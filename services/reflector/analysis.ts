@@ -27,7 +27,8 @@ const besideRun: ReadonlySet<string> = new Set([JudgeCalibrated.tag, TestOpened.
 /** Folds a run's own commits, in order, up to any place. */
 export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
 
-export interface Replayed {
+/** A generation as its run's accepted operations build it, beside the hash it was sealed with. */
+export interface ReplayedGeneration {
   readonly n: number
   readonly sealed: string
   readonly hash: string
@@ -46,7 +47,7 @@ const afterDecision = (principles: ReadonlyArray<Principle>, { after, before, de
  * Builds a generation anew from the accepted operations of all steps up to it, starting from what generation 0 holds, and hashes it anew. Undefined when
  * the run has no such generation.
  */
-export const replayGeneration = (state: RunState, n: number): Replayed | undefined => {
+export const replayGeneration = (state: RunState, n: number): ReplayedGeneration | undefined => {
   let principles = startOf(state.parameters)
   for (const generation of state.generations) {
     principles = generation.decisions.reduce(afterDecision, principles)

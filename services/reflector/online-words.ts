@@ -2,7 +2,8 @@
 import type { GenerationRef } from "#shared/domain/evidence"
 import type { OnlineEvent } from "./online-protocol.ts"
 
-const percent = (share: number | null | undefined): string => (share === null || share === undefined ? "?" : `${(100 * share).toFixed(1)} %`)
+/** A share in percent; `?` where there is none yet. */
+export const shareInPercent = (share: number | null | undefined): string => (share === null || share === undefined ? "?" : `${(100 * share).toFixed(1)} %`)
 
 /** A generation by name; `run` "" = none was ever adopted. */
 export const generationName = ({ generation, run }: GenerationRef): string => (run === "" ? "no principles" : `generation ${generation} of ${run}`)
@@ -19,13 +20,13 @@ export const onlineLine = (event: OnlineEvent): string => {
     case "OnlineRunEnded":
       return `${event.run} ended: ${event.reason}`
     case "ShadowStarted":
-      return `${generationName(event)} answers ${percent(event.share)} of live questions with feedback in shadow, beside ${generationName(event.from)}`
+      return `${generationName(event)} answers ${shareInPercent(event.share)} of live questions with feedback in shadow, beside ${generationName(event.from)}`
     case "ShadowLooked":
       return `${event.run} in shadow: ${event.candidateCorrect} right against ${event.incumbentCorrect} of ${event.pairs} questions of ${event.users} users: ${event.decision}, ${event.reason}`
     case "ShadowEnded":
       return `${generationName(event)} is ${event.decision}: ${event.reason}`
     case "WatchLooked":
-      return `${generationName(event)} watched: ${percent(event.now.mean)} right by ${event.feedback} feedbacks of ${event.users} users, before it ${percent(event.before?.mean)}: ${event.decision}`
+      return `${generationName(event)} watched: ${shareInPercent(event.now.mean)} right by ${event.feedback} feedbacks of ${event.users} users, before it ${shareInPercent(event.before?.mean)}: ${event.decision}`
     case "WatchEnded":
       return `${generationName(event)} is watched no longer: ${event.reason === "kept" ? "it did no worse and is kept" : "another generation was adopted"}`
     case "RolledBack":
