@@ -215,7 +215,7 @@ test("only settings read the environment", () => {
     // The PATH, to find a server's binary; the home's settings.
     "shared/home/",
     // A switch of LanceDB that has to be set before the library is loaded.
-    "shared/memoryindex/lancedb-layer.ts",
+    "shared/memoryindex/lancedb-slot.ts",
     "services/cli/index-commands.ts",
     // Plain JavaScript that runs before anything is installed.
     "deploy/",

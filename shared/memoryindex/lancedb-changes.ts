@@ -1,0 +1,184 @@
+/**
+ * The changes of one index folder: taken in at once, added to the table of its slot (`lancedb-rows.ts`) many at a time, and begun anew
+ * after damage, so that the log can fill it.
+ */
+import { Index, Session, type Table } from "@lancedb/lancedb"
+import { Effect, Semaphore } from "effect"
+import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { ofUser, readChanges, type StoredChange, tableOf } from "./lancedb-rows.ts"
+import { aboutOf, isMarked, type LanceIndexSettings, markOf, type OpenedTable, openTable, reasonOf, takeSlot } from "./lancedb-slot.ts"
+import { type IndexChange, MemoryIndexError, userOf } from "./memory-index.ts"
+
+/** Changes added to the table at once, at most and after how long: what a process that is killed had not added is folded from the log once more. */
+const flushChanges = 4_000
+const flushMillis = 10_000
+/**
+ * Additions between two tidyings of the table. A tidying writes anew all that is not in files of a million rows yet, and takes up to 400 MB
+ * while it does; what was added since the last one has no part in the index by user, and makes loading one slower.
+ */
+const tidyEvery = 100
+/** What the library keeps of indexes and of files, bytes: it would keep gigabytes, and one scan a user is all it is asked for. */
+const caches = { index: 8 * 2 ** 20, files: 16 * 2 ** 20 }
+
+/** A table in use, with what it is about to hold. */
+interface InUse {
+  readonly table: Table
+  /** What the table is complete up to, and what has been taken in. */
+  checkpoint: number
+  through: number
+  /** Of the last change taken in. */
+  place: number
+  additions: number
+  /** Not yet in the table, in order; `writing` is on its way there. */
+  pending: Array<StoredChange>
+  writing: ReadonlyArray<StoredChange>
+}
+const inUse = ({ checkpoint, place, table }: OpenedTable, additions: number): InUse => ({ table, checkpoint, through: checkpoint, place, additions, pending: [], writing: [] })
+
+export interface StoredChanges {
+  /** Takes changes in, and what they lead up to. */
+  readonly add: (changes: ReadonlyArray<IndexChange>, through: number) => void
+  /** True when it is time to flush. */
+  readonly isFull: () => boolean
+  /** Adds to the table what it does not hold yet. */
+  readonly flush: Effect.Effect<void, MemoryIndexError>
+  /** What has been taken in; asking for it is going on from there, also after the folder was begun anew. */
+  readonly checkpoint: Effect.Effect<number>
+  /** Set when the folder was begun anew, until the checkpoint is asked for: what comes before it would be missing. */
+  readonly begunAnew: () => MemoryIndexError | undefined
+  /** The table in use; another one after the folder was begun anew or replaced. */
+  readonly table: () => Table
+  /** Changes of a user that are not in the table yet. */
+  readonly waiting: (user: string) => Array<IndexChange>
+  /** Reads the table in use as `readChanges` does. False when tidying took files away meanwhile: what they held stands in others by now. */
+  readonly read: (user: string, begin: Parameters<typeof readChanges>[3]) => Effect.Effect<boolean, MemoryIndexError>
+  readonly removeUser: (user: string) => Effect.Effect<void, MemoryIndexError>
+  /** Where a folder that is to replace this one is filled, beside it. */
+  readonly beside: () => string
+  /** Puts what was filled beside in this one's place. */
+  readonly putInPlace: (beside: string) => Effect.Effect<void, MemoryIndexError>
+}
+
+/** @param dropped told when the table no longer holds what was read from it: of one user, or, without one, at all */
+export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceIndexSettings, dropped: (user?: string) => void) {
+  const { dimensions, folder, log } = settings
+  const damaged = (error: unknown) =>
+    new MemoryIndexError({ reason: "Damaged", message: `the index in ${folder} cannot be used: ${reasonOf(error).slice(0, 300)}; it is put aside, go on from checkpoint 0 to fill it from the log` })
+  const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: damaged })
+  let own = yield* Effect.try({ try: () => takeSlot(folder), catch: (error) => new MemoryIndexError({ reason: "Damaged", message: `no index can be kept in ${folder}: ${reasonOf(error)}; see that it is a folder that can be written, or move what stands in its place` }) })
+  yield* Effect.addFinalizer(() => Effect.sync(() => own.release()))
+  for (const note of own.notes) yield* Effect.logWarning(note)
+  const session = new Session(BigInt(caches.index), BigInt(caches.files))
+  const opened = yield* attempt(() => openTable(own.slot, session, settings))
+  if (opened.why !== undefined) yield* Effect.logWarning(`the memory index in ${own.slot} is filled again from the log: ${opened.why}`)
+  else if (opened.checkpoint === 0 && log.head > 0) {
+    const filled = `is filled from the log, up to ${log.head}`
+    yield* isMarked(own.slot, log.id) ? Effect.logWarning(`the memory index in ${own.slot} was deleted and ${filled}`) : Effect.logInfo(`the memory index in ${own.slot} is empty and ${filled}`)
+  }
+
+  let now = inUse(opened, 0)
+  let begunAnew: MemoryIndexError | undefined
+  /** Moved on when a tidying begins and when it ends. */
+  let tidied = 0
+  /** Held by whoever changes the table. */
+  const changing = yield* Semaphore.make(1)
+
+  /** After damage: everything is dropped and the folder begun anew. */
+  const beginAnew = (error: MemoryIndexError) =>
+    attempt(async () => {
+      begunAnew = error
+      if (own.isOwn()) rmSync(own.slot, { recursive: true, force: true })
+      else {
+        const lost = own
+        own = takeSlot(folder)
+        lost.release()
+      }
+      now = inUse(await openTable(own.slot, session, settings), 0)
+      dropped()
+    }).pipe(Effect.tap(() => Effect.logWarning(error.message)), Effect.andThen(Effect.fail(error)))
+
+  /** Takes old versions of the table and their files away; to be held under `changing`. */
+  const tidy = Effect.suspend(() => {
+    tidied += 1
+    return attempt(() => now.table.optimize({ cleanupOlderThan: new Date() }))
+  }).pipe(Effect.ensuring(Effect.sync(() => (tidied += 1))))
+
+  const write = Effect.gen(function*() {
+    if (!existsSync(aboutOf(own.slot))) return yield* damaged("it was deleted")
+    if (now.pending.length === 0 && now.through === now.checkpoint) return
+    now.writing = now.pending
+    now.pending = []
+    const checkpoint = now.through
+    yield* attempt(() => now.table.add(tableOf(now.writing, checkpoint, dimensions)))
+    now.writing = []
+    now.checkpoint = checkpoint
+    now.additions += 1
+    if (now.additions === 1) {
+      yield* attempt(async () => {
+        await now.table.createIndex("user", { config: Index.btree(), replace: true })
+        writeFileSync(markOf(own.slot), log.id)
+      })
+    }
+    if (now.additions % tidyEvery === 0) yield* tidy
+  })
+  const flush = changing.withPermits(1)(write.pipe(Effect.catchTag("MemoryIndexError", beginAnew)))
+
+  yield* Effect.sleep(flushMillis).pipe(Effect.andThen(flush), Effect.catchTag("MemoryIndexError", (error) => Effect.logError(error.message)), Effect.forever, Effect.forkScoped)
+  yield* Effect.addFinalizer(() => Effect.ignore(changing.withPermits(1)(write)))
+
+  return {
+    add: (changes, through) => {
+      for (const change of changes) now.pending.push({ place: (now.place += 1), change })
+      now.through = Math.max(now.through, through)
+    },
+    isFull: () => now.pending.length >= flushChanges,
+    flush,
+    checkpoint: Effect.sync(() => {
+      begunAnew = undefined
+      return now.through
+    }),
+    begunAnew: () => begunAnew,
+    table: () => now.table,
+    waiting: (user) => [...now.writing, ...now.pending].map(({ change }) => change).filter((change) => userOf(change) === user),
+    read: (user, begin) => {
+      const { table } = now
+      const tidiedBefore = tidied
+      return attempt(() => readChanges(table, user, dimensions, begin)).pipe(
+        Effect.as(true),
+        Effect.catchTag("MemoryIndexError", (error) =>
+          changing.withPermits(1)(Effect.suspend(() => {
+            // Somebody else may have found the damage first and begun anew already.
+            if (now.table !== table) return Effect.fail(error)
+            return tidied === tidiedBefore ? beginAnew(error) : Effect.succeed(false)
+          })))
+      )
+    },
+    removeUser: (user) =>
+      changing.withPermits(1)(
+        Effect.gen(function*() {
+          dropped(user)
+          now.pending = now.pending.filter(({ change }) => userOf(change) !== user)
+          yield* attempt(() => now.table.delete(ofUser(user)))
+          // Old versions of the table still hold what was deleted.
+          yield* tidy
+        }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
+      ),
+    beside: () => `${own.slot}.next`,
+    putInPlace: (beside) =>
+      changing.withPermits(1)(
+        attempt(async () => {
+          const aside = `${own.slot}.aside`
+          rmSync(aside, { recursive: true, force: true })
+          renameSync(own.slot, aside)
+          renameSync(join(beside, "0"), own.slot)
+          // The log has grown since this index was opened.
+          const next = await openTable(own.slot, session, { ...settings, log: { ...log, head: Infinity } })
+          now = inUse(next, 1)
+          dropped()
+          for (const gone of [aside, beside, markOf(join(beside, "0"))]) rmSync(gone, { recursive: true, force: true })
+          if (next.why !== undefined) throw new Error(`the new index cannot be opened: ${next.why}`)
+        }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
+      )
+  } satisfies StoredChanges
+})
