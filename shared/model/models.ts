@@ -3,12 +3,13 @@
  * reply checked against the role's schema, kept, and counted.
  */
 import { Cause, Clock, Config, Context, Effect, Exit, Layer, Option, Queue, Result, Stream } from "effect"
+import type { Patience } from "./after-failure.ts"
 import { type CallRequest, callKey, type StoredCall, type Usage } from "./call.ts"
 import { CallStore, type CallStoreError, claimSeconds } from "./call-store.ts"
 import { converse, type Keyed, type Spent } from "./converse.ts"
 import { equalCalls } from "./equal-calls.ts"
 import { BadReply, ModelError, StoreUnavailable } from "./errors.ts"
-import { type Listener, makeExchanges, type Patience, type Tally } from "./exchange.ts"
+import { type Listener, makeExchanges, type Tally } from "./exchange.ts"
 import { costOf, type LedgerRow, makeLedger } from "./ledger.ts"
 import { type Casting, type LocalModel, makePlayers } from "./players.ts"
 import { makeProbe, type Probe } from "./probe.ts"

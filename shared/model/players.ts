@@ -1,8 +1,9 @@
 /** Who plays each role: the endpoint that is set, or the model on this machine; and what it is called. */
 import { Effect } from "effect"
+import type { Patience } from "./after-failure.ts"
 import type { Failure } from "./endpoint.ts"
 import { EndpointUnavailable, ModelError, NoEndpoint, Unauthorised, Unreachable } from "./errors.ts"
-import type { Exchanges, Patience, Player } from "./exchange.ts"
+import type { Exchanges, Player } from "./exchange.ts"
 import { adaptiveLimit } from "./limits.ts"
 import { type Role, type RoleSettings, roles, settingOf } from "./roles.ts"
 
