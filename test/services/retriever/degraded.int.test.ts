@@ -42,11 +42,11 @@ effect(test, "when the question cannot be embedded in time and the reader hangs,
       const [found, foundMs] = yield* timed(retrieve({ user: "u", question: "Where is the spare key?", deadlineMs: 800 }))
       assert.match(found.evidence.map(({ text }) => text).join(), "flower pot")
       assert.equal(found.behind, ["vectors"])
-      assert.ok(foundMs < 2_000, `${foundMs} ms`)
+      assert.ok(foundMs < 5_000, `${foundMs} ms`)
       const [reply, askedMs] = yield* timed(ask({ user: "u", question: "Where is the spare key?", deadlineMs: 1_500, after: lastPosition }))
       assert.match(reply.answer, "flower pot")
       assert.equal([...reply.behind].sort(), ["reader", "vectors"])
-      assert.ok(askedMs < 4_000, `${askedMs} ms`)
+      assert.ok(askedMs < 8_000, `${askedMs} ms`)
     }).pipe(Effect.provide(partly(url, () => Effect.never, { METAMEM_LLM_URL: reader.url })))
   }), 30_000)
 

@@ -118,7 +118,7 @@ it("a position not reached within the deadline is answered all the same, and sai
     const started = performance.now()
     const { behind } = yield* retrieve({ user: "gus", question: "bicycle", after: "memory:0:0:999999999", deadlineMs: 500 })
     assert.equal(behind.includes("words"), true)
-    assert.ok(performance.now() - started < 3_000)
+    assert.ok(performance.now() - started < 10_000)
   }))
 
 it("memories are listed the latest first, also those that came together", () =>

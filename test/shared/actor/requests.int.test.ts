@@ -37,19 +37,19 @@ it("a question is answered", Effect.gen(function*() {
 
 it("without a responder the asker is told at once which actor to start", Effect.gen(function*() {
   const started = performance.now()
-  const error = yield* failure({}, 5_000)
+  const error = yield* failure({}, 20_000)
   assert.is(error._tag, "NobodyAnswers")
   assert.match(error.message, /metamem up/)
-  assert.ok(performance.now() - started < 1_000)
+  assert.ok(performance.now() - started < 10_000)
 }))
 
 it("an answer after the deadline is a typed failure at the deadline", Effect.gen(function*() {
-  yield* responding(() => Effect.as(Effect.sleep(2_000), "late"))
+  yield* responding(() => Effect.as(Effect.sleep(10_000), "late"))
   const started = performance.now()
   const error = yield* failure({}, 300)
   const waited = performance.now() - started
   assert.is(error._tag, "DeadlinePassed")
-  assert.ok(waited >= 290 && waited < 1_000, `${waited} ms`)
+  assert.ok(waited >= 290 && waited < 5_000, `${waited} ms`)
 }))
 
 it("a refusal comes with its tag and message", Effect.gen(function*() {
@@ -89,7 +89,7 @@ it("whatever comes after some parts is the end: a refusal, a defect, or the dead
       tell?.("part")
       // Too large to send, which loses the part and nothing else.
       tell?.("x".repeat(9_000_000))
-      return payload === "refused" ? Effect.fail(new NoSuchUser({ message: "no user" })) : payload === "bug" ? Effect.die(new TypeError("x")) : Effect.as(Effect.sleep(3_000), "late")
+      return payload === "refused" ? Effect.fail(new NoSuchUser({ message: "no user" })) : payload === "bug" ? Effect.die(new TypeError("x")) : Effect.as(Effect.sleep(10_000), "late")
     }))
   for (const [payload, tag] of [["refused", "NoSuchUser"], ["bug", "Defect"]] as const) {
     const parts: Array<unknown> = []
@@ -99,14 +99,14 @@ it("whatever comes after some parts is the end: a refusal, a defect, or the dead
   const started = performance.now()
   const late = yield* Effect.flip(request(subject, "late", 300, () => undefined))
   assert.is(late._tag, "DeadlinePassed")
-  assert.ok(performance.now() - started < 1_500)
+  assert.ok(performance.now() - started < 5_000)
 }))
 
 it("an asker who wants parts is told at once that nobody answers", Effect.gen(function*() {
   const started = performance.now()
-  const error = yield* Effect.flip(request(subject, {}, 5_000, () => undefined))
+  const error = yield* Effect.flip(request(subject, {}, 20_000, () => undefined))
   assert.is(error._tag, "NobodyAnswers")
-  assert.ok(performance.now() - started < 1_000)
+  assert.ok(performance.now() - started < 10_000)
 }))
 
 it("a request that is not JSON is refused, and the responder lives", Effect.gen(function*() {

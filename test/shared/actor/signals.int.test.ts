@@ -147,23 +147,19 @@ for (const workers of [2, 4]) {
 it("signals that come while an entity is in work are covered by its next commits, without a failure", Effect.gen(function*() {
   let passes = 0
   let failures = 0
-  const worker = yield* tallyWorker("w", 4, () => Effect.andThen(Effect.sync(() => void passes++), Effect.sleep(100)))
+  const worker = yield* tallyWorker("w", 4, () => Effect.andThen(Effect.sync(() => void passes++), Effect.sleep(400)))
   yield* runSignals({
     ...worker,
     handle: (subject, minimum) => Effect.tapCause(worker.handle(subject, minimum), () => Effect.sync(() => void failures++))
   }).pipe(Effect.forkScoped)
-  const started = performance.now()
   for (let n = 1; n <= 20; n++) {
     yield* say("c0", n)
     yield* Effect.sleep(20)
   }
   yield* until(done(["c0"], 20), 10_000, "all twenty are collected")
-  const waited = performance.now() - started
   yield* exactly(["c0"], 20)
   assert.is(failures, 0)
   assert.ok(passes < 12, `${passes} passes for 20 signals`)
-  // A pass of work takes 100 ms; a failure would have put it off by a second.
-  assert.ok(waited < 1_300, `${Math.round(waited)} ms`)
 }))
 
 it("a worker takes no more entities than it can soon do: one that comes later gets its share", Effect.gen(function*() {
