@@ -9,7 +9,7 @@ import { resultSubject, type RunAddress } from "#shared/eventlog/subjects"
 import { digest } from "#shared/metamemory/random"
 import type { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
-import type { ReadText } from "./reference-reading.ts"
+import type { ReadText } from "./reference-step.ts"
 import { CommandFailed } from "./root.ts"
 import { runResults } from "./runs.ts"
 
