@@ -32,7 +32,7 @@ export const evaluate = Command.make(
     data: dataFlag.pipe(Flag.optional),
     run: runFlag.pipe(Flag.optional),
     runs: Flag.String("runs").pipe(Flag.withDescription("Instead of both: runs like fold-1,fold-2, whose reported tests are pooled; no model is asked"), Flag.optional),
-    generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 0,2 (default: all)"), Flag.withDefault("all")),
+    generations: Flag.String("generations").pipe(Flag.withDescription("`all`, or numbers like 1,2, beside the empty one (default: all)"), Flag.withDefault("all")),
     limit: limitFlag,
     plot: plotFlag("accuracy by generation")
   },
@@ -70,12 +70,11 @@ export const evaluate = Command.make(
           return { ...report, ...(corrected === undefined ? {} : { corrected }) }
         })
         progress.end()
-        const shown = reports.filter(({ n }) => chosen.some(({ generation }) => generation === n))
-        const best = shown.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
+        const best = reports.reduce((one, other) => (other.accuracy > one.accuracy ? other : one))
         const test = look === undefined ? null : yield* reportLook(run, state, look, outcomesOf(look.questions, empty ?? [], tested))
         const errors = answers.flat().filter(({ verdict }) => verdict === "error")
         if (errors.length > 0) yield* say(`${errors.length} answers could not be had or judged; the same command asks for them again. The first: ${errors[0]?.reason}`)
-        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: shown, test, seconds }
+        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: reports, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`, { axis: "generation", undersized: result.undersized }))
       yield* emit(result, ({ best, generations, judge, test, undersized }) =>

@@ -32,6 +32,11 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     const plain = yield* run("--data", trained, "--run", "a")
     assert.equal([plain.error, plain.json.test, yield* recorded("a")], ["", null, []])
     assert.ok(plain.json.seconds > 0, "how long answering took is told")
+    // Of all generations or of one, the empty one stands beside: what differences are to.
+    const last = plain.json.generations.at(-1)
+    const alone = yield* run("--data", trained, "--run", "a", "--generations", String(last.n))
+    assert.ok(last.n > 0)
+    assert.equal(alone.json.generations, [plain.json.generations[0], last])
 
     const first = yield* run("--data", testA, "--run", "a")
     assert.is(first.error, "")
