@@ -39,12 +39,19 @@ export interface TrainResult {
   readonly undersized: boolean
 }
 
+/** Opens a run, or goes on with one that was opened so; refused where another stands under its name. */
+export const openRun = (run: string, open: RunRequest) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    return yield* request(requestSubject("reflector", "open"), { tenant, run, request: open }, 120_000).pipe(Effect.flatMap(decodeOpen))
+  })
+
 /** Opens a run, or goes on with it, and follows it until it is finished; each event is told as it is recorded. */
 export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => Effect.Effect<void>) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const log = yield* EventLog
-    const reply = yield* request(requestSubject("reflector", "open"), { tenant, run, request: open }, 120_000).pipe(Effect.flatMap(decodeOpen))
+    const reply = yield* openRun(run, open)
     if (!reply.opened) yield* tell(`the run ${run} stands in the log and goes on where it was`)
     const progress = progressLine()
     let shown = ""

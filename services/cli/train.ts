@@ -10,14 +10,14 @@ import { requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { mixOf, typeOf } from "#shared/metamemory/split"
 import { settings as roleSettings } from "#shared/model/roles"
 import { JudgeKind } from "#services/evaluator/protocol"
-import { behaviour, tooSmall } from "#services/reflector/behaviour"
+import { behaviour, takenByImport, tooSmall } from "#services/reflector/behaviour"
 import { differencesText, differingRequest, presets, ReflectorKind, runQuestionOf, type RunRequest, twoPartsText } from "#services/reflector/parameters"
 import { dataFlag, ensureBuilt, limited } from "./build.ts"
 import { withActors } from "./home.ts"
 import { type Parts, partsOf } from "./question-parts.ts"
 import { repeatedLines } from "./repeated.ts"
 import { CommandFailed, emit, root, say, WrongUsage } from "./root.ts"
-import { runToEnd } from "./run-to-end.ts"
+import { openRun, runToEnd } from "./run-to-end.ts"
 import { similarPairs } from "./similar.ts"
 import { chainedText } from "./split.ts"
 import { chosenParameters, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
@@ -31,7 +31,10 @@ const refuseEarly = (run: string, open: RunRequest, parts: Parts) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const log = yield* EventLog
-    const { state: { parameters } } = yield* foldCommits(behaviour, emptyFold(behaviour.initial()), yield* log.load(runSubject({ tenant, run })))
+    const { state } = yield* foldCommits(behaviour, emptyFold(behaviour.initial()), yield* log.load(runSubject({ tenant, run })))
+    const imported = takenByImport(state)
+    if (imported !== undefined) return yield* imported
+    const { parameters } = state
     const differs = parameters === undefined ? [] : differingRequest(parameters, open)
     if (parameters !== undefined && differs.length > 0) return yield* new CommandFailed({ message: differencesText(differs, parameters, open) })
     const seen = new Set<string>()
@@ -39,7 +42,8 @@ const refuseEarly = (run: string, open: RunRequest, parts: Parts) =>
       if (seen.has(id)) return yield* new CommandFailed({ message: twoPartsText(id) })
       seen.add(id)
     }
-    if (parameters !== undefined) return
+    // Its questions are known since it was opened, so the reflector can say now whether models and prompts are still those it was opened with.
+    if (parameters !== undefined) return void (yield* openRun(run, open))
     const inForce = yield* request(requestSubject("reflector", "ping"), {}, 10_000).pipe(Effect.flatMap(decodeInForce))
     const [firstTrain, ...train] = parts.train.map(runQuestionOf)
     const [firstValidation, ...validation] = parts.validation.map(runQuestionOf)

@@ -82,10 +82,15 @@ export const tooSmall = (parameters: Sized): RunTooSmall | undefined => {
     : new RunTooSmall({ message: `${explanation.join("\n")}\nOpen it with --anyway to run it all the same; its figures are then labelled as too small to mean much.` })
 }
 
-const isTaken = (what: string) => Result.fail(new ParametersDiffer({ parameters: ["origin"], message: `${what} stands under this name; choose another one.` }))
+const taken = (what: string) => new ParametersDiffer({ parameters: ["origin"], message: `${what} stands under this name; choose another one.` })
+
+/** Why no run can be opened under the name of one that was imported; undefined where none was. */
+export const takenByImport = ({ imported }: Pick<RunState, "imported">): ParametersDiffer | undefined =>
+  imported === undefined ? undefined : taken(`the record of a run imported from ${imported.origin}`)
 
 const open = (state: RunState, parameters: RunParameters): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
-  if (state.imported !== undefined) return isTaken(`the record of a run imported from ${state.imported.origin}`)
+  const imported = takenByImport(state)
+  if (imported !== undefined) return Result.fail(imported)
   if (state.parameters !== undefined) {
     const differs = differingParameters(state.parameters, parameters)
     if (differs.length === 0) return Result.succeed([])
@@ -322,12 +327,12 @@ const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
 const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
   if (command._tag === "OpenRun") return open(state, command.parameters)
   if (command._tag === "ImportRun") {
-    if (state.parameters !== undefined) return isTaken("a run")
+    if (state.parameters !== undefined) return Result.fail(taken("a run"))
     if (state.imported === undefined) return Result.succeed(importedEvents(command.record, command.digest))
     const { contents, digest, origin } = state.imported
-    if (digest !== command.digest) return isTaken(`the record of another run imported from ${origin}`)
+    if (digest !== command.digest) return Result.fail(taken(`the record of another run imported from ${origin}`))
     // What was imported before texts were kept knows of no contents.
-    return contents === undefined || contents === command.record.contents ? Result.succeed([]) : isTaken(`the record of ${origin} as it was, with the same generations and other attempts or evaluations,`)
+    return contents === undefined || contents === command.record.contents ? Result.succeed([]) : Result.fail(taken(`the record of ${origin} as it was, with the same generations and other attempts or evaluations,`))
   }
   if (command._tag === "OpenTest") return openTest(state, command)
   if (command._tag === "ReportTest") return reportTest(state, command)

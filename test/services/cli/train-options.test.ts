@@ -4,15 +4,10 @@ import * as assert from "uvu/assert"
 import { chosenParameters, type GivenOptions, parameterLines } from "#services/cli/train-options"
 import { presets } from "#services/reflector/parameters"
 import { parameters } from "../reflector/simulation.ts"
+import { given } from "./given-options.ts"
 
 const test = suite("options of a run")
 
-const none = Option.none<never>()
-const given = (options: Partial<GivenOptions> = {}): GivenOptions => ({
-  steps: none, epochs: none, batch: none, samples: none, repeatedShare: none, droppedShare: none, rolloutTemperature: none, gateTemperature: none, maxTokens: none, evidenceTokens: none, validation: none,
-  validationSamples: none, guardSamples: none, operationsPerStep: none, principlesInScope: none, patience: none, gate: none, guardPolicy: none, judge: none, reflector: none, canary: [], anyway: false, seed: 42,
-  ...options
-})
 const chosen = (options: Partial<GivenOptions>, training = 350) => Result.getOrThrow(chosenParameters(given(options), presets.metamem, training))
 const refused = (options: Partial<GivenOptions>): string => {
   const result = chosenParameters(given(options), presets.metamem, 350)
