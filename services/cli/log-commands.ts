@@ -1,13 +1,13 @@
 /** Looking at the log and at what could not be processed: `log tail`, `dead list|show|retry|drop`. */
 import { Console, Effect, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { dropDead, isAsked, listDead, retryDead } from "#shared/actor/dead-letters"
+import { countDead, dropDead, isAsked, listDead, listedMax, oneDead, retryDead } from "#shared/actor/dead-letters"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { Commit } from "#shared/eventlog/envelope"
 import { formatPosition, type Position } from "#shared/eventlog/position"
 import { type ActorName, decodeToken } from "#shared/eventlog/subjects"
 import { logLayer, withActors } from "./home.ts"
-import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
+import { CommandFailed, emit, root, say, table, WrongUsage } from "./root.ts"
 
 const shorten = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text)
 
@@ -56,22 +56,29 @@ const tail = Command.make(
 
 export const logCommand = Command.make("log").pipe(Command.withDescription("Look at the event log"), Command.withSubcommands([tail]))
 
-const deadList = Command.make("list", {}, () =>
-  Effect.gen(function*() {
-    const letters = yield* listDead()
-    yield* emit(letters, (all) =>
-      all.length === 0
-        ? "no dead letters"
-        : table([["number", "actor", "kind", "tries", "error"], ...all.map((letter) => [String(letter.sequence), letter.actor, letter.kind, String(letter.tries), shorten(letter.error, 90)])]))
-  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What could not be processed"))
-
 const number = Argument.Int("number").pipe(Argument.withDescription("Number from `dead list`"))
 
+const deadList = Command.make(
+  "list",
+  { after: Flag.Int("after").pipe(Flag.withDefault(0), Flag.withDescription(`Only those behind this number; ${listedMax} are shown at once`)) },
+  ({ after }) =>
+    Effect.gen(function*() {
+      const letters = yield* listDead(listedMax, Math.max(0, after))
+      const last = letters.at(-1)
+      // A full page may be the last one.
+      if (last !== undefined && letters.length === listedMax && (yield* listDead(1, last.sequence)).length > 0) {
+        yield* say(`${yield* countDead} dead letters stand in all; \`metamem dead list --after ${last.sequence}\` shows the next`)
+      }
+      yield* emit(letters, (all) =>
+        all.length === 0
+          ? "no dead letters"
+          : table([["number", "actor", "kind", "tries", "error"], ...all.map((letter) => [String(letter.sequence), letter.actor, letter.kind, String(letter.tries), shorten(letter.error, 90)])]))
+    }).pipe(Effect.provide(logLayer))
+).pipe(Command.withDescription("What could not be processed"))
+
 const letterOf = (sequence: number) =>
-  Effect.flatMap(listDead(), (letters) => {
-    const letter = letters.find((candidate) => candidate.sequence === sequence)
-    return letter === undefined ? new CommandFailed({ message: `no dead letter ${sequence}; \`metamem dead list\` shows what stands` }) : Effect.succeed(letter)
-  })
+  Effect.flatMap(oneDead(sequence), (letter) =>
+    letter === undefined ? new CommandFailed({ message: `no dead letter ${sequence}; \`metamem dead list\` shows what stands` }) : Effect.succeed(letter))
 
 const deadShow = Command.make("show", { number }, ({ number }) =>
   Effect.gen(function*() {

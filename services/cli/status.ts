@@ -4,7 +4,7 @@
  */
 import { Effect, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
-import { listDead, type StandingDeadLetter } from "#shared/actor/dead-letters"
+import { eachDead, type StandingDeadLetter } from "#shared/actor/dead-letters"
 import { request } from "#shared/actor/requests"
 import type { Commit } from "#shared/eventlog/envelope"
 import type { UnreadableEvent } from "#shared/eventlog/event"
@@ -127,11 +127,22 @@ export const totalsOf = (turns: ReadonlyArray<TurnStatus>) => {
   return { received: count("received"), words: count("words"), vectors: count("vectors"), extracted: count("extracted"), failed: count("failed") }
 }
 
+const aboutTurn = (tenant: string, { conversation, id, user }: TurnStatus): string => noVectorAbout(memorySubject({ tenant, user, conversation }, "embedder"), id)
+
+/** The embedder's dead letters about these turns, out of all that stand. */
+const lettersAbout = (tenant: string, turns: ReadonlyArray<TurnStatus>) =>
+  Effect.gen(function*() {
+    const asked = new Set(turns.filter(({ noVector }) => noVector).map((turn) => aboutTurn(tenant, turn)))
+    const letters: Array<StandingDeadLetter> = []
+    if (asked.size > 0) yield* eachDead((letter) => void (asked.has(letter.about) && letters.push(letter)), "embedder")
+    return letters
+  })
+
 /** The same turns, those without a vector with the number of the dead letter that tells of it, where it stands yet. */
 export const withLetters = (tenant: string, turns: ReadonlyArray<TurnStatus>, letters: ReadonlyArray<StandingDeadLetter>): ReadonlyArray<TurnStatus> => {
   const numbers = new Map(letters.filter(({ actor }) => actor === "embedder").map(({ about, sequence }) => [about, sequence]))
   return turns.map((turn) => {
-    const number = turn.noVector ? numbers.get(noVectorAbout(memorySubject({ tenant, user: turn.user, conversation: turn.conversation }, "embedder"), turn.id)) : undefined
+    const number = turn.noVector ? numbers.get(aboutTurn(tenant, turn)) : undefined
     return number === undefined ? turn : { ...turn, error: `${turn.error} (\`metamem dead show ${number}\`)` }
   })
 }
@@ -179,7 +190,7 @@ export const status = Command.make(
       })
       yield* Stream.runForEach(log.read([filter]), (commit) => Effect.fromResult(fold.add(commit)))
       const statuses = fold.statuses(tenant, through)
-      const all = statuses.some(({ noVector }) => noVector) ? withLetters(tenant, statuses, yield* listDead()) : statuses
+      const all = withLetters(tenant, statuses, yield* lettersAbout(tenant, statuses))
       const turns = input.failed ? all.filter(({ failed }) => failed) : all
       const isBehind = all.some(({ extracted, noFacts, noVector, vectors }) => !(vectors || noVector) || !(extracted || noFacts))
       const hint = json || !isBehind ? undefined : yield* idleActors(["compressor", "embedder"])

@@ -1,8 +1,10 @@
 /** Dead letters: what could not be processed, why, and how to put it back. A list for people; the truth is in the log. */
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream"
-import { Effect, Schema } from "effect"
+import { Effect, Schema, Stream } from "effect"
+import type { RawMessage } from "../eventlog/envelope.ts"
+import { readStream } from "../eventlog/jetstream-reading.ts"
 import { apiCode, attempt, type LogUnavailable, Nats } from "../eventlog/nats.ts"
-import { type ActorName, deadSubject } from "../eventlog/subjects.ts"
+import { type ActorName, deadFilter, deadSubject } from "../eventlog/subjects.ts"
 import { request, type RequestError } from "./requests.ts"
 
 export const DeadLetter = Schema.Struct({
@@ -29,17 +31,19 @@ export interface StandingDeadLetter extends DeadLetter {
 const decode = Schema.decodeUnknownSync(Schema.fromJsonString(DeadLetter))
 
 /** A message of the stream as a letter; one that is not hides none of the others. */
-const letterOf = (message: StoredMsg): DeadLetter => {
+const letterOf = ({ payload, sequence, subject, time }: Pick<RawMessage, "payload" | "sequence" | "subject" | "time">): StandingDeadLetter => {
   try {
-    return decode(message.string())
+    return { ...decode(new TextDecoder().decode(payload)), sequence, time }
   } catch (error) {
     return {
       actor: "unknown",
       kind: "unknown",
-      about: message.subject,
+      about: subject,
       error: `not a dead letter: ${error instanceof Error ? error.message : String(error)}`,
       tries: 0,
-      mend: "Something else published to the stream of dead letters. Drop it."
+      mend: "Something else published to the stream of dead letters. Drop it.",
+      sequence,
+      time
     }
   }
 }
@@ -59,19 +63,30 @@ export const bury = (letter: DeadLetter): Effect.Effect<void, LogUnavailable, Na
       js.publish(deadSubject(letter.actor as ActorName, letter.kind), JSON.stringify(letter), { msgID: `${letter.actor}.${letter.kind}.${letter.about}.${letter.tries}` }).then(() => undefined)
     ))
 
-/** All that stand, oldest first, at most `limit`. */
-export const listDead = (limit = 1_000): Effect.Effect<ReadonlyArray<StandingDeadLetter>, LogUnavailable, Nats> =>
+/** Those that stand, oldest first, as they are read: of one actor, or behind a number. */
+const letters = ({ actor, after = 0 }: { readonly actor?: ActorName; readonly after?: number } = {}): Stream.Stream<StandingDeadLetter, LogUnavailable, Nats> =>
+  Stream.unwrap(Effect.map(Nats, (nats) => readStream(nats, "DEAD", [deadFilter(actor)], after, false).pipe(Stream.map(letterOf))))
+
+/** Tells all that stand, oldest first, however many there are. None is kept here. @param actor absent = of all */
+export const eachDead = (tell: (letter: StandingDeadLetter) => void, actor?: ActorName): Effect.Effect<void, LogUnavailable, Nats> =>
+  letters(actor === undefined ? {} : { actor }).pipe(Stream.runForEachArray((some) => Effect.sync(() => some.forEach(tell))))
+
+/** Most letters that are listed at once. */
+export const listedMax = 1_000
+
+/** The oldest behind a number, at most `limit`. */
+export const listDead = (limit = listedMax, after = 0): Effect.Effect<ReadonlyArray<StandingDeadLetter>, LogUnavailable, Nats> =>
+  letters({ after }).pipe(Stream.take(limit), Stream.runCollect)
+
+/** How many stand. */
+export const countDead: Effect.Effect<number, LogUnavailable, Nats> = Effect.flatMap(Nats, ({ jsm }) =>
+  Effect.map(attempt("count dead letters", () => jsm.streams.info("DEAD")), ({ state }) => state.messages))
+
+/** The letter of that number; undefined when it does not stand. */
+export const oneDead = (sequence: number): Effect.Effect<StandingDeadLetter | undefined, LogUnavailable, Nats> =>
   Effect.flatMap(Nats, ({ jsm }) =>
-    attempt("list dead letters", async () => {
-      const { state } = await jsm.streams.info("DEAD")
-      const letters: Array<StandingDeadLetter> = []
-      // A stream that never held anything names 0 as its first, which no message has.
-      for (let sequence = Math.max(1, state.first_seq); sequence <= state.last_seq && letters.length < limit; sequence++) {
-        const message = await standing(jsm, sequence)
-        if (message !== null) letters.push({ ...letterOf(message), sequence, time: message.timestamp })
-      }
-      return letters
-    }))
+    Effect.map(attempt("read a dead letter", () => standing(jsm, sequence)), (message) =>
+      message === null ? undefined : letterOf({ subject: message.subject, payload: message.data, sequence, time: message.time.toISOString() })))
 
 /** False when no letter of that sequence stands. */
 export const dropDead = (sequence: number): Effect.Effect<boolean, LogUnavailable, Nats> =>

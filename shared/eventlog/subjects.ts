@@ -121,6 +121,8 @@ export const workFilter = (actor: ActorName, kind: string): string => `${join("w
 
 export const leaseSubject = (actor: ActorName, entity: string): string => join("lease", actor, entity)
 export const deadSubject = (actor: ActorName, kind: string): string => join("dead", actor, kind)
+/** Dead letters of one actor; without it, whatever stands in their stream. */
+export const deadFilter = (actor?: ActorName): string => (actor === undefined ? "dead.>" : `${join("dead", actor)}.>`)
 /** Plain message, kept by nobody: a job of this kind waits for a model. */
 export const heldSubject = (actor: ActorName, kind: string): string => join("held", actor, kind)
 export const heldFilter = "held.>"

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { bury, type DeadLetter, dropDead, listDead, retryDead } from "#shared/actor/dead-letters"
+import { bury, countDead, type DeadLetter, dropDead, eachDead, listDead, oneDead, retryDead } from "#shared/actor/dead-letters"
 import { Nats } from "#shared/eventlog/nats"
 import { effect } from "#test/support/effect"
 import { natsLayer } from "#test/support/nats"
@@ -33,6 +33,18 @@ it("letters stand until dropped, oldest first", Effect.gen(function*() {
   assert.equal((yield* listDead(1)).map(({ about }) => about), ["a"])
   assert.is(yield* dropDead(b?.sequence ?? 0), false, "dropped before")
   assert.is(yield* dropDead(99), false, "never stood")
+}))
+
+it("each is told and found by its number, also of more than are listed at once", Effect.gen(function*() {
+  const count = 1_100
+  const abouts = Array.from({ length: count }, (_, at) => `job ${at}`)
+  yield* Effect.forEach(abouts, (about) => bury(letter(about)), { concurrency: 64, discard: true })
+  yield* bury({ ...letter("of another"), actor: "embedder" })
+  const told: Array<string> = []
+  yield* eachDead(({ about }) => void told.push(about), "evaluator")
+  assert.equal(told.toSorted(), abouts.toSorted())
+  assert.equal([yield* countDead, (yield* listDead()).length, (yield* listDead(1_000, 1_000)).length], [count + 1, 1_000, 101])
+  assert.equal([(yield* oneDead(count + 1))?.about, yield* oneDead(count + 2)], ["of another", undefined])
 }))
 
 it("the same matter is recorded once", Effect.gen(function*() {
