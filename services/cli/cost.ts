@@ -6,11 +6,11 @@ import { CallStore } from "#shared/model/call-store"
 import { settings as roleSettings } from "#shared/model/roles"
 import type { CostRow } from "#services/reflector/analysis"
 import { logLayer } from "./home.ts"
-import { repeatedLines, repeatedRequests } from "./repeated.ts"
+import { repeatedLines, spentOf } from "./repeated.ts"
 import { emit, root, table } from "./root.ts"
 import { importedNote, runFlag } from "./run-notes.ts"
 import { moneyOf, roleOf } from "./run-progress.ts"
-import { costOfRun, foldRun, type RunState } from "./runs.ts"
+import { foldRun, type RunState } from "./runs.ts"
 import { percent } from "./shown.ts"
 
 type Spent = Pick<CostRow, "jobs" | "failed" | "calls" | "reused" | "promptTokens" | "completionTokens">
@@ -50,10 +50,9 @@ export const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
-    const all = yield* costOfRun(tenant, run)
+    const { repeated, rows: all } = yield* spentOf(tenant, run, state)
     // The results of an imported run hold texts; what they cost elsewhere nobody knows.
     const rows = state.imported === undefined ? all : all.filter(({ purpose }) => purpose === "shadow")
-    const repeated = yield* repeatedRequests(tenant, run, state)
     // Loaded only here: the tokenizer's vocabulary takes most of a second.
     const { tokensOf } = yield* Effect.promise(() => import("#shared/model/tokens"))
     const grouped = (by: (row: CostRow) => string) => [...Map.groupBy(rows, by)].map(([name, own]) => ({ name, ...summed(own) }))

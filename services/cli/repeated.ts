@@ -2,8 +2,8 @@
 import { Effect } from "effect"
 import { CallStore } from "#shared/model/call-store"
 import type { Role } from "#shared/model/roles"
-import { callKeysOf, usersOfRun } from "./restore.ts"
-import { type RunResult, runResults, type RunState } from "./runs.ts"
+import { makeReferred } from "./restore.ts"
+import { costOfRun, type RunResult, type RunState } from "./runs.ts"
 
 export interface Repeated {
   /** Requests beyond the first of each call that came to a reply, by role. */
@@ -12,27 +12,34 @@ export interface Repeated {
   readonly tries: number
 }
 
-/** Of calls that this run paid for; those of another, whose replies it took from the log, are that one's. */
-export const repeatedOf = (tenant: string, run: string, state: RunState, results: ReadonlyArray<RunResult>) =>
-  Effect.gen(function*() {
-    const store = yield* CallStore
-    const keys = callKeysOf(results)
-    const requests: Partial<Record<Role, number>> = {}
-    yield* Effect.forEach(
-      [...usersOfRun(state, results), `run:${run}`],
-      (scope) => Effect.map(store.loadAll(tenant, scope), (kept) => {
-        for (const [key, call] of kept) {
-          if (keys.has(key) && call.tags.run === run && call.requests > 1) requests[call.role] = (requests[call.role] ?? 0) + call.requests - 1
-        }
-      }),
-      { concurrency: 8, discard: true }
-    )
-    return { requests, tries: results.reduce((sum, { settled }) => sum + Math.max(0, settled.attempts - 1), 0) } satisfies Repeated as Repeated
-  })
+/** Counts from the run's results, and then from its users' calls. Of calls that this run paid for; those of another, whose replies it took from the log, are that one's. */
+export const makeRepeated = (tenant: string, run: string, state: RunState) => {
+  const { add, keys, users } = makeReferred(state)
+  let tries = 0
+  return {
+    add: (result: RunResult): void => {
+      add(result)
+      tries += Math.max(0, result.settled.attempts - 1)
+    },
+    end: Effect.gen(function*() {
+      const store = yield* CallStore
+      const requests: Partial<Record<Role, number>> = {}
+      if (keys.size === 0) return { requests, tries } satisfies Repeated as Repeated
+      yield* store.each(tenant, [...users, `run:${run}`], ({ key, requests: sent, role, tags }) => {
+        if (sent > 1 && tags.run === run && keys.has(key)) requests[role] = (requests[role] ?? 0) + sent - 1
+      })
+      return { requests, tries } satisfies Repeated as Repeated
+    })
+  }
+}
 
-/** The same, from the log; of an imported run nobody knows. */
-export const repeatedRequests = (tenant: string, run: string, state: RunState) =>
-  Effect.flatMap(state.imported === undefined ? runResults(tenant, run) : Effect.succeed([]), (results) => repeatedOf(tenant, run, state, results))
+/** What a run cost by role and step, and what of it was sent again. Its results are read once. Of an imported run nobody knows what was sent again. */
+export const spentOf = (tenant: string, run: string, state: RunState) =>
+  Effect.gen(function*() {
+    const repeated = makeRepeated(tenant, run, state)
+    const rows = yield* costOfRun(tenant, run, state.imported === undefined ? repeated.add : undefined)
+    return { rows, repeated: yield* repeated.end }
+  })
 
 /** In words; nothing where nothing was asked twice. */
 export const repeatedLines = ({ requests, tries }: Repeated): ReadonlyArray<string> => {

@@ -31,20 +31,35 @@ export class ImportRefused extends Schema.TaggedError<ImportRefused>()("ImportRe
 
 /** Keys of the calls that results refer to. */
 export const callKeysOf = (results: ReadonlyArray<RunResult>): ReadonlySet<string> =>
-  new Set(results.flatMap(({ settled }) => {
-    const { callKey, calls } = (settled.data ?? {}) as { readonly callKey?: unknown; readonly calls?: unknown }
-    return [callKey, ...(Array.isArray(calls) ? calls : [])].filter((key) => typeof key === "string")
-  }))
+  new Set(results.flatMap(keysOf))
+
+const keysOf = ({ settled }: RunResult): ReadonlyArray<string> => {
+  const { callKey, calls } = (settled.data ?? {}) as { readonly callKey?: unknown; readonly calls?: unknown }
+  return [callKey, ...(Array.isArray(calls) ? calls : [])].filter((key) => typeof key === "string")
+}
+
+const usersIn = ({ settled }: RunResult): ReadonlyArray<string> => {
+  const { user } = (settled.data ?? {}) as { readonly user?: unknown }
+  return typeof user === "string" ? [user] : []
+}
 
 /** Users whose texts a run refers to. An imported one has no questions, and its results name them. */
 export const usersOfRun = (state: RunState, results: ReadonlyArray<RunResult>): ReadonlySet<string> =>
-  new Set([
-    ...[...state.questions.values()].map(({ user }) => user),
-    ...results.flatMap(({ settled }) => {
-      const { user } = (settled.data ?? {}) as { readonly user?: unknown }
-      return typeof user === "string" ? [user] : []
-    })
-  ])
+  new Set([...[...state.questions.values()].map(({ user }) => user), ...results.flatMap(usersIn)])
+
+/** Both of them, from results as they pass. */
+export const makeReferred = (state: RunState) => {
+  const keys = new Set<string>()
+  const users = new Set(usersOfRun(state, []))
+  return {
+    add: (result: RunResult): void => {
+      for (const key of keysOf(result)) keys.add(key)
+      for (const user of usersIn(result)) users.add(user)
+    },
+    keys,
+    users
+  }
+}
 
 const questionsFilter = (tenant: string): string => memoryFilter({ tenant, conversation: "questions", actor: "evaluator" })
 
@@ -212,18 +227,14 @@ export const restoreRun = (path: string, tenant: string) =>
     } satisfies Restored as Restored
   })
 
-/** Texts of kept replies by key, of the users given; one pass a user. */
+/** Texts of kept replies by key, of the users given. */
 export const repliesOf = (tenant: string, scopes: Iterable<string>, keys: ReadonlySet<string>) =>
   Effect.gen(function*() {
     const store = yield* CallStore
     const replies = new Map<string, string>()
-    yield* Effect.forEach(
-      scopes,
-      (scope) => Effect.map(store.loadAll(tenant, scope), (kept) => {
-        for (const [key, { text }] of kept) if (keys.has(key)) replies.set(key, text)
-      }),
-      { concurrency: 8, discard: true }
-    )
+    yield* store.each(tenant, scopes, ({ key, text }) => {
+      if (keys.has(key)) replies.set(key, text)
+    })
     return replies
   })
 

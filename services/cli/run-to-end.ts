@@ -10,11 +10,11 @@ import { type CostRow, curveOf, makeCost } from "#services/reflector/analysis"
 import type { RunRequest } from "#services/reflector/parameters"
 import { OpenReply, RunStatus } from "#services/reflector/protocol"
 import { reflectorCodec } from "#services/reflector/run-events"
-import { type Repeated, repeatedRequests } from "./repeated.ts"
+import { type Repeated, spentOf } from "./repeated.ts"
 import { progressLine, root } from "./root.ts"
 import { errorAlarm, lettersOf, runLine } from "./run-lines.ts"
 import { makePace, moneyOf } from "./run-progress.ts"
-import { costOfRun, type Failures, failuresOf, foldRun } from "./runs.ts"
+import { type Failures, failuresOf, foldRun } from "./runs.ts"
 import { absent, watchActors } from "./watch-actors.ts"
 import { watchModels } from "./watch-models.ts"
 
@@ -99,7 +99,7 @@ export const resultOf = (run: string) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const state = yield* foldRun(tenant, run)
-    const rows = yield* costOfRun(tenant, run)
+    const { repeated, rows } = yield* spentOf(tenant, run, state)
     const sum = (pick: (row: CostRow) => number): number => rows.reduce((total, row) => total + pick(row), 0)
     const errors = sum(({ failed }) => failed)
     return {
@@ -109,7 +109,7 @@ export const resultOf = (run: string) =>
       incumbent: state.trials.generation,
       recommended: state.recommended ?? 0,
       calls: sum(({ calls }) => calls),
-      cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused), repeated: yield* repeatedRequests(tenant, run, state) },
+      cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused), repeated },
       errors,
       failures: errors === 0 ? [] : yield* failuresOf(tenant, run),
       alarms: [...state.alarms, ...state.steps.flatMap(({ attempts, step }) => errorAlarm(step, lettersOf(attempts)) ?? [])],

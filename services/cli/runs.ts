@@ -140,7 +140,7 @@ export const resultOf = ({ events: [stored], subject }: Pick<Commit, "events" | 
 }
 
 /** Tells every settled job of a run, in the order of the log; a run has tens of thousands, and none is kept here. */
-export const eachResult = (tenant: string, run: string, tell: (result: RunResult) => void) =>
+export const eachResult = (tenant: string, run: string, tell: (result: RunResult, commit: Commit) => void) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     yield* log.read([resultFilter({ tenant, run })]).pipe(
@@ -149,7 +149,7 @@ export const eachResult = (tenant: string, run: string, tell: (result: RunResult
           for (const commit of commits) {
             const result = resultOf(commit)
             if (Result.isFailure(result)) return yield* result.failure
-            if (result.success !== undefined) tell(result.success)
+            if (result.success !== undefined) tell(result.success, commit)
           }
         })
       )
@@ -181,16 +181,21 @@ export const failuresOf = (tenant: string, run: string) =>
     return [...failures.values()]
   })
 
-/** What a run cost by role and step, from its results; the one count that every command shows. Last, what its shadow cost. */
-export const costOfRun = (tenant: string, run: string) =>
+/**
+ * What a run cost by role and step, from its results; the one count that every command shows. Last, what its shadow cost.
+ *
+ * @param tell is told each of its results as it passes
+ */
+export const costOfRun = (tenant: string, run: string, tell: (result: RunResult) => void = () => undefined) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const [own, shadow] = [makeCost(), makeCost("shadow")]
+    yield* eachResult(tenant, run, (result, commit) => {
+      own.add(commit)
+      tell(result)
+    })
     const beside = shadowAddress(tenant, run)
     // Somebody may have given that name to a run.
-    const isShadow = (yield* log.last(runSubject(beside))) === undefined
-    for (const [of, cost] of [[{ tenant, run }, own], ...(isShadow ? [[beside, shadow] as const] : [])] as const) {
-      yield* log.read([resultFilter(of)]).pipe(Stream.runForEachArray((commits) => Effect.sync(() => commits.forEach(cost.add))))
-    }
+    if ((yield* log.last(runSubject(beside))) === undefined) yield* eachResult(beside.tenant, beside.run, (_, commit) => shadow.add(commit))
     return [...own.rows(), ...shadow.rows()]
   })

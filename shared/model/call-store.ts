@@ -2,11 +2,15 @@
  * Where validated replies are kept: what replay and what-if read instead of a model. One reply a key for ever; whoever comes second
  * gets the first one's.
  */
-import { DeliverPolicy } from "@nats-io/jetstream"
-import { Clock, Context, Effect, Layer, Option, Result, Schema, type Scope } from "effect"
-import { apiCode, attempt, isPassing, LogUnavailable, maxMessageBytes, Nats } from "#shared/eventlog/nats"
+import { Array as Arrays, Clock, Context, Effect, Layer, Option, Result, Schema, type Scope, Stream } from "effect"
+import { compiled } from "#shared/eventlog/event"
+import { readStream } from "#shared/eventlog/jetstream-reading"
+import { apiCode, isPassing, LogUnavailable, maxMessageBytes, Nats } from "#shared/eventlog/nats"
 import { callsFilter, callsSubject, erasedSubject, userHash } from "#shared/eventlog/subjects"
 import { StoredCall } from "./call.ts"
+
+/** Most scopes of one pass: the server compares each filter of a reader with every other. */
+const scopesAtOnce = 500
 
 /** How far the clocks of this process and the server may be apart. */
 const clockSkewMs = 5_000
@@ -28,6 +32,8 @@ export class CallStore extends Context.Service<CallStore, {
    * back. Never fails: without it a reply is only paid for twice.
    */
   readonly claim: (tenant: string, scope: string, key: string) => Effect.Effect<Effect.Effect<void> | undefined>
+  /** Tells all calls of these scopes, hundreds of scopes in one pass. None is kept here. */
+  readonly each: (tenant: string, scopes: Iterable<string>, tell: (call: StoredCall) => void) => Effect.Effect<void, CallStoreError>
   /** All calls of a scope by key, read in one pass. */
   readonly loadAll: (tenant: string, scope: string) => Effect.Effect<ReadonlyMap<string, StoredCall>, CallStoreError>
   /** Reads all calls of a scope at once and answers `get` from them until the surrounding scope closes. Gives their number. */
@@ -57,6 +63,7 @@ export class CallStore extends Context.Service<CallStore, {
           claims.add(subject)
           return Effect.sync(() => void claims.delete(subject))
         }),
+      each: (tenant, scopes, tell) => Effect.sync(() => new Set(scopes).forEach((scope) => of(tenant, scope).forEach(tell))),
       loadAll: (tenant, scope) => Effect.sync(() => new Map(of(tenant, scope))),
       prime: (tenant, scope) => Effect.sync(() => of(tenant, scope).size)
     })
@@ -64,7 +71,8 @@ export class CallStore extends Context.Service<CallStore, {
 
   static readonly layerJetStream: Layer.Layer<CallStore, never, Nats> = Layer.effect(
     CallStore,
-    Effect.map(Nats, ({ js, jsm }) => {
+    Effect.map(Nats, (nats) => {
+      const { js, jsm } = nats
       const primed = new Map<string, Map<string, StoredCall>>()
 
       const get = Effect.fnUntraced(function*(tenant: string, scope: string, key: string): Effect.fn.Return<Option.Option<StoredCall>, CallStoreError> {
@@ -118,31 +126,22 @@ export class CallStore extends Context.Service<CallStore, {
         return call
       }
 
-      const loadAll = Effect.fnUntraced(function*(tenant: string, scope: string): Effect.fn.Return<ReadonlyMap<string, StoredCall>, CallStoreError> {
-        const filter = callsFilter(tenant, scope)
-        const calls = new Map<string, StoredCall>()
-        const messages = yield* attempt(`read ${filter}`, async () => {
-          const read: Array<{ readonly subject: string; readonly data: Uint8Array }> = []
-          const consumer = await js.consumers.get("CALLS", { filter_subjects: [filter], deliver_policy: DeliverPolicy.All, inactive_threshold: 60_000 })
-          try {
-            if ((await consumer.info()).num_pending === 0) return read
-            const batch = await consumer.consume({ max_messages: 2_000 })
-            for await (const message of batch) {
-              read.push({ subject: message.subject, data: message.data })
-              if (message.info.pending === 0) break
-            }
-            await batch.close()
-          } finally {
-            await consumer.delete().catch(() => false)
-          }
-          return read
-        })
-        for (const { data, subject } of messages) {
-          const call = yield* decode(subject, data)
-          calls.set(call.key, call)
+      const each = Effect.fnUntraced(function*(tenant: string, scopes: Iterable<string>, tell: (call: StoredCall) => void): Effect.fn.Return<void, CallStoreError> {
+        for (const some of Arrays.chunksOf([...new Set(scopes)], scopesAtOnce)) {
+          yield* readStream(nats, "CALLS", some.map((scope) => callsFilter(tenant, scope)), 0, false).pipe(
+            Stream.runForEachArray((messages) =>
+              Effect.gen(function*() {
+                for (const { payload, subject } of messages) tell(yield* decode(subject, payload))
+              }))
+          )
         }
-        return calls
       })
+
+      const loadAll = (tenant: string, scope: string): Effect.Effect<ReadonlyMap<string, StoredCall>, CallStoreError> =>
+        Effect.suspend(() => {
+          const calls = new Map<string, StoredCall>()
+          return Effect.as(each(tenant, [scope], (call) => void calls.set(call.key, call)), calls)
+        })
 
       const prime = (tenant: string, scope: string) =>
         Effect.map(
@@ -153,14 +152,14 @@ export class CallStore extends Context.Service<CallStore, {
           (calls) => calls.size
         )
 
-      return CallStore.of({ get, put, claim, loadAll, prime })
+      return CallStore.of({ get, put, claim, each, loadAll, prime })
     })
   )
 }
 
 const encodeText = new TextEncoder()
 const decodeText = new TextDecoder()
-const decodeStored = Schema.decodeUnknownResult(StoredCall)
+const decodeStored = Schema.decodeUnknownResult(compiled(StoredCall))
 
 const decode = (subject: string, data: Uint8Array): Effect.Effect<StoredCall, CorruptCall> =>
   Effect.suspend(() => {

@@ -69,6 +69,16 @@ export const callStoreConformance = (test: Test, layer: Layer.Layer<CallStore, u
     assert.is(all.get(keyOf(299))?.text, "reply 299")
   }))
 
+  it("the calls of many scopes are told, each once, and no other's", Effect.gen(function*() {
+    const store = yield* CallStore
+    const scopes = Array.from({ length: 1_100 }, (_, n) => `user ${n}`)
+    yield* Effect.forEach(scopes, (scope, n) => store.put("local", scope, keyOf(n), call(n, `reply ${n}`)), { concurrency: 32, discard: true })
+    const wanted = [...scopes.slice(0, 1_050), "user 7", "nobody"]
+    const told: Array<string> = []
+    yield* store.each("local", wanted, ({ text }) => void told.push(text))
+    assert.equal(told.toSorted(), Array.from({ length: 1_050 }, (_, n) => `reply ${n}`).toSorted())
+  }))
+
   it("a primed scope answers as before, also for what was kept since", Effect.gen(function*() {
     const store = yield* CallStore
     yield* store.put("local", "run", keyOf(1), call(1, "one"))

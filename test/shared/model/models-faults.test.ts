@@ -153,6 +153,7 @@ effect(test, "a store that fails is told apart from a model that does", () =>
       get: () => Effect.succeed(Option.none()),
       put: () => Effect.fail(new LogUnavailable({ operation: "keep", message: "no server" })),
       claim: () => Effect.succeed(Effect.void),
+      each: () => Effect.void,
       loadAll: () => Effect.succeed(new Map()),
       prime: () => Effect.succeed(0)
     }))
