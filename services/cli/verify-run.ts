@@ -36,8 +36,10 @@ const goneReplies = (tenant: string, byUser: ReadonlyMap<string, ReadonlyArray<R
     const log = yield* EventLog
     const missing: Array<string> = []
     const erased: Array<string> = []
-    const goneOf = (user: string, referred: ReadonlyArray<Referred>) => Effect.map(store.loadAll(tenant, user), (kept) => ({ user, gone: referred.filter(({ key }) => !kept.has(key)) }))
-    for (const { gone, user } of yield* Effect.forEach(byUser, ([user, referred]) => goneOf(user, referred), { concurrency: 8 })) {
+    const unseen = new Map([...byUser].map(([user, referred]) => [user, new Set(referred.map(({ key }) => key))] as const))
+    yield* store.each(tenant, unseen.keys(), ({ key }, user) => void unseen.get(user)?.delete(key))
+    for (const [user, referred] of byUser) {
+      const gone = referred.filter(({ key }) => unseen.get(user)?.has(key))
       if (gone.length === 0) continue
       const stands = Option.isSome(yield* log.readRaw([memoryFilter({ tenant, user })]).pipe(Stream.runHead))
       const erasure = yield* lastErasure(tenant, user)

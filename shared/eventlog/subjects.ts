@@ -113,6 +113,11 @@ export const parseResultSubject = (subject: string): JobAddress | undefined => {
 
 /** Where a validated model reply stands. `scope` is the user whose text is in it, or the run. */
 export const callsSubject = (tenant: string, scope: string, key: string): string => join("calls", tenant, scope, key)
+/** Parses a subject of a kept reply. */
+export const parseCallsSubject = (subject: string): { readonly tenant: string; readonly scope: string; readonly key: string } => {
+  const [, tenant = "", scope = "", key = ""] = subject.split(".").map(decodeToken)
+  return { tenant, scope, key }
+}
 export const callsFilter = (tenant: string, scope: string): string => `${join("calls", tenant, scope)}.*`
 
 export const workSubject = (actor: ActorName, of: JobAddress): string =>

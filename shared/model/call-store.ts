@@ -6,7 +6,7 @@ import { Array as Arrays, Clock, Context, Effect, Layer, Option, Result, Schema,
 import { compiled } from "#shared/eventlog/event"
 import { readStream } from "#shared/eventlog/jetstream-reading"
 import { apiCode, isPassing, LogUnavailable, maxMessageBytes, Nats } from "#shared/eventlog/nats"
-import { callsFilter, callsSubject, erasedSubject, userHash } from "#shared/eventlog/subjects"
+import { callsFilter, callsSubject, erasedSubject, parseCallsSubject, userHash } from "#shared/eventlog/subjects"
 import { StoredCall } from "./call.ts"
 
 /** Most scopes of one pass: the server compares each filter of a reader with every other. */
@@ -32,8 +32,8 @@ export class CallStore extends Context.Service<CallStore, {
    * back. Never fails: without it a reply is only paid for twice.
    */
   readonly claim: (tenant: string, scope: string, key: string) => Effect.Effect<Effect.Effect<void> | undefined>
-  /** Tells all calls of these scopes, hundreds of scopes in one pass. None is kept here. */
-  readonly each: (tenant: string, scopes: Iterable<string>, tell: (call: StoredCall) => void) => Effect.Effect<void, CallStoreError>
+  /** Tells all calls of these scopes, with the scope of each, hundreds of scopes in one pass. None is kept here. */
+  readonly each: (tenant: string, scopes: Iterable<string>, tell: (call: StoredCall, scope: string) => void) => Effect.Effect<void, CallStoreError>
   /** All calls of a scope by key, read in one pass. */
   readonly loadAll: (tenant: string, scope: string) => Effect.Effect<ReadonlyMap<string, StoredCall>, CallStoreError>
   /** Reads all calls of a scope at once and answers `get` from them until the surrounding scope closes. Gives their number. */
@@ -63,7 +63,7 @@ export class CallStore extends Context.Service<CallStore, {
           claims.add(subject)
           return Effect.sync(() => void claims.delete(subject))
         }),
-      each: (tenant, scopes, tell) => Effect.sync(() => new Set(scopes).forEach((scope) => of(tenant, scope).forEach(tell))),
+      each: (tenant, scopes, tell) => Effect.sync(() => new Set(scopes).forEach((scope) => of(tenant, scope).forEach((call) => tell(call, scope)))),
       loadAll: (tenant, scope) => Effect.sync(() => new Map(of(tenant, scope))),
       prime: (tenant, scope) => Effect.sync(() => of(tenant, scope).size)
     })
@@ -126,12 +126,12 @@ export class CallStore extends Context.Service<CallStore, {
         return call
       }
 
-      const each = Effect.fnUntraced(function*(tenant: string, scopes: Iterable<string>, tell: (call: StoredCall) => void): Effect.fn.Return<void, CallStoreError> {
+      const each = Effect.fnUntraced(function*(tenant: string, scopes: Iterable<string>, tell: (call: StoredCall, scope: string) => void): Effect.fn.Return<void, CallStoreError> {
         for (const some of Arrays.chunksOf([...new Set(scopes)], scopesAtOnce)) {
           yield* readStream(nats, "CALLS", some.map((scope) => callsFilter(tenant, scope)), 0, false).pipe(
             Stream.runForEachArray((messages) =>
               Effect.gen(function*() {
-                for (const { payload, subject } of messages) tell(yield* decode(subject, payload))
+                for (const { payload, subject } of messages) tell(yield* decode(subject, payload), parseCallsSubject(subject).scope)
               }))
           )
         }

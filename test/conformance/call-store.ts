@@ -75,8 +75,8 @@ export const callStoreConformance = (test: Test, layer: Layer.Layer<CallStore, u
     yield* Effect.forEach(scopes, (scope, n) => store.put("local", scope, keyOf(n), call(n, `reply ${n}`)), { concurrency: 32, discard: true })
     const wanted = [...scopes.slice(0, 1_050), "user 7", "nobody"]
     const told: Array<string> = []
-    yield* store.each("local", wanted, ({ text }) => void told.push(text))
-    assert.equal(told.toSorted(), Array.from({ length: 1_050 }, (_, n) => `reply ${n}`).toSorted())
+    yield* store.each("local", wanted, ({ text }, scope) => void told.push(`${scope}: ${text}`))
+    assert.equal(told.toSorted(), Array.from({ length: 1_050 }, (_, n) => `user ${n}: reply ${n}`).toSorted())
   }))
 
   it("a primed scope answers as before, also for what was kept since", Effect.gen(function*() {
