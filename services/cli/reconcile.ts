@@ -3,7 +3,7 @@ import { Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { isOlder } from "#shared/domain/reconcile-pairs"
-import { usersOf } from "#shared/eventlog/erasure"
+import { usersHere } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
@@ -92,7 +92,7 @@ export const reconcile = Command.make(
     Effect.gen(function*() {
       const { tenant } = yield* root
       const log = yield* EventLog
-      const users = Option.isSome(input.user) ? [input.user.value] : yield* usersOf(tenant)
+      const users = Option.isSome(input.user) ? [input.user.value] : (yield* usersHere(tenant)).filter(({ spoke }) => spoke).map(({ user }) => user)
       const after = formatPosition({ log: "memory", sequence: yield* log.head("MEMORY") })
       const progress = progressLine()
       const reports: Array<UserReport> = []

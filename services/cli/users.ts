@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { writeBundle } from "#shared/eventlog/bundle"
-import { eraseUser, usersOf } from "#shared/eventlog/erasure"
+import { eraseUser, usersHere } from "#shared/eventlog/erasure"
 import { formatPosition } from "#shared/eventlog/position"
 import { callsFilter, memoryFilter, requestSubject } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
@@ -15,12 +15,22 @@ import { importUser } from "./user-bundle.ts"
 
 const user = userFlag("Whose data")
 
+/** Most of those who were only asked about that are named to people. */
+const namedMax = 12
+
 const list = Command.make("list", {}, () =>
   Effect.gen(function*() {
     const { tenant } = yield* root
-    const users = yield* usersOf(tenant)
-    yield* emit({ users }, () => (users.length === 0 ? `nobody has data in tenant ${tenant}` : users.join("\n")))
-  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Users with anything in the memory log"))
+    const here = yield* usersHere(tenant)
+    const names = (spoke: boolean) => here.filter((one) => one.spoke === spoke).map(({ user }) => user)
+    yield* emit({ users: names(true), askedAbout: names(false) }, ({ askedAbout, users }) =>
+      [
+        ...(users.length === 0 ? [`no user has turns in tenant ${tenant}`] : users),
+        ...(askedAbout.length === 0 ? [] : [
+          `only asked about, without a turn: ${askedAbout.slice(0, namedMax).join(", ")}${askedAbout.length > namedMax ? ` and ${askedAbout.length - namedMax} more (--json names all)` : ""}; \`metamem users erase\` removes what is kept of that too`
+        ])
+      ].join("\n"))
+  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Users with turns, and apart from them those of whom only questions or answers are kept"))
 
 const exportUser = Command.make(
   "export",
@@ -34,7 +44,7 @@ const exportUser = Command.make(
       const { tenant } = yield* root
       const out = resolve(input.out)
       if (existsSync(out) && !input.force) return yield* new CommandFailed({ message: `${out} is there already; give another name, or --force to replace it` })
-      if (!(yield* usersOf(tenant)).includes(input.user)) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
+      if (!(yield* usersHere(tenant)).some(({ user }) => user === input.user)) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
       const { digest, messages, streams } = yield* writeBundle(out, [memoryFilter({ tenant, user: input.user }), callsFilter(tenant, input.user)], `user ${input.user} of ${tenant}`)
       yield* emit({ user: input.user, file: out, messages, streams, digest }, () =>
         `${messages} messages of ${input.user} are in ${out}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds all that was said, in plain text; \`metamem users import\` takes it in.`)

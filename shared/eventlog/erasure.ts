@@ -62,22 +62,36 @@ const subjectsOf = (filter: string) =>
 export const usersInLog = (tenant: string): Effect.Effect<ReadonlyArray<string>, LogUnavailable, Nats> =>
   Effect.map(subjectsOf(`memory.${encodeToken(tenant)}.*.*.*`), (subjects) => [...new Set([...subjects.keys()].map((subject) => parseMemorySubject(subject).user))].sort())
 
+export interface UserHere {
+  readonly user: string
+  /** Turns of theirs stand; else only what was asked about them: questions, answers. */
+  readonly spoke: boolean
+}
+
 /** Users of a tenant with anything in the memory log but erasure marks, sorted. */
-export const usersOf = (tenant: string): Effect.Effect<ReadonlyArray<string>, LogUnavailable | CorruptCommit, Nats | EventLog> =>
+export const usersHere = (tenant: string): Effect.Effect<ReadonlyArray<UserHere>, LogUnavailable | CorruptCommit, Nats | EventLog> =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const subjects = yield* subjectsOf(`memory.${encodeToken(tenant)}.*.*.*`)
+    /** The first of these on which more than a mark stands. */
+    const standing = (own: ReadonlyArray<string>) =>
+      Effect.gen(function*() {
+        const full = own.find((subject) => (subjects.get(subject) ?? 0) > 1)
+        if (full !== undefined) return full
+        for (const subject of own) {
+          const last = yield* log.last(subject)
+          if (last !== undefined && !isErasureMark(last)) return subject
+        }
+        return undefined
+      })
     const byUser = Map.groupBy(subjects.keys(), (subject) => parseMemorySubject(subject).user)
     const present = yield* Effect.forEach(byUser, ([user, own]) =>
       Effect.gen(function*() {
-        if (own.some((subject) => (subjects.get(subject) ?? 0) > 1)) return [user]
-        for (const subject of own) {
-          const last = yield* log.last(subject)
-          if (last !== undefined && !isErasureMark(last)) return [user]
-        }
-        return []
+        const said = own.filter((subject) => parseMemorySubject(subject).actor === "ingestor")
+        if ((yield* standing(said)) !== undefined) return [{ user, spoke: true }]
+        return (yield* standing(own.filter((subject) => !said.includes(subject)))) === undefined ? [] : [{ user, spoke: false }]
       }), { concurrency: 16 })
-    return present.flat().sort()
+    return present.flat().sort((a, b) => (a.user < b.user ? -1 : 1))
   })
 
 /** What says that the user's data was erased last: nothing stands of what came before. Undefined = never. */

@@ -4,7 +4,7 @@ import { Effect, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { writeBundle } from "#shared/eventlog/bundle"
-import { eraseUser, usersOf } from "#shared/eventlog/erasure"
+import { eraseUser, usersHere } from "#shared/eventlog/erasure"
 import { StoredEvent } from "#shared/eventlog/event"
 import { EventLog } from "#shared/eventlog/event-log"
 import { callsFilter, memoryFilter, runSubject } from "#shared/eventlog/subjects"
@@ -172,7 +172,7 @@ effect(test, "a user erased while taken in stays erased, and it is said", () =>
       })
       const error = yield* Effect.flip(importUser(file, "local", () => undefined).pipe(Effect.provideService(EventLog, erasing), Effect.provide(CallStore.layerJetStream)))
       assert.equal([error._tag, (error as { reason?: string }).reason], ["UserImportRefused", "erased"])
-      assert.equal(yield* usersOf("local"), [])
+      assert.equal(yield* usersHere("local"), [])
     }).pipe(Effect.provide(logOn(there.url)))
   }), 60_000)
 

@@ -50,6 +50,13 @@ effect(test, "a user is exported and erased: gone from log, index and disk, and 
       assert.is((yield* run("memories", "list", "--user", "tom")).json.memories.length, 2)
       const asked = yield* run("ask", "What is the kiln called?", "--user", "mira", "--deadline-ms", "3000")
       assert.equal([asked.error, asked.json.evidence], ["", []])
+      // The answer is kept, and so is the name; nobody of that name has said anything.
+      const list = Effect.map(run("users", "list"), ({ json }) => json)
+      assert.equal(yield* list, { users: ["tom"], askedAbout: ["mira"] })
+      yield* run("ask", "What is the kiln called?", "--user", "nobody", "--deadline-ms", "3000")
+      assert.equal(yield* list, { users: ["tom"], askedAbout: ["mira", "nobody"] })
+      for (const user of ["nobody", "mira"]) assert.is((yield* run("users", "erase", "--user", user)).json.erased, true)
+      assert.equal(yield* list, { users: ["tom"], askedAbout: [] })
       yield* Effect.sleep("11 seconds")
       for (const path of filesUnder(join(home, "index"))) assert.not.ok(readFileSync(path).includes("Vesuvio"), path)
       for (const path of filesUnder(join(home, "nats"))) assert.not.ok(readFileSync(path).includes("Vesuvio"), path)

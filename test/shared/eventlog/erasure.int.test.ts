@@ -5,7 +5,7 @@ import { makeEntity } from "#shared/actor/entity"
 import { bury, listDead } from "#shared/actor/dead-letters"
 import { publishJobs } from "#shared/actor/jobs"
 import { isErasureMark } from "#shared/eventlog/envelope"
-import { eraseUser, lastErasure, onErasure, usersOf } from "#shared/eventlog/erasure"
+import { eraseUser, lastErasure, onErasure, usersHere } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { Nats } from "#shared/eventlog/nats"
 import { verifyCommits } from "#shared/eventlog/replay"
@@ -50,7 +50,7 @@ it("everything of the user goes, nothing of anybody else's, and twice is once", 
   assert.is((yield* texts("tom")).length + (yield* texts("mira.b")).length, 4)
   assert.ok(Option.isNone(yield* store.get("local", "mira", "k")) && Option.isSome(yield* store.get("local", "tom", "k")))
   assert.equal((yield* listDead()).map(({ about }) => about), [at("tom"), "job of tom"])
-  assert.equal(yield* usersOf("local"), ["mira.b", "tom"])
+  assert.equal(yield* usersHere("local"), [{ user: "mira.b", spoke: true }, { user: "tom", spoke: true }])
   assert.equal([(yield* lastErasure("local", "mira"))?.sequence, yield* lastErasure("local", "tom")], [report.sequence, undefined])
 
   const [told] = yield* Stream.runCollect(log.read([erasedFilter("local")]))
@@ -144,7 +144,7 @@ it("a user who comes back and says the same again is heard, by a process that kn
   assert.is((yield* texts("mira")).length, 1)
   const fresh = yield* makeEntity(ingestor)
   assert.is((yield* fresh.execute(at("mira"), turn("a"), { cause: "same" })).fresh, false)
-  assert.equal(yield* usersOf("local"), ["mira"])
+  assert.equal(yield* usersHere("local"), [{ user: "mira", spoke: true }])
   assert.equal((yield* verifyCommits(log.readRaw([memoryFilter({})]))).faults, [])
   assert.is((yield* eraseUser("local", "mira")).streams[0]?.removed, 2)
 }))
