@@ -12,7 +12,7 @@ import { JudgementData, JudgeReply, type JudgeKind } from "#services/evaluator/p
 import type { RunParameters, RunQuestion } from "#services/reflector/parameters"
 import { type RolloutInput, RolloutKey } from "#services/retriever/protocol"
 import { answerDeadlineMs, askedAtOnce } from "./asking.ts"
-import { refuseElsewhere } from "./memory-here.ts"
+import { refuseOtherMemory } from "./memory-here.ts"
 import { CommandFailed, progressLine, say } from "./root.ts"
 import { eachResult } from "./runs.ts"
 
@@ -89,7 +89,7 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
   Effect.gen(function*() {
     const store = yield* CallStore
     const users = [...new Set(asks.map(({ question }) => question.user))]
-    yield* refuseElsewhere(run, parameters.memoryPosition)
+    yield* refuseOtherMemory(tenant, run, parameters.memoryPosition)
     const before = yield* keptCalls(tenant, users, 0)
     const texts = new Map(before.calls.map(({ key, text }) => [key, text]))
     const atOnce = yield* askedAtOnce

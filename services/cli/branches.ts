@@ -11,7 +11,7 @@ import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector
 import { some } from "./shown.ts"
 import { answerAll, type Ask } from "./arms.ts"
 import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
-import { refuseElsewhere } from "./memory-here.ts"
+import { refuseOtherMemory } from "./memory-here.ts"
 import { CommandFailed, root, say, WrongUsage } from "./root.ts"
 import { foldRun } from "./runs.ts"
 import { openLook } from "./test-split.ts"
@@ -96,7 +96,7 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     const { parameters } = start
     const [part, questions] = parameters.test.length > 0 ? ["test", parameters.test] as const : ["guard", parameters.guard] as const
     if (questions.length === 0) return yield* new CommandFailed({ message: `${run} has neither test nor guard questions: there is nothing to compare branches by` })
-    yield* refuseElsewhere(run, parameters.memoryPosition)
+    yield* refuseOtherMemory(tenant, run, parameters.memoryPosition)
     const last = start.step + (steps ?? Math.max(1, parameters.steps - start.step))
     const seeds = Array.from({ length: reseeds }, (_, at) => parameters.seed + at)
     const pairs = seeds.map((seed) => ({
