@@ -24,18 +24,7 @@ interface Holder {
   readonly isRedelivered: boolean
 }
 
-export interface Signalled<R> {
-  /** The entity's water mark, as far as it is known here. */
-  readonly through: (target: string) => number
-  /** True when the signal is parked with who holds its entity in this process. */
-  readonly park: (target: string, message: JsMsg) => boolean
-  /** Gives a signal back when another process was just seen to hold its entity. */
-  readonly passOver: (target: string, message: JsMsg) => boolean
-  /** Holds an entity from now on; the effect works on it, and lets it go at its end. */
-  readonly hold: (target: string, message: JsMsg) => Effect.Effect<void, never, R>
-}
-
-export const makeSignalled = <E, R>(worker: SignalWorker<E, R>, signals: Unacknowledged): Effect.Effect<Signalled<R>, never, EventLog | Leases> =>
+export const makeSignalled = <E, R>(worker: SignalWorker<E, R>, signals: Unacknowledged) =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const leases = yield* Leases
@@ -45,6 +34,7 @@ export const makeSignalled = <E, R>(worker: SignalWorker<E, R>, signals: Unackno
     const holders = new Map<string, Holder>()
     const failures = new Map<string, number>()
 
+    /** The entity's water mark, as far as it is known here. */
     const through = (target: string): number => marks.get(target) ?? 0
     const mark = (target: string, reached: number): void => {
       if (reached <= through(target)) return
@@ -116,14 +106,16 @@ export const makeSignalled = <E, R>(worker: SignalWorker<E, R>, signals: Unackno
 
     return {
       through,
-      park: (target, message) => {
+      /** True when the signal is parked with who holds its entity in this process. */
+      park: (target: string, message: JsMsg): boolean => {
         const holder = holders.get(target)
         if (holder === undefined) return false
         holder.parked.push(message)
         holder.minimum = Math.max(holder.minimum, message.seq)
         return true
       },
-      passOver: (target, message) => {
+      /** Gives a signal back when another process was just seen to hold its entity; true when it did. */
+      passOver: (target: string, message: JsMsg): boolean => {
         if ((heldUntil.get(target) ?? 0) > Date.now()) {
           signals.nak(message, backOff(message))
           return true
@@ -131,7 +123,8 @@ export const makeSignalled = <E, R>(worker: SignalWorker<E, R>, signals: Unackno
         heldUntil.delete(target)
         return false
       },
-      hold: (target, message) => {
+      /** Holds an entity from now on; the effect works on it, and lets it go at its end. */
+      hold: (target: string, message: JsMsg): Effect.Effect<void, never, R> => {
         const holder: Holder = { parked: [message], minimum: message.seq, isRedelivered: message.redelivered }
         holders.set(target, holder)
         return work(target, holder)

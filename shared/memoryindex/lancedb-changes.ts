@@ -36,30 +36,6 @@ interface InUse {
 }
 const inUse = ({ checkpoint, place, table }: OpenedTable, additions: number): InUse => ({ table, checkpoint, through: checkpoint, place, additions, pending: [], writing: [] })
 
-export interface StoredChanges {
-  /** Takes changes in, and what they lead up to. */
-  readonly add: (changes: ReadonlyArray<IndexChange>, through: number) => void
-  /** True when it is time to flush. */
-  readonly isFull: () => boolean
-  /** Adds to the table what it does not hold yet. */
-  readonly flush: Effect.Effect<void, MemoryIndexError>
-  /** What has been taken in; asking for it is going on from there, also after the folder was begun anew. */
-  readonly checkpoint: Effect.Effect<number>
-  /** Set when the folder was begun anew, until the checkpoint is asked for: what comes before it would be missing. */
-  readonly begunAnew: () => MemoryIndexError | undefined
-  /** The table in use; another one after the folder was begun anew or replaced. */
-  readonly table: () => Table
-  /** Changes of a user that are not in the table yet. */
-  readonly waiting: (user: string) => Array<IndexChange>
-  /** Reads the table in use as `readChanges` does. False when tidying took files away meanwhile: what they held stands in others by now. */
-  readonly read: (user: string, begin: Parameters<typeof readChanges>[3]) => Effect.Effect<boolean, MemoryIndexError>
-  readonly removeUser: (user: string) => Effect.Effect<void, MemoryIndexError>
-  /** Where a folder that is to replace this one is filled, beside it. */
-  readonly beside: () => string
-  /** Puts what was filled beside in this one's place. */
-  readonly putInPlace: (beside: string) => Effect.Effect<void, MemoryIndexError>
-}
-
 /** @param dropped told when the table no longer holds what was read from it: of one user, or, without one, at all */
 export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceIndexSettings, dropped: (user?: string) => void) {
   const { dimensions, folder, log } = settings
@@ -78,6 +54,7 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
   }
 
   let now = inUse(opened, 0)
+  /** Set when the folder was begun anew, until the checkpoint is asked for: what comes before it would be missing. */
   let begunAnew: MemoryIndexError | undefined
   /** Moved on when a tidying begins and when it ends. */
   let tidied = 0
@@ -122,26 +99,33 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
     }
     if (now.additions % tidyEvery === 0) yield* tidy
   })
+  /** Adds to the table what it does not hold yet. */
   const flush = changing.withPermits(1)(write.pipe(Effect.catchTag("MemoryIndexError", beginAnew)))
 
   yield* Effect.sleep(flushMillis).pipe(Effect.andThen(flush), Effect.catchTag("MemoryIndexError", (error) => Effect.logError(error.message)), Effect.forever, Effect.forkScoped)
   yield* Effect.addFinalizer(() => Effect.ignore(changing.withPermits(1)(write)))
 
   return {
-    add: (changes, through) => {
+    flush,
+    begunAnew: () => begunAnew,
+    /** Takes changes in, and what they lead up to. */
+    add: (changes: ReadonlyArray<IndexChange>, through: number): void => {
       for (const change of changes) now.pending.push({ place: (now.place += 1), change })
       now.through = Math.max(now.through, through)
     },
+    /** True when it is time to flush. */
     isFull: () => now.pending.length >= flushChanges,
-    flush,
+    /** What has been taken in; asking for it is going on from there, also after the folder was begun anew. */
     checkpoint: Effect.sync(() => {
       begunAnew = undefined
       return now.through
     }),
-    begunAnew: () => begunAnew,
+    /** The table in use; another one after the folder was begun anew or replaced. */
     table: () => now.table,
-    waiting: (user) => [...now.writing, ...now.pending].map(({ change }) => change).filter((change) => userOf(change) === user),
-    read: (user, begin) => {
+    /** Changes of a user that are not in the table yet. */
+    waiting: (user: string): Array<IndexChange> => [...now.writing, ...now.pending].map(({ change }) => change).filter((change) => userOf(change) === user),
+    /** Reads the table in use as `readChanges` does. False when tidying took files away meanwhile: what they held stands in others by now. */
+    read: (user: string, begin: Parameters<typeof readChanges>[3]): Effect.Effect<boolean, MemoryIndexError> => {
       const { table } = now
       const tidiedBefore = tidied
       return attempt(() => readChanges(table, user, dimensions, begin)).pipe(
@@ -154,7 +138,7 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
           })))
       )
     },
-    removeUser: (user) =>
+    removeUser: (user: string) =>
       changing.withPermits(1)(
         Effect.gen(function*() {
           dropped(user)
@@ -164,8 +148,10 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
           yield* tidy
         }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
       ),
+    /** Where a folder that is to replace this one is filled, beside it. */
     beside: () => `${own.slot}.next`,
-    putInPlace: (beside) =>
+    /** Puts what was filled beside in this one's place. */
+    putInPlace: (beside: string) =>
       changing.withPermits(1)(
         attempt(async () => {
           const aside = `${own.slot}.aside`
@@ -180,5 +166,6 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
           if (next.why !== undefined) throw new Error(`the new index cannot be opened: ${next.why}`)
         }).pipe(Effect.catchTag("MemoryIndexError", beginAnew))
       )
-  } satisfies StoredChanges
+  }
 })
+export type StoredChanges = Effect.Success<ReturnType<typeof makeStoredChanges>>
