@@ -5,7 +5,7 @@
 import { Effect, Option, Result } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { QuestionClass } from "#shared/domain/scope"
-import { effectsByClass, type PrincipleEffect, principleEffects, retirements } from "#shared/metamemory/effect"
+import { effectsByClass, type PrincipleEffect, principleEffects, retirements, wordingOf } from "#shared/metamemory/effect"
 import { CallStore } from "#shared/model/call-store"
 import { droppedRollouts } from "#services/reflector/analysis"
 import type { RunParameters } from "#services/reflector/parameters"
@@ -32,12 +32,14 @@ interface Estimate {
 }
 
 export interface EffectReport {
+  /** Attempts that had a principle in scope, and could go without it. */
   readonly rollouts: number
   readonly dropShare: number
   readonly effects: ReadonlyArray<Estimate & {
     readonly id: string
     readonly text: string
     readonly scope: string
+    /** In these words. */
     readonly inForce: boolean
     readonly byClass: Readonly<Partial<Record<QuestionClass, Estimate>>>
     readonly retire: boolean
@@ -57,24 +59,28 @@ export const effectReport = (state: RunState): EffectReport => {
   const rollouts = droppedRollouts(state)
   const all = principleEffects(rollouts)
   const byClass = [...effectsByClass(rollouts)]
-  const inForce = new Set(state.generations.at(-1)?.principles.map(({ id }) => id))
-  const known = new Map(state.generations.flatMap(({ principles }) => principles.map((principle) => [principle.id, principle] as const)))
-  const retire = retirements(all).filter((id) => inForce.has(id))
+  const last = state.generations.at(-1)?.principles ?? []
+  const inForce = new Set(last.map(wordingOf))
+  const known = new Map(state.generations.flatMap(({ principles }) => principles.map((principle) => [wordingOf(principle), principle] as const)))
+  const retire = retirements(all).flatMap((wording) => last.filter((principle) => wordingOf(principle) === wording).map(({ id }) => id))
   return {
     rollouts: rollouts.length,
     dropShare: state.parameters?.dropShare ?? 0,
-    effects: all.map((one) => ({
-      id: one.id,
-      text: known.get(one.id)?.text ?? "",
-      scope: known.get(one.id)?.scope ?? "",
-      inForce: inForce.has(one.id),
-      ...estimate(one),
-      byClass: Object.fromEntries(byClass.flatMap(([questionClass, effects]) => {
-        const own = effects.find(({ id }) => id === one.id)
-        return own === undefined ? [] : [[questionClass, estimate(own)]]
-      })),
-      retire: retire.includes(one.id)
-    })),
+    effects: all.flatMap((one) => {
+      const principle = known.get(one.wording)
+      return principle === undefined ? [] : [{
+        id: principle.id,
+        text: principle.text,
+        scope: principle.scope,
+        inForce: inForce.has(one.wording),
+        ...estimate(one),
+        byClass: Object.fromEntries(byClass.flatMap(([questionClass, effects]) => {
+          const own = effects.find(({ wording }) => wording === one.wording)
+          return own === undefined ? [] : [[questionClass, estimate(own)]]
+        })),
+        retire: inForce.has(one.wording) && retire.includes(principle.id)
+      }]
+    }),
     retirements: retire,
     tried: Object.fromEntries(state.trials.trials.flatMap(({ operation, state: outcome }) => (operation.operation === "delete" && operation.id !== undefined && retire.includes(operation.id) ? [[operation.id, outcome]] : [])))
   }
@@ -160,15 +166,16 @@ export const effectCommand = Command.make(
         return yield* new CommandFailed({ message: `neither the recommended generation of ${run} nor its last one holds ${wanted}; \`metamem whatif --run ${run} --from G --pin ${wanted}\` tells what it would add` })
       }
       const leftOut = exact && wanted !== undefined && generation !== undefined ? yield* leaveOneOut(run, wanted, generation, Option.getOrUndefined(samples)) : null
+      const inForce = new Set(state.generations.at(-1)?.principles.map(({ id }) => id))
       yield* emit({ run, ...report, effects, retirements, exact: leftOut, undersized: state.undersized, modelCalls: leftOut?.paid.calls ?? 0 }, ({ dropShare, retirements, rollouts, tried }) =>
         state.imported !== undefined ? ["of an imported run no effects can be told: nobody knows which principles its attempts went without", ...importedNote(state)].join("\n") : [
-          `effects in points, from ${rollouts} training attempts of which each went without a principle with probability ${dropShare}; 90 % intervals`,
+          `effects in points, from ${rollouts} training attempts that had principles in scope, each of which they went without with probability ${dropShare}; 90 % intervals`,
           effects.length === 0
             ? "no attempts at one question differed in what they were shown, so nothing can be told"
             : table([
               ["principle", "effect", "90 %", "steps", "attempts", "", "text"],
               ...effects.flatMap((one) => [
-                [one.id, points(one.effect), interval(one), String(one.steps), String(one.rollouts), one.inForce ? "" : "gone", `[${one.scope}] ${one.text}`],
+                [one.id, points(one.effect), interval(one), String(one.steps), String(one.rollouts), one.inForce ? "" : inForce.has(one.id) ? "in earlier words" : "gone", `[${one.scope}] ${one.text}`],
                 ...(Object.keys(one.byClass).length < 2 ? [] : Object.entries(one.byClass).map(([questionClass, own]) => [`  ${questionClass}`, points(own.effect), interval(own), String(own.steps), String(own.rollouts), "", ""]))
               ])
             ]),

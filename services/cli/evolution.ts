@@ -39,6 +39,11 @@ const evaluatedThere = ({ generations, imported }: RunState) => {
   ]
 }
 
+/** What the guard test of a run came to: the generation against generation 0, on untouched questions. */
+const guardOf = ({ counts, decision, figures, generation, reason }: NonNullable<RunState["guard"]>) => ({ generation, decision, reason, counts, difference: figures.mean })
+const guardLine = ({ counts, decision, difference, generation, reason }: ReturnType<typeof guardOf>): string =>
+  `guard test of generation ${generation} against generation 0, on ${some(counts.questions, "untouched question")}: ${points(difference)} points, ${decision} — ${reason}`
+
 const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
@@ -59,12 +64,14 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       })),
       // Nothing of an imported record was tested here.
       recommended: state.imported === undefined ? (state.recommended ?? null) : null,
+      reason: state.reason ?? null,
+      guard: state.guard === undefined ? null : guardOf(state.guard),
       // Whichever of them guides live answers just now.
       adopted: adopted?.run === run ? adopted.generation : null,
       ...(state.imported === undefined ? {} : { evaluated: evaluatedThere(state) }),
       undersized: state.undersized
     }
-    yield* emit(result, ({ adopted, evaluated = [], generations, recommended, rejected }) =>
+    yield* emit(result, ({ adopted, evaluated = [], generations, guard, reason, recommended, rejected }) =>
       [
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
@@ -74,7 +81,8 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
           const which = `generation ${generation}${step === 0 ? "" : ` of step_${step}`}`
           return `evaluated where it was made: ${which}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`
         }),
-        recommended !== null ? "" : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
+        guard === null ? "" : guardLine(guard),
+        recommended !== null ? `recommended: generation ${recommended} — ${reason ?? ""}` : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
         ...smallSample(state)
       ].filter((line) => line !== "").join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("The generations of a run and what was not accepted"))
@@ -107,15 +115,26 @@ const replay = Command.make("replay", { run: runFlag, generation: generationFlag
     )
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Rebuild a generation from the log and compare it with what was sealed; no model is asked"))
 
+/** What whoever adopts a generation that its run does not recommend ought to know. The empty one can do no harm. */
+const adoptionWarnings = (state: RunState, run: string, generation: number): ReadonlyArray<string> => {
+  const { imported, reason, recommended } = state
+  if (generation === 0) return []
+  if (imported !== undefined) return [`${run} is an imported record: nothing of it was tested here`]
+  const notRecommended = recommended === undefined ? [`${run} is not finished: nothing of it has passed a guard test`] : recommended === generation ? [] : [`${run} recommends generation ${recommended} — ${reason ?? ""}`]
+  return [...notRecommended, ...smallSample(state)]
+}
+
 const adopt = Command.make("adopt", { run: runFlag, generation: generationFlag }, ({ generation: given, run }) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
-    const generation = yield* generationMeant(yield* foldRun(tenant, run), run, given)
+    const state = yield* foldRun(tenant, run)
+    const generation = yield* generationMeant(state, run, given)
     const { principles } = yield* identicalRun(tenant, run, generation)
     const reply = yield* request(requestSubject("reflector", "adopt"), { tenant, run, generation }, 10_000).pipe(
       Effect.flatMap(Schema.decodeUnknownEffect(Schema.Struct({ tenant: Schema.String, run: Schema.String, generation: Schema.Int })))
     )
-    yield* emit(reply, () => `live answers of ${tenant} are from here on guided by ${guidedBy({ run, generation }, principles.length)}`)
+    const warnings = adoptionWarnings(state, run, generation)
+    yield* emit({ ...reply, warnings }, () => [`live answers of ${tenant} are from here on guided by ${guidedBy({ run, generation }, principles.length)}`, ...warnings].join("\n"))
   }).pipe(withActors(["reflector"]))).pipe(Command.withDescription("Let a generation guide live answers"))
 
 export const evolutionCommands = [split, train, evaluate, infer, adopt, onlineCommand, generations, replay, diff, blameCommand, historyCommand, cost, curve, effectCommand, verify, ...exchangeCommands, judgeCommand, whatif] as const

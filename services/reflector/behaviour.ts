@@ -7,7 +7,7 @@ import type { Behaviour } from "#shared/actor/behaviour"
 import { chooseBatch } from "#shared/metamemory/batch"
 import { budgetOf } from "#shared/metamemory/budget"
 import { judgementsNeeded } from "#shared/metamemory/judging"
-import { fewestStepsSeen, principleEffects, retirements } from "#shared/metamemory/effect"
+import { fewestStepsSeen, principleEffects, retirements, wordingOf } from "#shared/metamemory/effect"
 import { type GateDecision, guardTest, likelyThreshold } from "#shared/metamemory/gate"
 import { generationHash, type GateRecord } from "#shared/metamemory/generation"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
@@ -217,9 +217,10 @@ const retirement = (state: RunState): ReadonlyArray<SourcedOperation> =>
   state.steps.length < fewestStepsSeen
     ? []
     : retirements(principleEffects(state.steps.flatMap((step) => rolloutsOf(state, step))))
-      .filter((id) => state.trials.principles.some((principle) => principle.id === id) && !state.trials.trials.some(({ operation }) => operation.operation === "delete" && operation.id === id))
+      .flatMap((wording) => state.trials.principles.filter((principle) => wordingOf(principle) === wording))
+      .filter(({ id }) => !state.trials.trials.some(({ operation }) => operation.operation === "delete" && operation.id === id))
       .slice(0, 1)
-      .map((id) => ({ operation: { operation: "delete", id }, sources: [] }))
+      .map(({ id }) => ({ operation: { operation: "delete", id }, sources: [] }))
 
 /** Puts a step's operations up for trial; when there is nothing to try, the step ends in the same commit. */
 const consolidated = (

@@ -114,7 +114,7 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       state.phase = { _tag: "Between", step: event.step + 1 }
       return state
     case "GuardTested":
-      state.guardDecision = event.decision
+      state.guard = event
       state.digest = chained(state.digest, event.results)
       return state
     case "RunFinished":

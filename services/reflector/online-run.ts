@@ -48,10 +48,10 @@ export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { re
 }
 
 /** True of a run that is over and could decide nothing, because too many of its answers could not be had or judged: a model was away for long, or a user was erased. */
-export const cameToNothingByErrors = ({ guardDecision, operations, phase, recommended, steps }: RunState): boolean => {
+export const cameToNothingByErrors = ({ guard, operations, phase, recommended, steps }: RunState): boolean => {
   if (phase._tag !== "Finished" || recommended !== 0) return false
   const verdicts = steps.flatMap(({ attempts }) => attempts.flatMap(({ verdicts }) => [...verdicts]))
-  return guardDecision === "void" || (operations.length > 0 && operations.every(({ decision }) => decision === "void")) || verdicts.filter((letter) => letter === "e").length > verdicts.length / 2
+  return guard?.decision === "void" || (operations.length > 0 && operations.every(({ decision }) => decision === "void")) || verdicts.filter((letter) => letter === "e").length > verdicts.length / 2
 }
 
 /** What became of the changes a run tried, by number; undefined where it tried none. */

@@ -12,9 +12,10 @@ import { AskedQuestionRef, JudgeKind } from "#services/evaluator/protocol"
 
 /**
  * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids. A run opened under another version
- * is read and replayed, and not continued. Version 2: which principles are proposed for retirement, since their intervals are others.
+ * is read and replayed, and not continued. Version 2: which principles are proposed for retirement, since their intervals are others. Version 3:
+ * a principle is proposed for retirement by what its present words did, not those before an update.
  */
-export const algorithmVersion = 2
+export const algorithmVersion = 3
 
 /** A question as a run knows it. */
 export const RunQuestion = Schema.Struct({

@@ -1,13 +1,13 @@
 /** A run as folded from its events. */
 import type { Principle } from "#shared/domain/principle"
 import type { Tried } from "#shared/metamemory/batch"
-import type { DroppedRollout } from "#shared/metamemory/effect"
+import { type DroppedRollout, wordingOf } from "#shared/metamemory/effect"
 import type { DecidedOperation } from "#shared/metamemory/generation"
 import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./run-events.ts"
+import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunEvent, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./run-events.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }
@@ -68,7 +68,7 @@ export interface RunState {
   /** Why it recommends that, in words; undefined = it is not over. */
   reason: string | undefined
   /** What the guard test came to; undefined = there was none. */
-  guardDecision: string | undefined
+  guard: Extract<RunEvent, { readonly _tag: "GuardTested" }> | undefined
   /** Why the run ended before its last step, and after which one; undefined = it went through, or goes on. */
   stopped: StoppedEarly | undefined
   readonly alarms: Array<string>
@@ -97,7 +97,7 @@ export const initialState = (): RunState => ({
   digest: "",
   recommended: undefined,
   reason: undefined,
-  guardDecision: undefined,
+  guard: undefined,
   stopped: undefined,
   alarms: [],
   imported: undefined,
@@ -149,9 +149,11 @@ export const rolloutsOf = (state: RunState, { attempts, generation, step }: Step
     const question = state.questions.get(id)
     if (question === undefined) return []
     const { cluster, questionClass } = question
-    const routed = principles.filter((principle) => inScope(principle, questionClass)).map(({ id }) => id)
+    const routed = principles.filter((principle) => inScope(principle, questionClass))
+    // Nothing could be dropped of no principles.
+    if (routed.length === 0) return []
     return [...verdicts].flatMap((verdict, sample): ReadonlyArray<DroppedRollout> =>
-      verdict === "e" ? [] : [{ step, question: id, cluster, questionClass, correct: verdict === "c", shown: routed.filter((principle) => !dropped[sample]?.includes(principle)) }])
+      verdict === "e" ? [] : [{ step, question: id, cluster, questionClass, correct: verdict === "c", shown: routed.filter(({ id }) => !dropped[sample]?.includes(id)).map(wordingOf) }])
   })
 }
 

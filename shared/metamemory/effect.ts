@@ -2,7 +2,11 @@
  * What each principle does, from rollouts that went without some of them by lot. Attempts at one question in one step differ only
  * in what was dropped and in chance, so a regression within them identifies all effects at once.
  */
+import type { Principle } from "#shared/domain/principle"
 import type { QuestionClass } from "#shared/domain/scope"
+
+/** A principle in the words it was shown in. An update keeps the id, and what was measured of the old words says nothing of the new ones. */
+export const wordingOf = ({ id, text }: Pick<Principle, "id" | "text">): string => `${id}\n${text}`
 
 /** One judged rollout; those that ended in an error are left out by the caller. */
 export interface DroppedRollout {
@@ -12,13 +16,14 @@ export interface DroppedRollout {
   readonly cluster: string
   readonly questionClass: QuestionClass
   readonly correct: boolean
-  /** Ids of the principles shown, after dropping. */
+  /** Wordings of the principles shown, after dropping. */
   readonly shown: ReadonlyArray<string>
 }
 
 export interface PrincipleEffect {
-  readonly id: string
-  /** Change of the chance of a right answer when shown, as a share (.05 = 5 points). */
+  /** As in `shown`. */
+  readonly wording: string
+  /** Change of the chance of a right answer when shown, as a share (.05 = 5 points), from -1 to 1. */
   readonly effect: number
   readonly standardError: number
   /** 90 % interval. */
@@ -59,7 +64,7 @@ const inverse = (matrix: ReadonlyArray<ReadonlyArray<number>>): Array<Array<numb
 }
 
 /**
- * Effects of all principles that some attempts at a question had and others had not, in order of id. Least squares on outcomes
+ * Effects of all principles that some attempts at a question had and others had not, in order of wording. Least squares on outcomes
  * and shown marks, both less their mean within (step, question); errors clustered (sandwich, CR1). Principles that were always
  * dropped together cannot be told apart and share the effect by a small ridge. A principle that varied in fewer than two clusters has
  * an infinite error, and the interval is as wide as so many clusters need (Student's t). Attempts that all came out alike prove no effect of zero: the error is what it would be had one more pair differed.
@@ -75,29 +80,29 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
   const varying = new Map<string, { rollouts: number; steps: Set<number>; clusters: Set<string> }>()
   for (const group of groups.values()) {
     const counts = new Map<string, number>()
-    for (const { shown } of group) for (const id of shown) counts.set(id, (counts.get(id) ?? 0) + 1)
-    for (const [id, count] of counts) {
+    for (const { shown } of group) for (const wording of shown) counts.set(wording, (counts.get(wording) ?? 0) + 1)
+    for (const [wording, count] of counts) {
       if (count === group.length) continue
-      const seen = varying.get(id) ?? { rollouts: 0, steps: new Set<number>(), clusters: new Set<string>() }
+      const seen = varying.get(wording) ?? { rollouts: 0, steps: new Set<number>(), clusters: new Set<string>() }
       seen.rollouts += group.length
       seen.steps.add(group[0]!.step)
       for (const { cluster } of group) seen.clusters.add(cluster)
-      varying.set(id, seen)
+      varying.set(wording, seen)
     }
   }
-  const ids = [...varying.keys()].sort()
-  if (ids.length === 0) return []
+  const wordings = [...varying.keys()].sort()
+  if (wordings.length === 0) return []
   const rows: Array<{ x: Array<number>; y: number; cluster: string }> = []
   let telling = 0
   for (const group of groups.values()) {
-    const marks = group.map(({ shown }) => ids.map((id) => (shown.includes(id) ? 1 : 0)))
-    const means = ids.map((_, j) => marks.reduce((sum, mark) => sum + mark[j]!, 0) / group.length)
+    const marks = group.map(({ shown }) => wordings.map((wording) => (shown.includes(wording) ? 1 : 0)))
+    const means = wordings.map((_, j) => marks.reduce((sum, mark) => sum + mark[j]!, 0) / group.length)
     if (means.every((mean) => mean === 0 || mean === 1)) continue
     telling += 1
     const meanY = group.filter(({ correct }) => correct).length / group.length
     group.forEach(({ correct, cluster }, i) => rows.push({ x: marks[i]!.map((mark, j) => mark - means[j]!), y: (correct ? 1 : 0) - meanY, cluster }))
   }
-  const k = ids.length
+  const k = wordings.length
   const gram = Array.from({ length: k }, () => new Array<number>(k).fill(0))
   const moment = new Array<number>(k).fill(0)
   for (const { x, y } of rows) {
@@ -123,16 +128,16 @@ export const principleEffects = (rollouts: ReadonlyArray<DroppedRollout>): Reado
   // One mean was taken out of each group that tells anything, besides the k effects; groups without rows took none.
   const freedom = Math.max(1, rows.length - telling - k)
   const factor = clusters < 2 ? Infinity : (clusters / (clusters - 1)) * ((rows.length - 1) / freedom)
-  return ids.map((id, j) => {
+  return wordings.map((wording, j) => {
     const row = inverted[j]!
-    const { clusters: own, rollouts, steps } = varying.get(id)!
+    const { clusters: own, rollouts, steps } = varying.get(wording)!
     const variance = [...scores.values()].reduce((sum, score) => sum + times(row, score) ** 2, 0) * factor + (onePair / (freedom + 1)) * row[j]!
     const standardError = own.size < 2 || Number.isNaN(variance) ? Infinity : Math.sqrt(variance)
     const effect = beta[j]!
     const half = own.size < 2 ? Infinity : t90(own.size - 1) * standardError
     // No effect on a chance lies outside -1 … 1.
     const bounded = (bound: number): number => (Number.isFinite(bound) ? Math.max(-1, Math.min(1, bound)) : bound)
-    return { id, effect, standardError, low: bounded(effect - half), high: bounded(effect + half), rollouts, steps: steps.size }
+    return { wording, effect: bounded(effect), standardError, low: bounded(effect - half), high: bounded(effect + half), rollouts, steps: steps.size }
   })
 }
 
@@ -150,6 +155,6 @@ export const fewestStepsSeen = 7
 /** Whether a deletion goes back to the principle's own measured effect: no question suggests it. An imported record names no questions at all. */
 export const isRetirement = (kind: "add" | "update" | "delete", sources: ReadonlyArray<string>): boolean => kind === "delete" && sources.length === 0
 
-/** Ids of principles to propose for deletion: 90 % sure to bring less than a point, after at least seven steps. The gate decides. */
+/** Wordings of principles to propose for deletion: 90 % sure to bring less than a point, after at least seven steps. The gate decides. */
 export const retirements = (effects: ReadonlyArray<PrincipleEffect>): ReadonlyArray<string> =>
-  effects.filter(({ high, steps }) => high < worthwhile && steps >= fewestStepsSeen).map(({ id }) => id)
+  effects.filter(({ high, steps }) => high < worthwhile && steps >= fewestStepsSeen).map(({ wording }) => wording)

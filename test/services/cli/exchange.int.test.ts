@@ -45,8 +45,10 @@ const ok = (outcome: { readonly error: string; readonly json: any }): any => {
 
 onStage("a run is analysed, its judge calibrated, exported both ways, and imported where no model is", ({ folder, run }) =>
   Effect.gen(function*() {
-    const { generations, recommended, rejected } = ok(yield* run("generations", "--run", "a"))
+    const { generations, guard, reason, recommended, rejected } = ok(yield* run("generations", "--run", "a"))
     assert.ok(generations.some(({ n }: any) => n === recommended))
+    assert.equal([guard.generation, guard.decision === "accepted", typeof guard.difference], [generations.at(-1).n, recommended > 0, "number"])
+    assert.ok(guard.counts.questions > 0 && reason.length > 0)
     assert.ok(rejected.every(({ principle, step, text }: any) => principle !== null && step >= 1 && text !== ""))
     assert.ok(rejected.length > 0 && rejected.every(({ decision, reason }: any) => /^(rejected|undecided)$/.test(decision) && reason.length > decision.length), JSON.stringify(rejected))
     const last = generations.at(-1)
@@ -117,7 +119,7 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     const spent = ok(yield* run("cost", "--run", "copy"))
     assert.equal([spent.imported, spent.rows, spent.principles.length > 0], [true, [], true], "what it cost elsewhere is not told as nothing")
     assert.equal(ok(yield* run("effect", "--run", "copy")).effects, [])
-    assert.equal(ok(yield* run("adopt", "--run", "copy", "--generation", "1")), { tenant: "t", run: "copy", generation: 1 })
+    assert.equal(ok(yield* run("adopt", "--run", "copy", "--generation", "1")), { tenant: "t", run: "copy", generation: 1, warnings: ["copy is an imported record: nothing of it was tested here"] })
     assert.match((yield* run("import", "--reference", out, "--run", "a")).error, /a run stands under this name/)
     assert.match((yield* run("import", "--reference", folder, "--run", "x")).error, /not a training folder/)
     mkdirSync(join(folder, "bad/step_1"), { recursive: true })

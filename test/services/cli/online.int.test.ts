@@ -40,8 +40,10 @@ onFinishedRun(test, "the history of a principle tells when it guided live answer
     const { generations } = (yield* run("generations", "--run", "a")).json
     const { n, principles: [{ id }] } = generations.at(-1)
     assert.equal((yield* run("history", id, "--run", "a")).json.live, [])
-    yield* run("adopt", "--run", "a", "--generation", String(n))
-    yield* run("adopt", "--run", "a", "--generation", "0")
+    const { reason, recommended } = (yield* run("generations", "--run", "a")).json
+    const adopted = (yield* run("adopt", "--run", "a", "--generation", String(n))).json
+    assert.equal(adopted.warnings.filter((line: string) => line.includes("recommends")), recommended === n ? [] : [`a recommends generation ${recommended} — ${reason}`])
+    assert.equal((yield* run("adopt", "--run", "a", "--generation", "0")).json.warnings, [])
     assert.equal(text((yield* run("history", id, "--run", "a")).json.live), [`live answers are guided by generation ${n} of a, ${generations.at(-1).principles.length} principle${generations.at(-1).principles.length === 1 ? "" : "s"}`])
   }), { METAMEM_JUDGE: "lexical" })
 

@@ -78,6 +78,24 @@ test("effects come with intervals, and nothing is retired that is not in force o
   assert.equal(JSON.parse(JSON.stringify(effects)), effects)
 })
 
+test("what earlier words of a principle did is told apart from what its present ones do", () => {
+  const [whole] = effectReport(run.state).effects
+  if (whole === undefined) throw new Error("the simulated run dropped nothing: choose another seed")
+  const words = "Say it in other words."
+  /** The run as it would stand had its principle other words from a step on. */
+  const reworded = (from: number) =>
+    effectReport({
+      ...run.state,
+      generations: [...run.state.generations, { ...last, number: last.number + 1, principles: last.principles.map((principle) => (principle.id === whole.id ? { ...principle, text: words } : principle)) }],
+      steps: run.state.steps.map((one) => (one.step >= from ? { ...one, generation: last.number + 1 } : one))
+    }).effects
+  const both = reworded(5)
+  assert.equal(both.map(({ id, inForce, text }) => [id, inForce, text]).sort(), [[whole.id, false, whole.text], [whole.id, true, words]])
+  assert.is(both.reduce((sum, { steps }) => sum + steps, 0), whole.steps)
+  // No attempt was shown the words that were sealed last.
+  assert.equal(reworded(9), [{ ...whole, inForce: false, retire: false }])
+})
+
 test("a run without dropping tells of no effects", () => {
   assert.equal(effectReport(simulate(parameters({ steps: 2, dropShare: 0 })).state).effects, [])
 })

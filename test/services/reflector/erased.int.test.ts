@@ -50,8 +50,8 @@ effect(test, "a run whose user is erased amid it goes by the other questions, wh
       // Two of the guard's 24, and one that validates.
       for (const user of ["u91", "u92", "u16"]) yield* eraseUser("t", user)
       yield* finished("a")
-      const { guardDecision, operations } = yield* stateOf("a")
-      assert.ok(guardDecision !== undefined && guardDecision !== "void", guardDecision)
+      const { guard, operations } = yield* stateOf("a")
+      assert.ok(guard !== undefined && guard.decision !== "void", guard?.decision)
       assert.ok(operations.every(({ decision }) => decision !== "void"), JSON.stringify(operations.map(({ decision, reason }) => [decision, reason])))
       const log = yield* EventLog
       const gone = new Set<string>()

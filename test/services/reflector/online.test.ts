@@ -130,9 +130,10 @@ test("a run came to nothing by errors when its guard test or all its gates were 
   const state = (changed: Partial<RunState>): RunState => ({ ...initialState(), phase: { _tag: "Finished" }, recommended: 0, ...changed })
   const step = (...verdicts: ReadonlyArray<string>): RunState["steps"][number] => ({ step: 1, generation: 0, attempts: verdicts.map((verdicts, at) => ({ question: `q${at}`, verdicts })) as never })
   const operation = (decision: string) => ({ decision }) as RunState["operations"][number]
+  const guard = (decision: string) => ({ decision }) as NonNullable<RunState["guard"]>
   assert.is(cameToNothingByErrors(state({})), false)
-  assert.is(cameToNothingByErrors(state({ guardDecision: "void" })), true)
-  assert.is(cameToNothingByErrors(state({ guardDecision: "rejected" })), false)
+  assert.is(cameToNothingByErrors(state({ guard: guard("void") })), true)
+  assert.is(cameToNothingByErrors(state({ guard: guard("rejected") })), false)
   assert.is(cameToNothingByErrors(state({ operations: [operation("void"), operation("void")] })), true)
   assert.is(cameToNothingByErrors(state({ operations: [operation("void"), operation("rejected")] })), false)
   assert.is(cameToNothingByErrors(state({ steps: [step("eee", "eec")] })), true)

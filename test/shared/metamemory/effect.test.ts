@@ -21,7 +21,7 @@ const simulated = (steps: number): ReadonlyArray<DroppedRollout> =>
 test("effects are found with intervals that hold them", () => {
   const effects = principleEffects(simulated(30))
   const [p1, p2, p3] = effects as [typeof effects[number], typeof effects[number], typeof effects[number]]
-  assert.equal(effects.map(({ id }) => id), ids)
+  assert.equal(effects.map(({ wording }) => wording), ids)
   assert.ok(p1.low > 0.1 && p1.low < 0.3 && p1.high > 0.3, JSON.stringify(p1))
   assert.ok(p2.high < -0.1 && p2.low < -0.3 && p2.high > -0.4, JSON.stringify(p2))
   assert.ok(p3.low < 0 && p3.high > 0, JSON.stringify(p3))
@@ -83,7 +83,14 @@ test("a principle that varied in one cluster has no interval, and no bound passe
   const effects = principleEffects([
     attempt("a", true, ["P1", "P2"]), attempt("a", false, ["P2"]), attempt("b", true, ["P1", "P2"]), attempt("b", false, ["P2"]), attempt("c", true, ["P2"]), attempt("c", true, [])
   ])
-  assert.ok(effects.every(({ high, id, low }) => (id === "P2" ? high === Infinity && low === -Infinity : high <= 1 && low >= -1)), JSON.stringify(effects))
+  assert.ok(effects.every(({ high, low, wording }) => (wording === "P2" ? high === Infinity && low === -Infinity : high <= 1 && low >= -1)), JSON.stringify(effects))
+})
+
+test("no effect passes what a chance can change by, however few attempts there are", () => {
+  const attempt = (question: string, correct: boolean, shown: ReadonlyArray<string>): DroppedRollout => ({ step: 1, question, cluster: question, questionClass: "time", correct, shown })
+  // Each is better than the next by one, and the last better than nothing by one.
+  const effects = principleEffects(["P1", "P2", "P3"].flatMap((id, at, all) => [attempt(id, true, [id]), attempt(id, false, all.slice(at + 1, at + 2))]))
+  assert.equal(effects.map(({ effect }) => Math.round(effect * 1e3) / 1e3), [1, 1, 1])
 })
 
 test("effects are told by class", () => assert.equal([...effectsByClass(simulated(5)).keys()].sort(), ["preference", "time"]))
