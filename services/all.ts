@@ -8,6 +8,7 @@ import type { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
 import { type ActorName, actors } from "#shared/eventlog/subjects"
 import { NotNegative } from "#shared/home/setting-values"
+import { settings as homeSettings } from "#shared/home/settings"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
 import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
@@ -22,6 +23,30 @@ export const settings = Config.all({
   /** GGUF file of the local model; unset = what set-up fetched. */
   localModel: Config.String("METAMEM_LOCAL_MODEL").pipe(Config.option)
 })
+
+/** The settings of every part that has any, so that all can be checked before one of them is needed. A test holds that no part is missing. */
+export const allSettings: Effect.Effect<ReadonlyArray<Config.Config<unknown>>> = Effect.map(
+  Effect.promise(() =>
+    Promise.all([
+      import("#services/ingestor/actor"),
+      import("#services/compressor/actor"),
+      import("#services/compressor/boundaries"),
+      import("#services/compressor/extraction"),
+      import("#services/compressor/reconcile"),
+      import("#services/compressor/pre-compression"),
+      import("#services/compressor/classifier"),
+      import("#services/embedder/actor"),
+      import("#services/retriever/actor"),
+      import("#services/retriever/answering"),
+      import("#services/retriever/home-index"),
+      import("#services/evaluator/actor"),
+      import("#services/reflector/actor"),
+      import("#services/reflector/online"),
+      import("#services/localmodel/server")
+    ])
+  ),
+  (parts) => [homeSettings, settings, ...parts.map((part) => part.settings), roleSettings]
+)
 
 /** Where set-up puts things when no home is named: the checkout's own folder. */
 const checkoutHome = resolve(import.meta.dirname, "../.metamem")

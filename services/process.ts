@@ -10,6 +10,7 @@ import type { ActorName } from "#shared/eventlog/subjects"
 import { takeActorStart } from "#shared/home/actor-flags"
 import { findServerBinary, homeServer } from "#shared/home/server"
 import { settings } from "#shared/home/settings"
+import { settingInWords } from "#shared/home/wrong-settings"
 
 /** Never returns: the process ends with code 0 on SIGTERM or SIGINT, and with 1 when it cannot start. */
 export const runActor = (name: ActorName): void => {
@@ -24,5 +25,5 @@ export const runActor = (name: ActorName): void => {
     yield* Layer.build(actorsLayer(home, [name]).pipe(Layer.provide(base)))
     yield* Effect.logInfo(`${name} running on ${url}`)
     return yield* Effect.never
-  }).pipe(Effect.scoped, Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])), NodeRuntime.runMain)
+  }).pipe(Effect.scoped, Effect.mapError((error) => settingInWords(error)), Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])), NodeRuntime.runMain)
 }

@@ -1,10 +1,11 @@
 /** `metamem doctor`: what is there, in which version, what plays each role and what it can do, how durable the log is, and what is wrong. */
 import { existsSync, readFileSync, statfsSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Layer, Option, Result } from "effect"
+import { ConfigProvider, Effect, Layer, Option, Result } from "effect"
 import { Command } from "effect/cli"
 import { isPassing, Nats } from "#shared/eventlog/nats"
 import { unknownSettings } from "#shared/home/settings"
+import { type WrongSetting, wrongSettings } from "#shared/home/wrong-settings"
 import { CallStore } from "#shared/model/call-store"
 import { Models } from "#shared/model/models"
 import { roles } from "#shared/model/roles"
@@ -41,9 +42,12 @@ const machine = (home: string): ReadonlyArray<Check> => {
   ]
 }
 
-const settingsCheck = (): ReadonlyArray<Check> => {
+const settingsChecks = (wrong: ReadonlyArray<WrongSetting>): ReadonlyArray<Check> => {
   const unknown = unknownSettings(readFileSync(join(import.meta.dirname, "../../deploy/env.example"), "utf8"))
-  return unknown.length === 0 ? [] : [{ name: "settings", ok: false, detail: `${unknown.join(", ")}: no setting has this name, so it does nothing`, mend: "deploy/env.example lists all" }]
+  return [
+    ...wrong.map(({ message }): Check => ({ name: "settings", ok: false, detail: message, mend: "deploy/env.example says what each is for; what is told below is without it" })),
+    ...(unknown.length === 0 ? [] : [{ name: "settings", ok: false, detail: `${unknown.join(", ")}: no setting has this name, so it does nothing`, mend: "deploy/env.example lists all" }])
+  ]
 }
 
 const serverChecks = (home: string) =>
@@ -94,12 +98,12 @@ const roleChecks = Effect.gen(function*() {
   )
 })
 
-export const doctor = Command.make("doctor", {}, () =>
+const look = (wrong: ReadonlyArray<WrongSetting>) =>
   Effect.gen(function*() {
     const home = yield* homeFolder
     const { embeddingsLayer, findPart, modelsLayer, settings } = yield* Effect.promise(() => import("#services/all"))
     const { embeddingDir } = yield* settings
-    const checks: Array<Check> = [...machine(home), ...settingsCheck()]
+    const checks: Array<Check> = [...machine(home), ...settingsChecks(wrong)]
     const server = yield* Effect.result(serverChecks(home).pipe(Effect.provide(logLayer)))
     if (Result.isSuccess(server)) checks.push(...server.success)
     else {
@@ -113,11 +117,17 @@ export const doctor = Command.make("doctor", {}, () =>
       const loaded = yield* Effect.result(Effect.scoped(Effect.flatMap(Layer.build(embeddingsLayer(home)), (context) => Effect.succeed(Option.fromNullishOr(context.mapUnsafe.get(Embeddings.key))))))
       checks.push(Result.isSuccess(loaded) ? { ...embedding, detail: `${dir}, loads` } : { name: "embedding model", ok: false, detail: loaded.failure instanceof Error ? loaded.failure.message : String(loaded.failure), mend: "run `npm run setup` again" })
     } else checks.push(embedding)
-    const cast = yield* Effect.result(Effect.scoped(roleChecks.pipe(Effect.provide(modelsLayer(home).pipe(Layer.provide(CallStore.layerMemory))))))
-    if (Result.isSuccess(cast)) checks.push(...cast.success)
-    else checks.push({ name: "roles", ok: false, detail: cast.failure.message, mend: "mend the setting that the message names; deploy/env.example lists all" })
+    checks.push(...(yield* Effect.scoped(roleChecks.pipe(Effect.provide(modelsLayer(home).pipe(Layer.provide(CallStore.layerMemory)))))))
     const result = { ok: checks.every(({ ok }) => ok), checks }
     yield* emit(result, () =>
       checks.map(({ detail, mend, name, ok }) => `${ok ? "ok  " : "WRONG"} ${name.padEnd(16)} ${detail}${!ok && mend !== undefined ? `\n      → ${mend}` : ""}`).join("\n"))
     if (!result.ok) return yield* new CommandFailed({ message: "something is wrong; see above" })
+  })
+
+export const doctor = Command.make("doctor", {}, () =>
+  Effect.gen(function*() {
+    const { allSettings } = yield* Effect.promise(() => import("#services/all"))
+    const { rest, wrong } = yield* wrongSettings(yield* allSettings)
+    // One wrong setting must not keep the others, or the server, from being looked at.
+    yield* look(wrong).pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: rest })))
   })).pipe(Command.withDescription("Say what is there, what plays each role, how durable the log is, and what is wrong"))

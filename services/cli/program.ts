@@ -2,6 +2,7 @@
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Effect, Exit, Layer, Logger, References } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
+import { settingInWords } from "#shared/home/wrong-settings"
 import { root } from "./root.ts"
 import { evolutionCommands } from "./evolution.ts"
 import { demo } from "./demo.ts"
@@ -27,6 +28,7 @@ const program = root.pipe(
   Command.withSubcommands([demo, ...memoryCommands, ...evolutionCommands, ...operationCommands]),
   Command.run({ version }),
   Effect.scoped,
+  Effect.mapError((error) => settingInWords(error)),
   Effect.provide(Layer.mergeAll(
     NodeServices.layer,
     CliOutput.layerPresenter(presenterFor(process.argv.slice(2))),

@@ -11,6 +11,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { Config, Effect, Schema } from "effect"
 import type { Announcement } from "./child.ts"
+import { settingInWords } from "#shared/home/wrong-settings"
 import { serve, type ServeOptions, settings } from "./server.ts"
 
 /** How much nicer than its parent the process is: whoever answers people goes first. */
@@ -93,7 +94,7 @@ const main = Effect.gen(function*() {
     })),
   Effect.catch((error) =>
     Effect.sync(() => {
-      process.stderr.write(`local model: ${error.message}\n`)
+      process.stderr.write(`local model: ${settingInWords(error).message}\n`)
       return 2
     }))
 )

@@ -2,12 +2,13 @@
  * Evolution from live feedback, driven: follows what people say of answers, opens runs from batches of it (`online-opening.ts`), lets
  * candidates answer in shadow, and adopts and rolls back what `online-behaviour.ts` decides. One process at a time looks after a tenant.
  */
-import { Clock, Config, Effect, Schedule, Schema, Stream } from "effect"
+import { Clock, Config, Effect, Schedule, Stream } from "effect"
 import { heldJobs } from "#shared/actor/jobs"
 import { Leases, whileHeld } from "#shared/actor/lease"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
 import { decodeToken, leaseSubject } from "#shared/eventlog/subjects"
+import { numberThat } from "#shared/home/setting-values"
 import type { Runs } from "./driver.ts"
 import type { Material } from "./material.ts"
 import type { OnlineState } from "./online-behaviour.ts"
@@ -21,11 +22,11 @@ import type { Adoptions } from "./run-requests.ts"
 import { statusOf } from "./status.ts"
 
 /** Without any, a shadow would stand in the way of the next run until its time is over. */
-const Share = Schema.FiniteFromString.check(Schema.isBetween({ minimum: 0.01, maximum: 1 }))
+const ShadowShare = numberThat((value) => value >= 0.01 && value <= 1, "a number from 0.01 to 1")
 
 export const settings = Config.all({
   /** Share of live answers with a reference that a candidate answers in shadow, 0.01 to 1. */
-  shadowShare: Config.schema(Share, "METAMEM_ONLINE_SHADOW_SHARE").pipe(Config.withDefault(0.2))
+  shadowShare: Config.schema(ShadowShare, "METAMEM_ONLINE_SHADOW_SHARE").pipe(Config.withDefault(0.2))
 })
 
 /** How long it is believed that jobs of a kind wait; while they do it is said again and again. */

@@ -3,6 +3,7 @@
  * follows another role, and at last `LLM`. Nothing else reads these names from the environment.
  */
 import { Config, type Redacted, Schema } from "effect"
+import { numberThat, Positive } from "#shared/home/setting-values"
 
 export const roles = ["extract", "reconcile", "answer", "judge", "reflect", "propose", "consolidate"] as const
 export const Role = Schema.Literals(roles)
@@ -75,11 +76,10 @@ const isAddress = (text: string): boolean => {
 }
 const Addresses = Schema.String.check(
   Schema.makeFilter((text) =>
-    text.split(",").every((part) => isAddress(part.trim())) ? undefined : "each address must look like http://host:port/v1, without a user or password in it; put the key in …_KEY"
+    text.split(",").every((part) => isAddress(part.trim())) ? undefined : "addresses like http://host:port/v1, separated by commas, without a user or password in them; a key goes into …_KEY"
   )
 )
-const Count = Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 10_000_000 }))
-const Price = Schema.FiniteFromString.check(Schema.isGreaterThanOrEqualTo(0))
+const Price = numberThat((value) => value >= 0 && value < Infinity, "a number of at least 0")
 
 /** An address without a path means the usual `/v1`; no slash at the end. */
 const baseUrl = (text: string): string => {
@@ -88,7 +88,7 @@ const baseUrl = (text: string): string => {
   return url.toString().replace(/\/+$/, "")
 }
 
-const count = (name: string) => ifSet(name, (name) => Config.schema(Count, name))
+const count = (name: string) => ifSet(name, (name) => Config.schema(Positive, name))
 const price = (name: string) => ifSet(name, (name) => Config.schema(Price, name))
 
 const levelSettings = (level: string) => {

@@ -7,10 +7,11 @@ import * as assert from "uvu/assert"
 const test = suite("the program's output")
 const main = join(import.meta.dirname, "../../../services/cli/main.ts")
 
-const run = (...args: ReadonlyArray<string>) => {
-  const { status, stderr, stdout } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", timeout: 20_000 })
+const runWith = (settings: Readonly<Record<string, string>>, ...args: ReadonlyArray<string>) => {
+  const { status, stderr, stdout } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", timeout: 20_000, env: { ...process.env, ...settings } })
   return { status, stderr, stdout }
 }
+const run = (...args: ReadonlyArray<string>) => runWith({}, ...args)
 
 test("a call that makes no sense leaves stdout empty, with --json and without", () => {
   const senseless = [
@@ -38,6 +39,12 @@ test("help that was asked for is on stdout, and with --json on stderr", () => {
 test("help names what stands where nothing is given", () => {
   const help = run("split", "--help").stdout + run("bench", "evolve", "--help").stdout
   for (const told of [/--mode .*default: stratified/, /--folds .*default 5/, /--policies .*default likely,always,proven/, /--steps .*default 35/, /--tenant .*default: local/]) assert.match(help, told)
+})
+
+test("a command that a setting stops says which, and what it takes", () => {
+  assert.equal(runWith({ METAMEM_NATS_REPLICAS: "three" }, "log", "tail"), {
+    status: 1, stdout: "", stderr: "metamem: the setting METAMEM_NATS_REPLICAS is \"three\"; it takes a whole number from 1 to 10000000\n"
+  })
 })
 
 test.run()
