@@ -7,12 +7,11 @@ import { isPassing, Nats } from "#shared/eventlog/nats"
 import { unknownSettings } from "#shared/home/settings"
 import { type WrongSetting, wrongSettings } from "#shared/home/wrong-settings"
 import { CallStore } from "#shared/model/call-store"
-import { Models } from "#shared/model/models"
-import { roles } from "#shared/model/roles"
+import { roleChecks } from "./doctor-roles.ts"
 import { homeFolder, logLayer } from "./home.ts"
 import { CommandFailed, emit } from "./root.ts"
 
-interface Check {
+export interface Check {
   readonly name: string
   readonly ok: boolean
   readonly detail: string
@@ -77,27 +76,6 @@ const serverChecks = (home: string) =>
     return checks
   })
 
-const roleChecks = Effect.gen(function*() {
-  const models = yield* Models
-  return yield* Effect.forEach(
-    roles,
-    (role) =>
-      Effect.gen(function*(): Effect.fn.Return<Check> {
-        const casting = models.casting(role)
-        const name = `role ${role}`
-        if (casting === undefined) {
-          return { name, ok: role !== "answer", detail: "no endpoint and no local model", mend: `run \`npm run setup\` or set METAMEM_LLM_URL or METAMEM_${role.toUpperCase()}_URL` }
-        }
-        const probed = yield* Effect.result(models.probe(role))
-        if (Result.isFailure(probed)) return { name, ok: false, detail: probed.failure.message, mend: "check that the endpoint runs and that address, model and key are right" }
-        const can = probed.success.map(({ jsonSchema, latencyMs, model, url, usage }) =>
-          `${model} at ${url}${casting.isLocal ? " (the local model)" : ""}: json_schema ${jsonSchema ? "yes" : "no"}, usage ${usage ? "yes" : "no"}, ${Math.round(latencyMs)} ms`)
-        return { name, ok: probed.success.length > 0, detail: can.join("; ") }
-      }),
-    { concurrency: 2 }
-  )
-})
-
 const look = (wrong: ReadonlyArray<WrongSetting>) =>
   Effect.gen(function*() {
     const home = yield* homeFolder
@@ -130,4 +108,4 @@ export const doctor = Command.make("doctor", {}, () =>
     const { rest, wrong } = yield* wrongSettings(yield* allSettings)
     // One wrong setting must not keep the others, or the server, from being looked at.
     yield* look(wrong).pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: rest })))
-  })).pipe(Command.withDescription("Say what is there, what plays each role, how durable the log is, and what is wrong"))
+  })).pipe(Command.withDescription("Say what is there, what plays each role, how durable the log is, and what is wrong. An endpoint where nothing listens is told at once, one that gives no answer after a minute"))

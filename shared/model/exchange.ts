@@ -8,7 +8,7 @@ import type { Ask, Capabilities, Completion, EndpointRequest, Failure, Outcome }
 import { ModelError } from "./errors.ts"
 import type { AdaptiveLimit } from "./limits.ts"
 import { type Learnt, leastBusy, makeReplicas, noted, type Replica, type Replicas } from "./replicas.ts"
-import { type RoleSettings, settingOf } from "./roles.ts"
+import type { RoleSettings } from "./roles.ts"
 
 /** A role with the replicas that play it. */
 export interface Player {
@@ -99,7 +99,8 @@ export const makeExchanges = (patience: Patience, nowMs: () => number): Exchange
   }
 }
 
-const placeOf = ({ isLocal, settings: { role } }: Player, { endpoint: { url } }: Replica): string => `the endpoint at ${url} (${isLocal ? "the local model" : settingOf(role, "URL")})`
+/** Where a request goes, in words, with the setting that says so. */
+export const placeOf = ({ isLocal, settings: { urlSetting } }: Player, { endpoint: { url } }: Replica): string => `the endpoint at ${url} (${isLocal ? "the local model" : urlSetting})`
 
 /** One request, counted and timed; what is given up half-way says nothing of the server. */
 const send = (player: Player, replica: Replica, request: EndpointRequest, tally: Tally, listener: Listener | undefined): Effect.Effect<Outcome> =>

@@ -11,6 +11,10 @@ import { type Role, type RoleSettings, roles, settingOf } from "./roles.ts"
 export interface Casting {
   readonly role: Role
   readonly urls: ReadonlyArray<string>
+  /** Name of the setting they were set with. */
+  readonly urlSetting: string
+  /** The first role that the same model plays, at the same addresses with the same key. */
+  readonly sameAs: Role
   /** As set; undefined = the first the endpoint lists. */
   readonly model: string | undefined
   /** True for the model on this machine, used where no endpoint is set. */
@@ -76,7 +80,12 @@ export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges
 
   const casting = (role: Role): Casting | undefined => {
     const { isLocal, replicas, settings } = players[role]
-    return replicas.length === 0 ? undefined : { role, urls: settings.urls, model: settings.model, isLocal, concurrency: settings.concurrency }
+    if (replicas.length === 0) return undefined
+    const sameAs = roles.find((other) => {
+      const { replicas: theirs, settings: { model } } = players[other]
+      return model === settings.model && theirs.length === replicas.length && theirs.every((replica, at) => replica === replicas[at])
+    }) ?? role
+    return { role, urls: settings.urls, urlSetting: settings.urlSetting, sameAs, model: settings.model, isLocal, concurrency: settings.concurrency }
   }
 
   return { casting, identity, listModels, playing }

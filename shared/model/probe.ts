@@ -1,7 +1,7 @@
-/** Asks every replica of a role what it can do, at the price of one or a few tiny requests each. */
+/** Asks every replica of a role what it can do, at the price of one or a few tiny requests each. Fails at once where nothing listens. */
 import { Clock, Effect } from "effect"
-import type { ModelError } from "./errors.ts"
-import type { Exchanges, Player } from "./exchange.ts"
+import { ModelError, Unreachable } from "./errors.ts"
+import { type Exchanges, placeOf, type Player } from "./exchange.ts"
 import type { Players } from "./players.ts"
 import type { Role } from "./roles.ts"
 
@@ -26,10 +26,18 @@ const isProbeReply = (text: string): boolean => /^\s*\{\s*"ok"\s*:\s*(?:true|fal
 export const makeProbe = ({ exchanges, identity, listModels, playing }: Pick<Players, "identity" | "listModels" | "playing"> & { readonly exchanges: Exchanges }) =>
   Effect.fnUntraced(function*(role: Role): Effect.fn.Return<ReadonlyArray<Probe>, ModelError> {
     const player = yield* playing(role)
+    const lists = yield* Effect.forEach(player.replicas, (_, at) => listModels(player, at), { concurrency: 16 })
+    // Whoever asks what is there wants to know now; only work waits for an endpoint to come back.
+    for (const [at, list] of lists.entries()) {
+      if ("failure" in list && list.failure.isUnreachable === true) {
+        const message = `${placeOf(player, player.replicas[at]!)} cannot be reached: ${list.failure.message}.`
+        return yield* new ModelError({ role, reason: new Unreachable({ message }), requests: 0 })
+      }
+    }
     const model = yield* identity(role)
     const found: Array<Probe> = []
     for (const [at, replica] of player.replicas.entries()) {
-      const models = yield* listModels(player, at)
+      const models = lists[at] ?? { models: [] }
       const started = yield* Clock.currentTimeMillis
       const alone: Player = { ...player, replicas: [replica] }
       const { capabilities, completion, learnt } = yield* exchanges.run(

@@ -17,6 +17,8 @@ export interface RoleSettings {
   readonly role: Role
   /** Base addresses of replicas that serve the same model; empty = no endpoint was set for this role. */
   readonly urls: ReadonlyArray<string>
+  /** Name of the setting they were set with; the role's own where there is none. */
+  readonly urlSetting: string
   /** Undefined = the first model the endpoint lists. */
   readonly model: string | undefined
   readonly key: Redacted.Redacted<string> | undefined
@@ -117,13 +119,15 @@ const chainOf = (role: Role): ReadonlyArray<string> => {
  * to an endpoint it was not set for; limits are taken from the whole chain.
  */
 const resolve = (role: Role, all: Readonly<Record<string, Level>>): RoleSettings => {
-  const chain = chainOf(role).map((level) => all[level]!)
+  const levels = chainOf(role)
+  const chain = levels.map((level) => all[level]!)
   const at = chain.findIndex(({ urls }) => urls !== undefined)
   const near = at === -1 ? chain : chain.slice(0, at + 1)
   const first = <A>(of: ReadonlyArray<Level>, get: (level: Level) => A | undefined): A | undefined => of.map(get).find((value) => value !== undefined)
   return {
     role,
     urls: chain[at]?.urls ?? [],
+    urlSetting: `METAMEM_${levels[at] ?? role.toUpperCase()}_URL`,
     model: first(near, ({ model }) => model),
     key: first(near, ({ key }) => key),
     concurrency: first(chain, ({ concurrency }) => concurrency) ?? Number(suffixes.CONCURRENCY.default),

@@ -39,7 +39,7 @@ test("installed below node_modules, metamem runs, embeds and serves the local mo
   assert.equal([told.status, told.stderr], [0, ""])
   const checks: ReadonlyArray<{ name: string; detail: string }> = JSON.parse(told.stdout).checks
   assert.match(checks.find(({ name }) => name === "embedding model")?.detail ?? "", /loads/)
-  assert.match(checks.find(({ name }) => name === "role answer")?.detail ?? "", /local model/)
+  assert.match(checks.find(({ name }) => name === "local model")?.detail ?? "", /^for every role: /)
   assert.is(run("nothing").status, 2)
   const setup = run("setup")
   assert.is(setup.status, 0)

@@ -28,7 +28,7 @@ for (const [name, fault, reason] of [
       assert.is(error.requests, 4)
       assert.is(model.requests.length, 7)
       assert.match(error.message, model.url)
-      assert.match(error.message, "METAMEM_ANSWER_URL")
+      assert.match(error.message, "METAMEM_LLM_URL")
       assert.ok(isPassingFailure(error))
     }), { environment: { METAMEM_LLM_TRIES: "4" } })
 }

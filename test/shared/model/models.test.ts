@@ -242,7 +242,7 @@ effect(test, "the local model plays the roles without an endpoint, and no key re
     const remote = yield* scriptedModel()
     yield* Effect.gen(function*() {
       const models = yield* Models
-      assert.equal(models.casting("answer"), { role: "answer", urls: [local.url], model: "small", isLocal: true, concurrency: 2 })
+      assert.equal(models.casting("answer"), { role: "answer", urls: [local.url], urlSetting: "METAMEM_ANSWER_URL", sameAs: "extract", model: "small", isLocal: true, concurrency: 2 })
       assert.is(models.casting("judge")?.isLocal, false)
       assert.is((yield* call(answer("x"))).model, "small")
       assert.is(local.requests[0]?.headers["authorization"], "Bearer none")
