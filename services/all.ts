@@ -48,6 +48,12 @@ export const allSettings: Effect.Effect<ReadonlyArray<Config.Config<unknown>>> =
   (parts) => [homeSettings, settings, ...parts.map((part) => part.settings), roleSettings]
 )
 
+/** Who extracts facts, and who reconciles them: rules, or a model where that was chosen. */
+export const factSettings = Effect.gen(function*() {
+  const [extraction, reconcile] = yield* Effect.promise(() => Promise.all([import("#services/compressor/extraction"), import("#services/compressor/reconcile")]))
+  return { extract: (yield* extraction.settings).extractor, reconcile: (yield* reconcile.settings).reconciler }
+})
+
 /** Where set-up puts things when no home is named: the checkout's own folder. */
 const checkoutHome = resolve(import.meta.dirname, "../.metamem")
 

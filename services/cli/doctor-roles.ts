@@ -1,4 +1,4 @@
-/** What `metamem doctor` says of models: one line for each endpoint, with the roles it plays and the setting that names it. */
+/** What `metamem doctor` says of models and of who makes facts: one line for each endpoint, with the roles it plays and the setting that names it. */
 import { Effect, References, Result } from "effect"
 import { Models } from "#shared/model/models"
 import type { Probe } from "#shared/model/probe"
@@ -40,3 +40,17 @@ export const roleChecks = Effect.gen(function*() {
     { concurrency: roles.length }
   )
 })
+
+const factWork = [["extract", "extracted", "METAMEM_EXTRACTOR"], ["reconcile", "reconciled", "METAMEM_RECONCILER"]] as const
+
+/** An endpoint alone does not make a model extract facts, which costs a call for every few turns: that is a choice of its own. */
+export const factsCheck = (chosen: Readonly<Record<"extract" | "reconcile", "rules" | "model">>) =>
+  Effect.map(Models, ({ casting }): Check => {
+    const lacking = factWork.filter(([role]) => chosen[role] === "model" && casting(role) === undefined)
+    const told = factWork.map(([role, done, setting]) => {
+      const who = casting(role)
+      if (chosen[role] === "model") return `${done} by the model of the role ${role}${who === undefined ? ", which there is not" : ""}`
+      return who === undefined || who.isLocal ? `${done} by rule` : `${done} by rule (${setting}=model has the endpoint ${role} them)`
+    })
+    return { name: "facts", ok: lacking.length === 0, detail: told.join("; "), mend: `set an address for the role, or leave out ${lacking.map(([, , setting]) => setting).join(" and ")}` }
+  })

@@ -7,7 +7,7 @@ import { isPassing, Nats } from "#shared/eventlog/nats"
 import { unknownSettings } from "#shared/home/settings"
 import { type WrongSetting, wrongSettings } from "#shared/home/wrong-settings"
 import { CallStore } from "#shared/model/call-store"
-import { roleChecks } from "./doctor-roles.ts"
+import { factsCheck, roleChecks } from "./doctor-roles.ts"
 import { homeFolder, logLayer } from "./home.ts"
 import { CommandFailed, emit } from "./root.ts"
 
@@ -79,7 +79,7 @@ const serverChecks = (home: string) =>
 const look = (wrong: ReadonlyArray<WrongSetting>) =>
   Effect.gen(function*() {
     const home = yield* homeFolder
-    const { embeddingsLayer, findPart, modelsLayer, settings } = yield* Effect.promise(() => import("#services/all"))
+    const { embeddingsLayer, factSettings, findPart, modelsLayer, settings } = yield* Effect.promise(() => import("#services/all"))
     const { embeddingDir } = yield* settings
     const checks: Array<Check> = [...machine(home), ...settingsChecks(wrong)]
     const server = yield* Effect.result(serverChecks(home).pipe(Effect.provide(logLayer)))
@@ -95,7 +95,10 @@ const look = (wrong: ReadonlyArray<WrongSetting>) =>
       const loaded = yield* Effect.result(Effect.scoped(Effect.flatMap(Layer.build(embeddingsLayer(home)), (context) => Effect.succeed(Option.fromNullishOr(context.mapUnsafe.get(Embeddings.key))))))
       checks.push(Result.isSuccess(loaded) ? { ...embedding, detail: `${dir}, loads` } : { name: "embedding model", ok: false, detail: loaded.failure instanceof Error ? loaded.failure.message : String(loaded.failure), mend: "run `npm run setup` again" })
     } else checks.push(embedding)
-    checks.push(...(yield* Effect.scoped(roleChecks.pipe(Effect.provide(modelsLayer(home).pipe(Layer.provide(CallStore.layerMemory)))))))
+    const chosen = yield* factSettings
+    checks.push(...(yield* Effect.scoped(Effect.all([roleChecks, factsCheck(chosen)]).pipe(
+      Effect.map(([ofRoles, ofFacts]) => [...ofRoles, ofFacts]),
+      Effect.provide(modelsLayer(home).pipe(Layer.provide(CallStore.layerMemory)))))))
     const result = { ok: checks.every(({ ok }) => ok), checks }
     yield* emit(result, () =>
       checks.map(({ detail, mend, name, ok }) => `${ok ? "ok  " : "WRONG"} ${name.padEnd(16)} ${detail}${!ok && mend !== undefined ? `\n      → ${mend}` : ""}`).join("\n"))

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { roleChecks } from "#services/cli/doctor-roles"
+import { factsCheck, roleChecks } from "#services/cli/doctor-roles"
 import { effect } from "#test/support/effect"
 import { layerFor, withModel } from "#test/support/models"
 import { scriptedModel } from "#test/support/scripted-model"
@@ -38,5 +38,26 @@ effect(test, "roles that nothing plays are one line, and wrong where nothing can
       [true, "endpoint", `for judge (METAMEM_JUDGE_URL): scripted at ${judge.url}: json_schema yes, usage yes`]
     ])
   }))
+
+for (
+  const [name, chosen, environment, told] of [
+    ["no endpoint", ["rules", "rules"], {}, [true, "extracted by rule; reconciled by rule"]],
+    ["an endpoint", ["rules", "rules"], { METAMEM_LLM_URL: "http://127.0.0.1:9" }, [
+      true,
+      "extracted by rule (METAMEM_EXTRACTOR=model has the endpoint extract them); reconciled by rule (METAMEM_RECONCILER=model has the endpoint reconcile them)"
+    ]],
+    ["an endpoint that is to extract", ["model", "rules"], { METAMEM_EXTRACT_URL: "http://127.0.0.1:9" }, [
+      true,
+      "extracted by the model of the role extract; reconciled by rule (METAMEM_RECONCILER=model has the endpoint reconcile them)"
+    ]],
+    ["a model that is to extract and is not there", ["model", "rules"], {}, [false, "extracted by the model of the role extract, which there is not; reconciled by rule"]]
+  ] as const
+) {
+  effect(test, `with ${name} it says who makes facts`, () =>
+    Effect.gen(function*() {
+      const { detail, ok } = yield* factsCheck({ extract: chosen[0], reconcile: chosen[1] })
+      assert.equal([ok, detail], told)
+    }).pipe(Effect.provide(layerFor(environment))))
+}
 
 test.run()
