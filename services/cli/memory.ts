@@ -3,7 +3,7 @@ import { Effect, Option, Result, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
-import { formatPosition, parsePosition } from "#shared/eventlog/position"
+import { formatPosition, parsePosition, positionProblem } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { normaliseTime } from "#shared/domain/time"
 import { AskPart, AskReply, deadlineMsMax, deadlineMsMin, MemoriesReply } from "#services/retriever/protocol"
@@ -27,7 +27,7 @@ const kind = Flag.Literals("kind", ["turn", "fact"]).pipe(Flag.withDescription("
 
 /** Which of a user's memories: the same for all that find or list them. */
 const filters = {
-  asOf: time("as-of", "Only what was known at this position or time"),
+  asOf: time("as-of", "At a position of the log (memory:0:0:17): only what stood in the log then; at a time: only what had been said by then, however late it came in"),
   conversation: time("conversation", "Only this conversation"),
   kind,
   from: time("from", "Only what was said at this time or later"),
@@ -45,7 +45,7 @@ const isoOf = (given: Option.Option<string>): Effect.Effect<{ readonly at?: stri
 const filterOf = Effect.fnUntraced(function*({ asOf, conversation, from: since, kind, to: until }: { readonly [name in "asOf" | "conversation" | "from" | "to"]: Option.Option<string> } & { readonly kind: Option.Option<"turn" | "fact"> }) {
   const [from, to] = yield* Effect.all([isoOf(since), isoOf(until)])
   if (Option.isSome(asOf) && parsePosition(asOf.value) === undefined) {
-    yield* isoOf(asOf).pipe(Effect.mapError(({ message }) => new WrongUsage({ message: `${message}; or a position in the log as memory:0:0:17` })))
+    yield* isoOf(asOf).pipe(Effect.mapError(({ message }) => new WrongUsage({ message: positionProblem(asOf.value) ?? `${message}; or a position in the log as memory:0:0:17` })))
   }
   return {
     ...(Option.isSome(asOf) ? { asOf: asOf.value } : {}),

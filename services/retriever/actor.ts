@@ -57,7 +57,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     const small = prompts === "small" || (prompts === "auto" && reader?.isLocal === true)
     const liveTokens = reader?.isLocal === true ? localEvidenceTokens : evidenceTokens
 
-    const { find, retrieve, waitFor } = makeRetrieving({ embeddings, liveTokens, projection, vectors })
+    const { asOfFilter, find, retrieve, waitFor } = makeRetrieving({ embeddings, liveTokens, log, projection, vectors })
     const ask = makeAsking({ answers, log, models, projection, retrieve, small })
     const { forget, rollout } = yield* makeRollouts({ find, models, projection, questions, small, vectors })
     projection.onErased(({ tenant, user }) => {
@@ -97,7 +97,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
     yield* serve("ping", Schema.Unknown, () => Effect.sync(() => ({ through: projection.through() }) satisfies PingReply))
     yield* serve("retrieve", RetrieveRequest, (request) => Effect.map(retrieve(request), ({ behind, evidence, latencyMs }) => ({ behind, evidence, latencyMs })))
     yield* serve("ask", AskRequest, ask)
-    yield* serve("memories", MemoriesRequest, makeListing({ projection, waitFor }))
+    yield* serve("memories", MemoriesRequest, makeListing({ asOfFilter, projection, waitFor }))
     yield* serve("rollout", RolloutRequest, rollout, Math.max(requests, reader?.concurrency ?? 1))
     const rebuilding = yield* Semaphore.make(1)
     yield* serve("index-rebuild", Schema.Unknown, () =>

@@ -1,16 +1,15 @@
 /** Lists a user's memories, the latest first, as they stand or stood. */
-import { Effect, Result } from "effect"
+import { Effect } from "effect"
 import { indexUser, type Projection } from "./projection.ts"
 import type { MemoriesReply, MemoriesRequest } from "./protocol.ts"
-import { asOfFilter, type Retrieving } from "./retrieving.ts"
+import type { Retrieving } from "./retrieving.ts"
 
-export const makeListing = ({ projection, waitFor }: { readonly projection: Projection; readonly waitFor: Retrieving["waitFor"] }) =>
+export const makeListing = ({ asOfFilter, projection, waitFor }: { readonly projection: Projection } & Pick<Retrieving, "asOfFilter" | "waitFor">) =>
   Effect.fnUntraced(function*(request: typeof MemoriesRequest.Type) {
-    const asOf = asOfFilter(request.asOf)
-    if (Result.isFailure(asOf)) return yield* asOf.failure
+    const asOf = yield* asOfFilter(request.asOf)
     yield* waitFor(request.after, 5_000)
     const user = indexUser(request.tenant, request.user)
-    const view = yield* projection.view(user, asOf.success)
+    const view = yield* projection.view(user, asOf)
     const { conversation, from, kinds, to } = request
     const all = [view.turns, view.facts]
       .flatMap(({ memories, standing }) => (request.asOf === undefined ? memories : memories.filter((_, row) => standing[row] === 1)))

@@ -61,7 +61,7 @@ const Filters = {
   /** Said at or after / before, ISO. */
   from: Schema.optionalKey(IsoTime),
   to: Schema.optionalKey(IsoTime),
-  /** Only what stood in the log at this position, or was said by this time. */
+  /** Only what stood in the log at this position, which it must have reached; or what was said by this time, however late it came into the log. */
   asOf: Schema.optionalKey(Schema.String),
   /** Wait, within the deadline, until everything up to this position can be found. */
   after: Schema.optionalKey(Schema.String)

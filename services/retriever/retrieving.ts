@@ -6,7 +6,9 @@ import { Clock, Effect, Result } from "effect"
 import { RequestRefused } from "#shared/actor/requests"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import { normaliseTime } from "#shared/domain/time"
-import { parsePosition } from "#shared/eventlog/position"
+import type { EventLog } from "#shared/eventlog/event-log"
+import type { LogUnavailable } from "#shared/eventlog/nats"
+import { formatPosition, parsePosition, positionProblem } from "#shared/eventlog/position"
 import type { Filter } from "#shared/memoryindex/shelf"
 import type { Embeddings } from "#shared/model/embeddings"
 import { knownMin } from "#shared/model/known-words"
@@ -21,20 +23,8 @@ const embedMsMax = 3_000
 
 export const badRequest = (message: string) => new RequestRefused({ tag: "BadRequest", message })
 
-/** What a position or time in `asOf` filters by. */
-export const asOfFilter = (asOf: string | undefined): Result.Result<Filter, RequestRefused> => {
-  if (asOf === undefined) return Result.succeed({})
-  const position = parsePosition(asOf)
-  if (position !== undefined) {
-    return position.log === "memory" ? Result.succeed({ asOfSequence: position.sequence }) : Result.fail(badRequest(`${asOf} is a position of the metamem log; memories are folded by positions of the memory log`))
-  }
-  return Result.mapBoth(normaliseTime(asOf), {
-    onSuccess: (asOfTime) => ({ asOfTime }),
-    onFailure: ({ message }) => badRequest(`"${asOf}" is neither a position nor a time: ${message}`)
-  })
-}
-
 export interface RetrievingParts {
+  readonly log: EventLog["Service"]
   readonly embeddings: Embeddings["Service"]
   readonly projection: Projection
   readonly vectors: VectorWait
@@ -42,7 +32,7 @@ export interface RetrievingParts {
   readonly liveTokens: number
 }
 
-export const makeRetrieving = ({ embeddings, liveTokens, projection, vectors }: RetrievingParts) => {
+export const makeRetrieving = ({ embeddings, liveTokens, log, projection, vectors }: RetrievingParts) => {
   /** @param embedMs time for the question's vector, after which words alone decide; undefined = evidence without vectors is a failure */
   const find = Effect.fnUntraced(function*(user: string, question: string, at: string | undefined, filter: Filter, tokens: number, embedMs: number | undefined) {
     const speakers = (yield* projection.view(user, filter)).speakers
@@ -67,15 +57,32 @@ export const makeRetrieving = ({ embeddings, liveTokens, projection, vectors }: 
     return (yield* projection.awaitSequence(Math.max(position?.sequence ?? 0, projection.goal()), deadlineMs)) ? [] : ["words"]
   })
 
+  /** What a position or time in `asOf` filters by. A position that the log has not reached is refused: nobody knows what will be known there. */
+  const asOfFilter = Effect.fnUntraced(function*(asOf: string | undefined): Effect.fn.Return<Filter, RequestRefused | LogUnavailable> {
+    if (asOf === undefined) return {}
+    const position = parsePosition(asOf)
+    if (position === undefined) {
+      const problem = positionProblem(asOf)
+      if (problem !== undefined) return yield* badRequest(problem)
+      const asOfTime = yield* Effect.mapError(Effect.fromResult(normaliseTime(asOf)), ({ message }) => badRequest(`"${asOf}" is neither a position nor a time: ${message}`))
+      return { asOfTime }
+    }
+    if (position.log !== "memory") return yield* badRequest(`${asOf} is a position of the metamem log; memories are folded by positions of the memory log`)
+    if (position.sequence > projection.through()) {
+      const head = yield* log.head("MEMORY")
+      if (position.sequence > head) return yield* badRequest(`${asOf} is beyond the end of the memory log, ${formatPosition({ log: "memory", sequence: head })}`)
+    }
+    return { asOfSequence: position.sequence }
+  })
+
   const retrieve = Effect.fnUntraced(function*(request: RetrieveRequest) {
     const started = yield* Clock.currentTimeMillis
-    const asOf = asOfFilter(request.asOf)
-    if (Result.isFailure(asOf)) return yield* asOf.failure
+    const asOf = yield* asOfFilter(request.asOf)
     const user = indexUser(request.tenant, request.user)
     const words = yield* waitFor(request.after, request.deadlineMs * 0.4)
     const unvectored = yield* vectors.ofTurns(user, request.after, request.deadlineMs * 0.3)
     const filter: Filter = {
-      ...asOf.success,
+      ...asOf,
       ...(request.conversation === undefined ? {} : { conversation: request.conversation }),
       ...(request.kinds === undefined ? {} : { kinds: request.kinds }),
       ...(request.from === undefined ? {} : { from: request.from }),
@@ -87,6 +94,6 @@ export const makeRetrieving = ({ embeddings, liveTokens, projection, vectors }: 
     return { evidence, behind: [...new Set([...words, ...unvectored, ...behind])], latencyMs: (yield* Clock.currentTimeMillis) - started, at } satisfies RetrieveReply & { at: string }
   })
 
-  return { find, waitFor, retrieve }
+  return { asOfFilter, find, waitFor, retrieve }
 }
 export type Retrieving = ReturnType<typeof makeRetrieving>

@@ -15,3 +15,11 @@ export const parsePosition = (text: string): Position | undefined => {
   const parts = /^(memory|metamem):0:0:(\d+)$/.exec(text)
   return parts === null ? undefined : { log: parts[1] as Position["log"], epoch: 0, shard: 0, sequence: Number(parts[2]) }
 }
+
+/** Why a text that is written like a position is none of these logs; undefined where it is one, or is not written like one. */
+export const positionProblem = (text: string): string | undefined => {
+  const [, log = "", epoch = "", shard = "", sequence = ""] = /^([a-z]+):(\d+):(\d+):(\d+)$/.exec(text) ?? []
+  if (log === "" || parsePosition(text) !== undefined) return undefined
+  if (log !== "memory" && log !== "metamem") return `${text} is a position of a log "${log}", which there is not`
+  return `${text} is a position in epoch ${epoch} and shard ${shard}; this log has epoch 0 and shard 0 alone, as in ${formatPosition({ log, sequence: Number(sequence) })}`
+}

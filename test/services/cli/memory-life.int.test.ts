@@ -128,7 +128,9 @@ effect(test, "a later fact replaces an earlier one of another conversation, once
         [["memories", "list", "--user", "mira", "--limit", "-1"], /at least 1/],
         [["memories", "list", "--user", "mira", "--as-of", "last week"], /not a time/],
         [["memories", "list", "--user", "mira", "--as-of", "memory:0:0:x"], /or a position in the log as memory:0:0:17/],
-        [["memories", "list", "--user", "mira", "--as-of", "metamem:0:0:1"], /positions of the memory log/]
+        [["memories", "list", "--user", "mira", "--as-of", "metamem:0:0:1"], /positions of the memory log/],
+        [["memories", "list", "--user", "mira", "--as-of", "memory:0:7:3"], /epoch 0 and shard 7; this log/],
+        [["memories", "list", "--user", "mira", "--as-of", "memory:0:0:99999"], /beyond the end of the memory log, memory:0:0:\d+/]
       ] as const) assert.match((yield* run(...wrong)).error, mend)
       assert.match((yield* run("memories", "show", "nothing", "--user", "mira")).error, /no memory of mira begins with nothing/)
       assert.match((yield* run("memories", "history", hamburg.id, "--user", "tom")).error, /no memory of tom/)

@@ -106,6 +106,15 @@ it("a question can be asked as of a position, of a time, and of a time without a
       const refused = yield* Effect.result(retrieve({ user: "gus", question: "bicycle", asOf: nonsense }))
       assert.ok(Result.isFailure(refused), nonsense)
     }
+    for (
+      const [asOf, told] of [
+        ["memory:0:0:999999", new RegExp(`beyond the end of the memory log, memory:0:0:${yield* (yield* EventLog).head("MEMORY")}$`)],
+        ["memory:0:7:3", /in epoch 0 and shard 7; this log has epoch 0 and shard 0 alone, as in memory:0:0:3$/],
+        ["memories:0:0:3", /log "memories", which there is not/]
+      ] as const
+    ) {
+      assert.match((yield* Effect.flip(retrieve({ user: "gus", question: "bicycle", asOf }))).message, told)
+    }
     for (const nonsense of ["tomorrow", "metamem:0:0:7"]) {
       const refused = yield* Effect.result(retrieve({ user: "gus", question: "bicycle", after: nonsense }))
       assert.ok(Result.isFailure(refused) && /position/.test(String(refused.failure)), nonsense)
