@@ -3,7 +3,7 @@
  * or unknown stops it, because an index that silently misses something is worse than one that is late.
  */
 import { Cause, Clock, Effect, Result, Schedule, Semaphore, Stream } from "effect"
-import { badVector, type IndexChange, MemoryIndex, type MemoryIndexError, type MemoryIndexOperations, userOf } from "#shared/memoryindex/memory-index"
+import { badVector, type IndexChange, MemoryIndex, MemoryIndexError, type MemoryIndexOperations, userOf } from "#shared/memoryindex/memory-index"
 import type { Filter, IndexedMemory } from "#shared/memoryindex/shelf"
 import { forgotten, type UserView } from "#shared/memoryindex/user-index"
 import { type Commit, type CorruptCommit, isErasureMark } from "#shared/eventlog/envelope"
@@ -202,13 +202,30 @@ export const runProjection = Effect.gen(function*() {
       through = reached
     }
   }
+  /** Since when an index that was begun anew, which it has said itself, is filled again. */
+  let refillingSince: number | undefined
+  const tellFilled = Effect.gen(function*() {
+    if (refillingSince === undefined || through < goal) return
+    const seconds = ((yield* Clock.currentTimeMillis) - refillingSince) / 1_000
+    refillingSince = undefined
+    yield* Effect.logWarning(`the memory index is filled again, from ${through} commits of the log in ${seconds.toFixed(1)} s`)
+  })
+  /** Why the log is not followed for now. */
+  const tellStopped = (cause: Cause.Cause<unknown>) =>
+    Effect.gen(function*() {
+      if (Cause.hasInterruptsOnly(cause)) return
+      const error = Cause.squash(cause)
+      if (error instanceof MemoryIndexError && error.reason === "BegunAnew") refillingSince ??= yield* Clock.currentTimeMillis
+      else yield* Effect.logError("the index cannot follow the log", cause)
+    })
+
   const listeners = new Set<(user: ErasedUser) => void>()
   const applyCommits = foldInto(log, index, modelHash, place, (user) => {
     for (const listener of listeners) listener(user)
   })
   /** Held while a batch is applied, and at the end of a rebuild. */
   const applying = yield* Semaphore.make(1)
-  const applyBatch = (commits: ReadonlyArray<Commit>) => applying.withPermits(1)(applyCommits(commits))
+  const applyBatch = (commits: ReadonlyArray<Commit>) => Effect.andThen(applying.withPermits(1)(applyCommits(commits)), tellFilled)
 
   /** Fills a new index from the log beside the one in use, then puts it in its place; gives the commits read. */
   const rebuild = Effect.gen(function*() {
@@ -250,7 +267,7 @@ export const runProjection = Effect.gen(function*() {
     Stream.runForEach(applyBatch),
     // An index that was begun anew refuses changes until it is read from the start; told also when no commit comes.
     Effect.raceFirst(Effect.sleep("250 millis").pipe(Effect.andThen(Effect.suspend(() => index.apply([], through))), Effect.forever)),
-    Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("the index cannot follow the log", cause))),
+    Effect.tapCause(tellStopped),
     Effect.retry(Schedule.spaced("1 second")),
     Effect.forkScoped
   )
@@ -267,7 +284,7 @@ export const runProjection = Effect.gen(function*() {
 
   /** An answer of the index; where it was damaged, once it is filled again, or with what it has by then. */
   const whole = <A>(ask: Effect.Effect<A, MemoryIndexError>): Effect.Effect<A, MemoryIndexError> =>
-    Effect.catchIf(ask, ({ reason }) => reason === "Damaged", () =>
+    Effect.catchIf(ask, ({ reason }) => reason === "Damaged" || reason === "BegunAnew", () =>
       Effect.suspend(() => {
         goal = Math.max(goal, through)
         through = 0

@@ -40,7 +40,7 @@ const inUse = ({ checkpoint, place, table }: OpenedTable, additions: number): In
 export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceIndexSettings, dropped: (user?: string) => void) {
   const { dimensions, folder, log } = settings
   const damaged = (error: unknown) =>
-    new MemoryIndexError({ reason: "Damaged", message: `the index in ${folder} cannot be used: ${reasonOf(error).slice(0, 300)}; it is put aside, go on from checkpoint 0 to fill it from the log` })
+    new MemoryIndexError({ reason: "Damaged", message: `the memory index in ${folder} cannot be used: ${reasonOf(error).slice(0, 300)}` })
   const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: damaged })
   let own = yield* Effect.try({ try: () => takeSlot(folder), catch: (error) => new MemoryIndexError({ reason: "Damaged", message: `no index can be kept in ${folder}: ${reasonOf(error)}; see that it is a folder that can be written, or move what stands in its place` }) })
   yield* Effect.addFinalizer(() => Effect.sync(() => own.release()))
@@ -61,10 +61,12 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
   /** Held by whoever changes the table. */
   const changing = yield* Semaphore.make(1)
 
-  /** After damage: everything is dropped and the folder begun anew. */
-  const beginAnew = (error: MemoryIndexError) =>
-    attempt(async () => {
-      begunAnew = error
+  /** After damage: everything is dropped and the folder begun anew, which is said once, here. */
+  const beginAnew = (error: MemoryIndexError) => {
+    const lost = existsSync(aboutOf(own.slot)) ? error.message : `the memory index in ${own.slot} was deleted while in use`
+    const told = new MemoryIndexError({ reason: "BegunAnew", message: `${lost}. It is filled again from the log; until then answers may lack memories` })
+    return attempt(async () => {
+      begunAnew = told
       if (own.isOwn()) rmSync(own.slot, { recursive: true, force: true })
       else {
         const lost = own
@@ -73,7 +75,8 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
       }
       now = inUse(await openTable(own.slot, session, settings), 0)
       dropped()
-    }).pipe(Effect.tap(() => Effect.logWarning(error.message)), Effect.andThen(Effect.fail(error)))
+    }).pipe(Effect.tap(() => Effect.logWarning(told.message)), Effect.andThen(Effect.fail(told)))
+  }
 
   /** Takes old versions of the table and their files away; to be held under `changing`. */
   const tidy = Effect.suspend(() => {
@@ -102,7 +105,7 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
   /** Adds to the table what it does not hold yet. */
   const flush = changing.withPermits(1)(write.pipe(Effect.catchTag("MemoryIndexError", beginAnew)))
 
-  yield* Effect.sleep(flushMillis).pipe(Effect.andThen(flush), Effect.catchTag("MemoryIndexError", (error) => Effect.logError(error.message)), Effect.forever, Effect.forkScoped)
+  yield* Effect.sleep(flushMillis).pipe(Effect.andThen(flush), Effect.catchTag("MemoryIndexError", ({ message, reason }) => (reason === "BegunAnew" ? Effect.void : Effect.logError(message))), Effect.forever, Effect.forkScoped)
   yield* Effect.addFinalizer(() => Effect.ignore(changing.withPermits(1)(write)))
 
   return {

@@ -7,9 +7,12 @@ import { Context, type Effect, Schema } from "effect"
 import type { Filter, IndexedMemory } from "./shelf.ts"
 import type { UserView } from "./user-index.ts"
 
-/** The index cannot take or give what was asked. `Damaged` means: delete the folder and fill the index from the log again. */
+/**
+ * The index cannot take or give what was asked. `BegunAnew`: what it held was lost, which it has said aloud; it takes and shows nothing
+ * before its checkpoint is asked for and the log read from there. `Damaged`: it cannot be used, or not now; nobody has been told.
+ */
 export class MemoryIndexError extends Schema.TaggedError<MemoryIndexError>()("MemoryIndexError", {
-  reason: Schema.Literals(["BadVector", "Damaged", "WrongModel"]),
+  reason: Schema.Literals(["BadVector", "BegunAnew", "Damaged", "WrongModel"]),
   message: Schema.String
 }) {}
 
