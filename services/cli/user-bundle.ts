@@ -51,8 +51,7 @@ type Piece = Command & Pick<Commit, "subject" | "cause" | "correlation" | "binar
 const toldAgain = (event: IngestorEvent): IngestorCommand => {
   switch (event._tag) {
     case "TurnsReceived":
-      // Their times were settled when they came: they count as those of arrivals, which nothing moves.
-      return { _tag: "ReceiveTurns", turns: event.turns, arrived: new Set(event.turns.map(({ id }) => id)) }
+      return { _tag: "RecordTurns", turns: event.turns }
     case "ConversationClosed":
       return { _tag: "CloseConversation" }
     case "ConversationIdle":
@@ -184,7 +183,7 @@ const meets = (path: string, user: string, entities: Entities, pieces: ReadonlyA
   Effect.forEach(pieces, (piece) =>
     Effect.gen(function*() {
       const refuse = (what: string) => new UserImportRefused({ path, reason: "exists", message: `${what} stands here already for ${user}, with another content than in ${path}; nothing was taken in. Import it into another home.` })
-      if (piece.actor === "ingestor" && piece.command._tag === "ReceiveTurns") {
+      if (piece.actor === "ingestor" && piece.command._tag === "RecordTurns") {
         const { turns } = (yield* entities.ingestor.load(piece.subject)).state
         const other = piece.command.turns.find((turn) => turns.has(turn.id) && turns.get(turn.id) !== printOf(turn))
         if (other !== undefined) return yield* refuse(`the turn ${other.id} of ${piece.conversation}`)
@@ -301,7 +300,7 @@ export const importUser = (path: string, tenant: string, progress: (done: number
     return {
       user,
       tenant,
-      turns: total((piece) => (piece.actor === "ingestor" && piece.command._tag === "ReceiveTurns" ? piece.command.turns.length : 0)),
+      turns: total((piece) => (piece.actor === "ingestor" && piece.command._tag === "RecordTurns" ? piece.command.turns.length : 0)),
       conversations: new Set(pieces.flatMap((piece) => (piece.actor === "ingestor" ? [piece.conversation] : []))).size,
       facts: total((piece) =>
         piece.actor === "compressor" && piece.command._tag === "RecordExtraction"

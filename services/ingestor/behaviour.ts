@@ -35,25 +35,33 @@ const arrivalTime = (clock: string, ...before: ReadonlyArray<number>): string =>
   return behind === undefined ? clock : new Date(behind).toISOString()
 }
 
+/** Turns that are not known yet, each once. */
+const newOf = (state: IngestorState, turns: ReadonlyArray<Turn>): ReadonlyArray<Turn> => {
+  const seen = new Set<string>()
+  return turns.filter((turn) => !state.turns.has(turn.id) && !seen.has(turn.id) && seen.add(turn.id))
+}
+
+const recorded = ([first, ...rest]: ReadonlyArray<Turn>): ReadonlyArray<IngestorEvent> => (first === undefined ? [] : [{ _tag: "TurnsReceived", turns: [first, ...rest] }])
+
 export const behaviour: Behaviour<IngestorState, IngestorCommand, IngestorEvent, never> = {
   codec: ingestorCodec,
   initial: () => ({ turns: new Map(), times: new Map(), lastAt: -Infinity, latestAt: -Infinity, lastTurn: undefined, ended: "open" }),
   decide: (state, command) => {
     switch (command._tag) {
       case "ReceiveTurns": {
-        const seen = new Set<string>()
-        const fresh = command.turns.filter((turn) => !state.turns.has(turn.id) && !seen.has(turn.id) && seen.add(turn.id))
         const times: SessionTimes = new Map(state.times)
         let { lastAt, latestAt } = state
         // Turns of one request came at once, and bear one time of arrival.
-        const [first, ...rest] = fresh.map((turn) => {
+        const turns = newOf(state, command.turns).map((turn) => {
           const time = command.arrived?.has(turn.id) === true ? arrivalTime(turn.time, latestAt, lastAt) : spaceTime(times, turn.time)
           lastAt = Date.parse(time)
           latestAt = Math.max(latestAt, lastAt)
           return { ...turn, time }
         })
-        return Result.succeed(first === undefined ? [] : [{ _tag: "TurnsReceived", turns: [first, ...rest] as readonly [Turn, ...Array<Turn>] }])
+        return Result.succeed(recorded(turns))
       }
+      case "RecordTurns":
+        return Result.succeed(recorded(newOf(state, command.turns)))
       case "CloseConversation":
         return Result.succeed(state.lastTurn === undefined || state.ended === "closed" ? [] : [{ _tag: "ConversationClosed" }])
       case "NoteIdle":

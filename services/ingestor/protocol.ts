@@ -22,6 +22,8 @@ export type IngestorEvent = EventOf<typeof TurnsReceived> | EventOf<typeof Conve
 export type IngestorCommand =
   /** `arrived`: ids of turns that were sent without a time and bear that of their arrival. */
   | { readonly _tag: "ReceiveTurns"; readonly turns: ReadonlyArray<Turn>; readonly arrived?: ReadonlySet<string> }
+  /** Turns that stood in another log, with the times that were settled there, which nothing moves. */
+  | { readonly _tag: "RecordTurns"; readonly turns: ReadonlyArray<Turn> }
   | { readonly _tag: "CloseConversation" }
   | { readonly _tag: "NoteIdle"; readonly throughTurn: string }
 

@@ -13,6 +13,7 @@ import { CallStore } from "#shared/model/call-store"
 import { evolutionCommands } from "#services/cli/evolution"
 import { memoryCommands } from "#services/cli/memory"
 import { importUser } from "#services/cli/user-bundle"
+import { verify } from "#services/cli/verify"
 import { logOn, memoryActors, settled } from "#test/support/actors"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
@@ -157,6 +158,36 @@ const plain = (file: string, user = "mira") =>
     yield* writeBundle(file, [memoryFilter({ tenant: "local", user }), callsFilter("local", user)], "")
     return turns
   })
+
+effect(test, "turns keep their times and their order, though they came out of order or bear that of a clock that jumped; also beside a part of them", () =>
+  Effect.gen(function*() {
+    const [here, empty, begun] = [yield* testServer, yield* testServer, yield* testServer]
+    const file = join(here.home, "xan.bundle.gz")
+    const subject = "memory.local.xan.k.ingestor"
+    const turn = (id: string, time: string) => ({ id: `k/${id}`, speaker: "user", text: `My ${id} is blue.`, time: `2025-03-01T${time}Z` })
+    const commits = [[turn("tent", "09:09:00.000")], [turn("kayak", "09:01:00.000"), turn("oar", "09:09:00.000"), turn("mast", "09:09:00.500")], [turn("ahead", "23:00:00.000")], [turn("late", "09:01:00.500"), turn("back", "23:00:00.000")]]
+    const write = (which: typeof commits) =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        let last = { sequence: 0, checksum: "" }
+        for (const [at, turns] of which.entries()) last = yield* log.append({ subject, cause: `${which.length} ${at}`, events: [{ type: "TurnsReceived", version: 1, data: { turns } }] }, last.sequence, last.checksum)
+      })
+    const stored = Effect.flatMap(EventLog, (log) => log.load(subject)).pipe(Effect.map((all) => all.map(({ events }) => events.flatMap(({ data }) => (data as { turns: ReadonlyArray<unknown> }).turns))))
+    const remembered = (home: string, url: string) => Effect.map(commandRunner([verify], home, url)("verify", "--user", "xan"), (outcome) => ok(outcome).memoryHash)
+    yield* Effect.andThen(write(commits), writeBundle(file, [memoryFilter({ tenant: "local", user: "xan" }), callsFilter("local", "xan")], "")).pipe(Effect.provide(logOn(here.url)))
+    const taken = () => Effect.map(importUser(file, "local", () => undefined).pipe(Effect.provide(CallStore.layerJetStream)), ({ added }) => added)
+    yield* Effect.gen(function*() {
+      assert.equal([yield* taken(), yield* stored, yield* taken()], [commits.length, commits, 0])
+    }).pipe(Effect.provide(logOn(empty.url)))
+    yield* Effect.gen(function*() {
+      yield* write([[turn("oar", "09:09:00.000"), turn("back", "23:00:00.000")]])
+      assert.is(yield* taken(), commits.length)
+      assert.equal((yield* stored).slice(1), commits.map((turns) => turns.filter(({ id }) => !/oar|back/.test(id))))
+      assert.is(yield* taken(), 0)
+    }).pipe(Effect.provide(logOn(begun.url)))
+    const hash = yield* remembered(here.home, here.url)
+    assert.equal([yield* remembered(empty.home, empty.url), yield* remembered(begun.home, begun.url)], [hash, hash])
+  }), 60_000)
 
 effect(test, "a user erased while taken in stays erased, and it is said", () =>
   Effect.gen(function*() {

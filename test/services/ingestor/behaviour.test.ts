@@ -46,6 +46,19 @@ test("turns without a time stand in the order they came, though the clock is put
   given(recorded(on("a", 2, 10))).when({ _tag: "ReceiveTurns", turns: [on("own", 2, 9)], arrived: new Set() }).then(recorded(on("own", 2, 9)))
 })
 
+test("turns that stood in another log keep the times they had there, in whatever order, and known ones are left out", () => {
+  const [a, b, c] = [at("a", "21:00.000"), at("b", "21:00.500"), at("c", "09:00.000")]
+  const recorded = (first: Turn, ...rest: ReadonlyArray<Turn>): IngestorEvent => ({ _tag: "TurnsReceived", turns: [first, ...rest] })
+  const record = (...turns: ReadonlyArray<Turn>) => ({ _tag: "RecordTurns" as const, turns })
+  given().when(record(b, a, c, a)).then(recorded(b, a, c))
+  // Beside turns of this log: earlier ones, and ones at the very time of another.
+  given(recorded(b)).when(record(a, b, c)).then(recorded(a, c))
+  given(recorded(at("own", "21:00.000"))).when(record(a, b)).then(recorded(a, b))
+  // A clock that was put back by more than is followed, and by less.
+  given(recorded({ ...a, time: "2024-05-20T02:21:00.000Z" })).when(record(b, c)).then(recorded(b, c))
+  survivesRestart(record(b, a), receive("d"), record(c, a))
+})
+
 test("an open conversation is closed once", () => given(received("a")).when(close).then(closed))
 test("a conversation without turns cannot be closed", () => given().when(close).then())
 test("a turn after the end opens the conversation again", () => given(received("a"), closed, received("b")).when(close).then(closed))
