@@ -14,7 +14,8 @@ import { RejectedTurn } from "#shared/importers/rejected-turn"
 import { type Chunks, NotImportable } from "#shared/importers/values"
 import { IngestReply, type IngestRequest } from "#services/ingestor/protocol"
 import { withActors } from "./home.ts"
-import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
+import { type IgnoredField, ignoredFields, ignoredLine } from "./ignored-fields.ts"
+import { CommandFailed, emit, progressLine, root, say, userFlag } from "./root.ts"
 
 const decodeIngestReply = Schema.decodeUnknownEffect(IngestReply)
 
@@ -88,12 +89,21 @@ async function* chunksOf(file: string): Chunks {
   yield* source.pipe(plain)
 }
 
-/** Turns and refusals of a file or of stdin; of a benchmark's data set its conversations, never its questions. */
-const turnsOf = (file: string): Stream.Stream<PlacedTurn | RejectedTurn, CommandFailed | NotImportable> => {
+/**
+ * Turns and refusals of a file or of stdin; of a benchmark's data set its conversations, never its questions.
+ *
+ * @param note is told of fields that nothing reads
+ */
+const turnsOf = (file: string, note: ReturnType<typeof ignoredFields>["note"]): Stream.Stream<PlacedTurn | RejectedTurn, CommandFailed | NotImportable> => {
   const isLive = file === "-"
   const numbered = numberRepeats()
   return Stream.suspend(() => Stream.fromAsyncIterable(importTurns(isLive ? process.stdin : chunksOf(file), isLive), (error) => unreadable(file, error))).pipe(
-    Stream.map((one) => (one instanceof RejectedTurn ? one : numbered({ line: one.line, turn: one.raw as PlacedTurn["turn"] }))),
+    Stream.map((one) => {
+      if (one instanceof RejectedTurn) return one
+      const turn = one.raw as PlacedTurn["turn"]
+      note(one.unread, turn)
+      return numbered({ line: one.line, turn })
+    }),
     Stream.catchTag("NotImportable", (error) =>
       error.dataset === undefined || isLive ? Stream.fail(new CommandFailed({ message: error.message })) : Stream.unwrap(datasetTurns(file)))
   )
@@ -119,6 +129,7 @@ interface IngestSummary {
   duplicates: number
   rejected: Array<{ line: number; error: string }>
   lastPosition: string
+  ignored: ReadonlyArray<IgnoredField>
 }
 
 export const ingest = Command.make(
@@ -134,7 +145,8 @@ export const ingest = Command.make(
   (input) =>
     Effect.gen(function*() {
       const { tenant } = yield* root
-      const summary: IngestSummary = { received: 0, duplicates: 0, rejected: [], lastPosition: "" }
+      const summary: IngestSummary = { received: 0, duplicates: 0, rejected: [], lastPosition: "", ignored: [] }
+      const ignored = ignoredFields()
       const progress = progressLine()
       const defaults = {
         tenant,
@@ -160,7 +172,7 @@ export const ingest = Command.make(
             (error) => Effect.sync(() => void summary.rejected.push({ line: placed[0]?.line ?? 0, error: error.message }))
           )
         )
-      yield* turnsOf(input.file).pipe(
+      yield* turnsOf(input.file, ignored.note).pipe(
         // Together what is there, at once what trickles in.
         Stream.groupedWithin(requestTurns, "30 millis"),
         Stream.runForEach((group) => {
@@ -180,6 +192,9 @@ export const ingest = Command.make(
       if (input.close) for (const of of seen.values()) yield* sendTurns({ tenant, ...of, turns: [], close: true })
       progress.end()
       summary.rejected.sort((a, b) => a.line - b.line)
+      summary.ignored = ignored.told()
+      const line = ignoredLine(summary.ignored, ignored.more())
+      if (line !== undefined) yield* say(line)
       yield* emit(summary, ({ duplicates, received, rejected }) =>
         [
           `${received} turns received, ${duplicates} known before, ${rejected.length} refused`,

@@ -53,6 +53,12 @@ const ownTurn = (value: Fields): ReadonlyArray<Fields> => {
   return [defined({ user: value["user"], conversation: value["conversation"], speaker: value["speaker"], role: value["role"], text, time, id: value["id"] })]
 }
 
+const ownFields: ReadonlySet<string> = new Set(["user", "conversation", "speaker", "role", "text", "content", "time", "timestamp", "created_at", "created", "id"])
+
+/** Fields of one of metamem's own turns that hold something and are read by nobody; other formats have theirs for other programs. */
+export const unreadIn = (format: ImportFormat, value: unknown): ReadonlyArray<string> =>
+  format === "turn" ? Object.entries(fieldsOf(value)).flatMap(([name, held]) => (ownFields.has(name) || held === null ? [] : [name])) : []
+
 const openai = (value: Fields): ReadonlyArray<Fields> => {
   const messages = listOf(value["messages"])
   const conversation = textOf(value["conversation"]) ?? textOf(value["conversation_id"]) ?? textOf(value["id"]) ??

@@ -2,7 +2,7 @@
  * Reads turns from a file or stream whose format is found out from its content: metamem JSONL, OpenAI chat JSON or JSONL, a ChatGPT
  * export, a Claude export. Gives raw turns one by one, for the ingestor to check, with the place they stood at.
  */
-import { formatOf, turnsIn } from "./formats.ts"
+import { formatOf, turnsIn, unreadIn } from "./formats.ts"
 import { RejectedTurn } from "./rejected-turn.ts"
 import { type Chunks, NotImportable, readValues } from "./values.ts"
 
@@ -10,6 +10,8 @@ import { type Chunks, NotImportable, readValues } from "./values.ts"
 export interface ImportedTurn {
   readonly line: number
   readonly raw: unknown
+  /** Fields that stood there and are not read, where it is a turn of metamem's own format. */
+  readonly unread: ReadonlyArray<string>
 }
 
 const readable = "metamem JSONL, OpenAI chat JSON or JSONL, a ChatGPT export or a Claude export (conversations.json)"
@@ -48,7 +50,8 @@ export async function* importTurns(chunks: Chunks, isLive = false): AsyncGenerat
       continue
     }
     known += 1
-    for (const raw of turnsIn(format, placed.value)) yield { line, raw }
+    const unread = unreadIn(format, placed.value)
+    for (const raw of turnsIn(format, placed.value)) yield { line, raw, unread }
   }
   if (values === 0 && !isLive) throw new NotImportable({ message: "the file holds an empty list" })
 }

@@ -84,12 +84,23 @@ withIngestor("bad lines are told by number and do not hold the others back", ({ 
     assert.match((yield* run("ingest", "/nowhere/at-all.json")).error, /cannot be read/)
   }))
 
+withIngestor("fields of turns that nothing reads are told with the number of turns that had them, those of exports are not", ({ file, run }) =>
+  Effect.gen(function*() {
+    const turn = (fields: object) => ({ user: "mira", conversation: "c", speaker: "user", ...fields })
+    const turns = [turn({ text: "I keep bees.", said_at: "2025-03-01T09:09:00Z", mood: "calm" }), turn({ text: "I fold maps.", said_at: "2025-03-01T09:10:00Z", reply_to: null })]
+    const ignored = [{ field: "said_at", turns: 2, meant: "time" }, { field: "mood", turns: 1 }]
+    assert.equal((yield* run("ingest", file("lines.jsonl", turns.map((one) => JSON.stringify(one)).join("\n")))).json.ignored, ignored)
+    assert.equal((yield* run("ingest", file("list.json", JSON.stringify(turns)))).json.ignored, ignored)
+    assert.equal((yield* run("ingest", file("chat.json", JSON.stringify({ ...openai, model: "m" })), "--user", "mira")).json.ignored, [])
+    assert.equal((yield* run("ingest", file("export.json", JSON.stringify([{ ...claude, name: "Bees" }])), "--user", "mira")).json.ignored, [])
+  }))
+
 withIngestor("what is said twice in one file is kept twice, however the file is cut, and once again is nothing new", ({ file, run }) =>
   Effect.gen(function*() {
     const lines = Array.from({ length: 1_203 }, (_, i) => JSON.stringify({ user: "mira", conversation: "c", speaker: "user", text: i % 400 === 0 ? "yes" : `turn ${i}` }))
     const path = file("repeats.jsonl", lines.join("\n"))
     assert.is((yield* run("ingest", path)).json.received, 1_203)
-    assert.equal((yield* run("ingest", path)).json, { received: 0, duplicates: 1_203, rejected: [], lastPosition: (yield* run("ingest", path)).json.lastPosition })
+    assert.equal((yield* run("ingest", path)).json, { received: 0, duplicates: 1_203, rejected: [], lastPosition: (yield* run("ingest", path)).json.lastPosition, ignored: [] })
     assert.is((yield* received).filter((turn) => turn.endsWith(": yes")).length, 4)
   }))
 
