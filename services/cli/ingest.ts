@@ -16,6 +16,7 @@ import { IngestReply, type IngestRequest } from "#services/ingestor/protocol"
 import { withActors } from "./home.ts"
 import { type IgnoredField, ignoredFields, ignoredLine } from "./ignored-fields.ts"
 import { CommandFailed, emit, progressLine, root, say, userFlag } from "./root.ts"
+import { some } from "./shown.ts"
 
 const decodeIngestReply = Schema.decodeUnknownEffect(IngestReply)
 
@@ -89,12 +90,16 @@ async function* chunksOf(file: string): Chunks {
   yield* source.pipe(plain)
 }
 
+/** What the ingestor would say of each turn, which knows of no flags. */
+const noUser = `no user; say with --user NAME whose the turns are that name none, or with "user" in each`
+
 /**
  * Turns and refusals of a file or of stdin; of a benchmark's data set its conversations, never its questions.
  *
  * @param note is told of fields that nothing reads
+ * @param isUserGiven for turns that name none
  */
-const turnsOf = (file: string, note: ReturnType<typeof ignoredFields>["note"]): Stream.Stream<PlacedTurn | RejectedTurn, CommandFailed | NotImportable> => {
+const turnsOf = (file: string, note: ReturnType<typeof ignoredFields>["note"], isUserGiven: boolean): Stream.Stream<PlacedTurn | RejectedTurn, CommandFailed | NotImportable> => {
   const isLive = file === "-"
   const numbered = numberRepeats()
   return Stream.suspend(() => Stream.fromAsyncIterable(importTurns(isLive ? process.stdin : chunksOf(file), isLive), (error) => unreadable(file, error))).pipe(
@@ -102,7 +107,7 @@ const turnsOf = (file: string, note: ReturnType<typeof ignoredFields>["note"]): 
       if (one instanceof RejectedTurn) return one
       const turn = one.raw as PlacedTurn["turn"]
       note(one.unread, turn)
-      return numbered({ line: one.line, turn })
+      return isUserGiven || (turn["user"] ?? undefined) !== undefined ? numbered({ line: one.line, turn }) : new RejectedTurn({ line: one.line, reason: "user", error: noUser })
     }),
     Stream.catchTag("NotImportable", (error) =>
       error.dataset === undefined || isLive ? Stream.fail(new CommandFailed({ message: error.message })) : Stream.unwrap(datasetTurns(file)))
@@ -121,8 +126,24 @@ const datasetTurns = (file: string) =>
     )
   )
 
-/** Refusals printed for people. */
+/** Kinds of refusals printed for people. */
 const refusalsShown = 20
+
+/** Refusals for people, equal ones as one. */
+export const refusalLines = (rejected: ReadonlyArray<{ readonly line: number; readonly error: string }>): ReadonlyArray<string> => {
+  const kinds = new Map<string, Array<number>>()
+  for (const { error, line } of rejected) {
+    const lines = kinds.get(error)
+    if (lines === undefined) kinds.set(error, [line])
+    else lines.push(line)
+  }
+  const shown = [...kinds].slice(0, refusalsShown)
+  const left = rejected.length - shown.reduce((sum, [, lines]) => sum + lines.length, 0)
+  return [
+    ...shown.map(([error, lines]) => `  ${lines.length === 1 ? "" : `${lines.length} times, first in `}line ${lines[0]}: ${error}`),
+    ...(left > 0 ? [`  … and ${left} more; --json shows all`] : [])
+  ]
+}
 
 interface IngestSummary {
   received: number
@@ -164,7 +185,7 @@ export const ingest = Command.make(
             if (turn.user !== undefined && turn.conversation !== undefined) seen.set(`${turn.user}\n${turn.conversation}`, { user: turn.user, conversation: turn.conversation })
           })
           if ((parsePosition(reply.lastPosition)?.sequence ?? 0) > 0) summary.lastPosition = reply.lastPosition
-          progress.update(`${summary.received} turns received`)
+          progress.update(`${some(summary.received, "turn")} received`)
         }).pipe(
           // Refused for its size before anybody looked at it; only a single turn can be.
           Effect.catchIf(
@@ -172,7 +193,7 @@ export const ingest = Command.make(
             (error) => Effect.sync(() => void summary.rejected.push({ line: placed[0]?.line ?? 0, error: error.message }))
           )
         )
-      yield* turnsOf(input.file, ignored.note).pipe(
+      yield* turnsOf(input.file, ignored.note, Option.isSome(input.user)).pipe(
         // Together what is there, at once what trickles in.
         Stream.groupedWithin(requestTurns, "30 millis"),
         Stream.runForEach((group) => {
@@ -187,7 +208,7 @@ export const ingest = Command.make(
         Effect.mapError((error) =>
           summary.received + summary.duplicates === 0
             ? error
-            : new CommandFailed({ message: `${error.message}\n${summary.received + summary.duplicates} turns were acknowledged before that; the same command goes on behind them` }))
+            : new CommandFailed({ message: `${error.message}\n${some(summary.received + summary.duplicates, "turn")} acknowledged before that; the same command goes on behind them` }))
       )
       if (input.close) for (const of of seen.values()) yield* sendTurns({ tenant, ...of, turns: [], close: true })
       progress.end()
@@ -196,11 +217,7 @@ export const ingest = Command.make(
       const line = ignoredLine(summary.ignored, ignored.more())
       if (line !== undefined) yield* say(line)
       yield* emit(summary, ({ duplicates, received, rejected }) =>
-        [
-          `${received} turns received, ${duplicates} known before, ${rejected.length} refused`,
-          ...rejected.slice(0, refusalsShown).map(({ error, line }) => `  line ${line}: ${error}`),
-          ...(rejected.length > refusalsShown ? [`  … and ${rejected.length - refusalsShown} more; --json shows all`] : [])
-        ].join("\n"))
+        [`${some(received, "turn")} received, ${duplicates} known before, ${rejected.length} refused`, ...refusalLines(rejected)].join("\n"))
       if (summary.rejected.length > 0) {
         const taken = summary.received + summary.duplicates
         return yield* new CommandFailed({ message: taken === 0 ? "no turn was taken" : `refused: ${summary.rejected.length}; the other ${taken} are in the log` })

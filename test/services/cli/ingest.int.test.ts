@@ -8,7 +8,7 @@ import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
 import { memoryFilter, parseMemorySubject } from "#shared/eventlog/subjects"
-import { ingest, numberRepeats, requestsOf } from "#services/cli/ingest"
+import { ingest, numberRepeats, refusalLines, requestsOf } from "#services/cli/ingest"
 import * as Ingestor from "#services/ingestor/actor"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
@@ -79,10 +79,33 @@ withIngestor("bad lines are told by number and do not hold the others back", ({ 
     assert.equal([taken.json.received, taken.json.rejected.map(({ line }: { line: number }) => line)], [2, [1, 4]])
     const nobody = yield* run("ingest", file("nobody.jsonl", JSON.stringify({ speaker: "user", text: "whose?" })))
     assert.match(nobody.error, /no turn was taken/)
-    assert.match(nobody.json.rejected[0].error, /no user/)
+    assert.match(nobody.json.rejected[0].error, /no user; .*--user/)
     assert.match((yield* run("ingest", file("empty.json", "[]"))).error, /empty list/)
     assert.match((yield* run("ingest", "/nowhere/at-all.json")).error, /cannot be read/)
   }))
+
+withIngestor("turns that nobody is named for are refused with the flag that names somebody, others beside them are taken", ({ file, run }) =>
+  Effect.gen(function*() {
+    for (const content of [openai, [claude]]) {
+      const path = file("export.json", JSON.stringify(content))
+      const { error, json } = yield* run("ingest", path)
+      assert.equal([error, json.received, new Set(json.rejected.map(({ error }: { error: string }) => error)).size], ["no turn was taken", 0, 1])
+      assert.match(refusalLines(json.rejected).join("\n"), /^  (?:2 times, first in )?line 1: no user; say with --user NAME/)
+      assert.is((yield* run("ingest", path, "--user", "tom")).error, "")
+    }
+    const mixed = file("mixed.jsonl", [JSON.stringify({ speaker: "user", text: "a" }), JSON.stringify({ user: "mira", speaker: "user", text: "b" }), JSON.stringify({ user: null, speaker: "user", text: "c" })].join("\n"))
+    const { json } = yield* run("ingest", mixed)
+    assert.equal([json.received, json.rejected.map(({ line }: { line: number }) => line)], [1, [1, 3]])
+    assert.equal((yield* run("ingest", mixed, "--user", "ada")).json.received, 2)
+  }))
+
+test("equal refusals are one line, and a few kinds are shown", () => {
+  const rejected = [{ line: 1, error: "a" }, { line: 2, error: "b" }, { line: 4, error: "a" }]
+  assert.equal(refusalLines(rejected), ["  2 times, first in line 1: a", "  line 2: b"])
+  const many = refusalLines(Array.from({ length: 60 }, (_, line) => ({ line, error: `e${line % 30}` })))
+  assert.equal([many.length, many.at(-1)], [21, "  … and 20 more; --json shows all"])
+  assert.equal(refusalLines([]), [])
+})
 
 withIngestor("fields of turns that nothing reads are told with the number of turns that had them, those of exports are not", ({ file, run }) =>
   Effect.gen(function*() {
