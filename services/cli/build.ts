@@ -10,6 +10,7 @@ import { type ConversationAddress, memorySubject, requestSubject } from "#shared
 import { withActors } from "./home.ts"
 import { sendTurns } from "./ingest.ts"
 import { CommandFailed, emit, progressLine, root, say } from "./root.ts"
+import { some } from "./shown.ts"
 
 export const dataFlag = Flag.String("data").pipe(Flag.withDescription("Data set: LongMemEval, LoCoMo or BEAM, as .json or .jsonl, gzipped or not"))
 
@@ -85,7 +86,7 @@ export const waitUntilSearchable = (conversations: ReadonlyArray<ConversationAdd
       if (left.length < looked.length / 2) continue
       if (waitedMs > stuckSeconds * 1_000) {
         const [of] = pending
-        return yield* new CommandFailed({ message: `${pending.length} conversations do not become searchable, e.g. ${of?.conversation} of ${of?.user}; look at \`metamem dead list\` and \`metamem doctor\`` })
+        return yield* new CommandFailed({ message: `${some(pending.length, "conversation")} did not become searchable, e.g. ${of?.conversation} of ${of?.user}; look at \`metamem dead list\` and \`metamem doctor\`` })
       }
       yield* Effect.sleep(pass.everyMs)
     }
@@ -123,11 +124,11 @@ export const buildMemory = (dataset: Dataset) =>
             }
           }
           conversations.push({ tenant, user, conversation })
-          progress.update(`${turns} of ${total} turns received`)
+          progress.update(`${turns} of ${some(total, "turn")} received`)
         }),
       { concurrency: 8, discard: true }
     )
-    yield* waitUntilSearchable(conversations, (done) => progress.update(`${done} of ${conversations.length} conversations searchable`))
+    yield* waitUntilSearchable(conversations, (done) => progress.update(`${done} of ${some(conversations.length, "conversation")} searchable`))
     let memories = turns
     yield* Effect.forEach(
       conversations,
@@ -169,9 +170,9 @@ export const ensureBuilt = (dataset: Dataset) =>
       { concurrency: 32 }
     )
     if (missing.length === 0) return yield* registerQuestions(tenant, dataset.questions)
-    yield* say(`remembering the conversations of ${missing.length} users first`)
+    yield* say(`remembering the conversations of ${some(missing.length, "user")} first`)
     const built = yield* buildMemory({ ...dataset, users: missing })
-    if (built.failed.length > 0) return yield* new CommandFailed({ message: `${built.failed.length} conversations could not be remembered, e.g. ${built.failed[0]?.error}` })
+    if (built.failed.length > 0) return yield* new CommandFailed({ message: `${some(built.failed.length, "conversation")} could not be remembered, e.g. ${built.failed[0]?.error}` })
   })
 
 export const build = Command.make(
@@ -185,8 +186,8 @@ export const build = Command.make(
       const dataset = limited(yield* readDataset(data), Option.getOrUndefined(limit))
       const result = yield* buildMemory(dataset).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator"]))
       yield* emit(result, ({ failed, memories, questions, seconds, turns }) =>
-        `${turns} turns and ${memories - turns} facts of ${questions} questions are searchable, in ${seconds} s${failed.length === 0 ? "" : `; ${failed.length} failed, e.g. ${failed[0]?.error}`}`)
-      if (result.failed.length > 0) return yield* new CommandFailed({ message: `${result.failed.length} pieces failed; the rest is searchable` })
+        `${some(turns, "turn")} and ${some(memories - turns, "fact")} of ${some(questions, "question")} are searchable, in ${seconds} s${failed.length === 0 ? "" : `; ${failed.length} failed, e.g. ${failed[0]?.error}`}`)
+      if (result.failed.length > 0) return yield* new CommandFailed({ message: `${some(result.failed.length, "piece")} failed; the rest is searchable` })
     })
 ).pipe(Command.withDescription("Remember a data set's conversations and register its questions"))
 

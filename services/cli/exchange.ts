@@ -90,7 +90,7 @@ const exportCommand = Command.make(
       if (format === "bundle") {
         const { digest, messages, streams } = yield* bundleRun({ tenant, run }, path)
         return yield* emit({ run, format, file: path, messages, streams, digest, modelCalls: 0 }, () =>
-          `${messages} messages of ${run} are in ${path}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds its questions and what was answered, in plain text.`)
+          `${path} has ${some(messages, "message")} of ${run}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds its questions and what was answered, in plain text.`)
       }
       const material = yield* materialOf(tenant, run)
       let files = 0
@@ -104,7 +104,7 @@ const exportCommand = Command.make(
       }
       const erased = withoutTexts(material)
       yield* emit({ run, format, folder: path, files, steps: material.state.steps.length, generations: material.state.generations.length, erased, modelCalls: 0 }, () =>
-        `${files} files of ${run} are in ${path}${erased === 0 ? "" : `; ${erased} questions are without texts, since their users were erased`}. The layout has no scopes: every principle there is for all questions.`)
+        `${files} files of ${run} are in ${path}${erased === 0 ? "" : `; ${some(erased, "question")} without texts, since their users were erased`}. The layout has no scopes: every principle there is for all questions.`)
     }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))
 ).pipe(Command.withDescription("Write a run into one bundle, or into the published system's folders; no model is asked"))
 
@@ -129,7 +129,7 @@ const importCommand = Command.make(
         const restored = yield* restoreRun(resolve(file.value), tenant).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))
         return yield* emit({ ...restored, modelCalls: 0 }, ({ calls, commits, generations, questions, run, standing }) =>
           [
-            `run ${run}: ${commits} commits${standing === 0 ? "" : ` (${standing} stood here already)`}, ${calls} replies, ${questions} questions; all ${generations.length} generations replay to their hashes`,
+            `run ${run}: ${some(commits, "commit")}${standing === 0 ? "" : ` (${standing} stood here already)`}, ${some(calls, "reply", "replies")}, ${some(questions, "question")}; ${some(generations.length, "generation")}, each replayed to its hash`,
             ...generations.map((hash, n) => `  generation ${n}  ${hash.slice(0, 16)}`)
           ].join("\n"))
       }
@@ -163,8 +163,8 @@ const importCommand = Command.make(
       }
       yield* emit({ run: name, origin, files, empty, lost, ...counts, ...sealed, modelCalls: 0 }, ({ attempts, evaluated, fresh, generations, hasTexts, proposals, reflections }) =>
         [
-          `${fresh ? "" : "already imported; "}run ${name}: ${generations.length} generations from ${files} files of ${origin}${empty === 0 ? "" : `, ${empty} empty entries left out`}`,
-          ...generations.map(({ hash, n, principles, step }) => `  generation ${n}${step < 0 ? " (empty)" : ` of step_${step}`}: ${principles} principles  ${hash.slice(0, 16)}`),
+          `${fresh ? "" : "already imported; "}run ${name}: ${some(generations.length, "generation")} from ${some(files, "file")} of ${origin}${empty === 0 ? "" : `, ${empty} empty entries left out`}`,
+          ...generations.map(({ hash, n, principles, step }) => `  generation ${n}${step < 0 ? " (empty)" : ` of step_${step}`}: ${some(principles, "principle")}  ${hash.slice(0, 16)}`),
           ...lost.slice(0, lostShown).map(({ file, what }) => `${file} ${what}`),
           ...(lost.length > lostShown ? [`and ${lost.length - lostShown} more files of which something is lost; --json names them all`] : []),
           hasTexts

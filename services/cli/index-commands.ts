@@ -11,6 +11,7 @@ import { requestSubject } from "#shared/eventlog/subjects"
 import { IndexRebuildReply, IndexVerifyReply } from "#services/retriever/protocol"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
+import { some } from "./shown.ts"
 
 /**
  * How far the most advanced index folder of a home has folded the memory log; 0 when there is none that can be read. For when no retriever
@@ -57,13 +58,13 @@ const verify = Command.make(
         for (const name of ["memories", "missing", "extra", "changed"] as const) sum[name] += reply[name]
         const { changed, examples, extra, missing } = reply
         if (changed + extra + missing > 0) differences.push({ user, missing, extra, changed, examples })
-        progress.update(`${at + 1} of ${users.length} users`)
+        progress.update(`${at + 1} of ${some(users.length, "user")}`)
       }
       progress.end()
       const result = { ok: differences.length === 0, position, users: users.length, ...sum, differences }
       yield* emit(result, ({ changed, differences, extra, memories, missing, ok, users }) =>
         ok
-          ? `${memories} memories of ${users} users are in the index as the log says`
+          ? `${some(memories, "memory", "memories")} of ${some(users, "user")} in the index, as the log says`
           : [`of ${memories} memories ${missing} are missing, ${changed} differ, and ${extra} are in the index alone; \`metamem index rebuild\` mends it`, ...differences.flatMap(({ examples, user }) => examples.map((line) => `  ${user}: ${line}`)).slice(0, 20)].join("\n"))
       if (!result.ok) return yield* new CommandFailed({ message: "the index is not what the log says; `metamem index rebuild` mends it" })
     }).pipe(withActors(["retriever"]))
@@ -72,7 +73,7 @@ const verify = Command.make(
 const rebuild = Command.make("rebuild", {}, () =>
   Effect.gen(function*() {
     const { commits, seconds, through } = yield* request(requestSubject("retriever", "index-rebuild"), {}, 6 * 3_600_000).pipe(Effect.flatMap(decodeRebuild))
-    yield* emit({ commits, seconds, position: formatPosition({ log: "memory", sequence: through }) }, () => `the index was filled from ${commits} commits in ${seconds.toFixed(1)} s and put in place`)
+    yield* emit({ commits, seconds, position: formatPosition({ log: "memory", sequence: through }) }, () => `the index was filled from ${some(commits, "commit")} in ${seconds.toFixed(1)} s and put in place`)
   }).pipe(withActors(["retriever"]))).pipe(Command.withDescription("Fill a new index from the log beside the one in use, then put it in its place"))
 
 export const indexCommand = Command.make("index").pipe(Command.withDescription("Look after a retriever's index"), Command.withSubcommands([verify, rebuild]))

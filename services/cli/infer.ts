@@ -16,7 +16,7 @@ import { refuseElsewhere } from "./memory-here.ts"
 import { CommandFailed, emit, progressLine, root } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, generationMeant, replayAll } from "./runs.ts"
-import { percent, share } from "./shown.ts"
+import { percent, share, some } from "./shown.ts"
 import { openLook } from "./test-split.ts"
 
 export const infer = Command.make(
@@ -88,7 +88,7 @@ export const infer = Command.make(
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       yield* emit(result, ({ accuracy, correct, error, generation, judge, look, total, undersized }) =>
         [
-          `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${percent(accuracy)} % of those judged, ${judge} judge), ${error} errors; written to ${input.out}`,
+          `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${percent(accuracy)} % of those judged, ${judge} judge), ${some(error, "error")}; written to ${input.out}`,
           ...(undersized ? ["the run was too small to mean much"] : []),
           ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${generation}\` makes its paired test`])
         ].join("\n"))

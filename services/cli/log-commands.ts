@@ -8,6 +8,7 @@ import { formatPosition, type Position } from "#shared/eventlog/position"
 import { type ActorName, decodeToken } from "#shared/eventlog/subjects"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, say, table, WrongUsage } from "./root.ts"
+import { timesNamed } from "./shown.ts"
 
 const shorten = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text)
 
@@ -25,7 +26,7 @@ export const typesOf = (events: ReadonlyArray<{ readonly type: string }>): strin
     if (last?.type === type) last.count += 1
     else runs.push({ type, count: 1 })
   }
-  return runs.map(({ count, type }) => (count === 1 ? type : `${type} × ${count}`)).join(", ")
+  return runs.map(({ count, type }) => timesNamed(type, count)).join(", ")
 }
 
 const lineOf = (commit: Commit): string =>

@@ -11,7 +11,7 @@ import { onlineCodec, OnlineStatus } from "#services/reflector/online-protocol"
 import { generationName, guidedBy, onlineLine, shareInPercent } from "#services/reflector/online-words"
 import { logLayer, withActors } from "./home.ts"
 import { emit, root, table } from "./root.ts"
-import { toSecond } from "./shown.ts"
+import { some, toSecond } from "./shown.ts"
 
 const decodeStatus = Schema.decodeUnknownEffect(OnlineStatus)
 
@@ -29,7 +29,7 @@ export const onlineLines = (of: OnlineStatus): string => {
   return [
     `evolution from live feedback of ${of.tenant} is ${on ? "on" : "off"}: ${of.because}`,
     `live answers are guided by ${guidedBy(adopted ?? { run: "", generation: 0 }, principles)}`,
-    `feedback: ${feedback.standing} answers, ${feedback.fresh} of them with a right answer and new, from ${feedback.conversations} conversations of ${feedback.users} users`,
+    `feedback: ${some(feedback.standing, "answer")}, ${feedback.fresh} of them with a right answer and new, from ${some(feedback.conversations, "conversation")} of ${some(feedback.users, "user")}`,
     needed.lacks === undefined ? `  enough for the next run${waitsFor(of)}` : `  not enough for a run yet: ${needed.lacks}`,
     ...(run === null ? [] : [`run ${run.run}: ${run.stage}, step ${run.step} of ${run.steps} (\`metamem curve --run ${run.run}\`)${on ? "" : "; it goes on to its end, and nothing comes of it while this is off"}`]),
     ...(shadow === null ? [] : [

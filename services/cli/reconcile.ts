@@ -11,7 +11,7 @@ import { type FactPair, ReconcileReply, type ReconcileRequest } from "#services/
 import { CandidatesReply } from "#services/retriever/protocol"
 import { withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
-import { oneLine } from "./shown.ts"
+import { oneLine, some } from "./shown.ts"
 
 const decodeCandidates = Schema.decodeUnknownEffect(CandidatesReply)
 const decodeReply = Schema.decodeUnknownEffect(ReconcileReply)
@@ -98,7 +98,7 @@ export const reconcile = Command.make(
       const reports: Array<UserReport> = []
       for (const user of users) {
         reports.push(yield* reconcileUser(tenant, user, after, input.dryRun))
-        progress.update(`${reports.length} of ${users.length} users`)
+        progress.update(`${reports.length} of ${some(users.length, "user")}`)
       }
       progress.end()
       const sum = (of: (report: UserReport) => number) => reports.reduce((total, report) => total + of(report), 0)
@@ -110,9 +110,9 @@ export const reconcile = Command.make(
             ...changes.filter(({ fresh }) => fresh).map(({ action, by, reason, replaced, text }) => `${user}: ${action} ${replaced.map((id) => id.slice(0, 12)).join(", ")} → ${by.slice(0, 12)} "${oneLine(text, 90)}" (${reason})`),
             ...errors.map((error) => `${user}: not decided: ${error}`)
           ]),
-          `${pairs} pairs of ${users.length} users looked at, ${changed} ${input.dryRun ? "would change; nothing was recorded" : "changed; `metamem memories restore` takes any of them back"}`,
-          ...(sum(({ withoutVector }) => withoutVector) > 0 ? [`${sum(({ withoutVector }) => withoutVector)} facts have no vector yet and were left for the next time`] : [])
+          `${some(pairs, "pair")} of ${some(users.length, "user")} looked at, ${changed} ${input.dryRun ? "would change; nothing was recorded" : "changed; `metamem memories restore` takes any of them back"}`,
+          ...(sum(({ withoutVector }) => withoutVector) > 0 ? [`${some(sum(({ withoutVector }) => withoutVector), "fact")} without a vector yet, left for the next time`] : [])
         ].join("\n"))
-      if (result.failed > 0) return yield* new CommandFailed({ message: `${result.failed} pairs could not be decided: ${reports.find(({ errors }) => errors.length > 0)?.errors[0] ?? ""}; the others were` })
+      if (result.failed > 0) return yield* new CommandFailed({ message: `${some(result.failed, "pair")} could not be decided: ${reports.find(({ errors }) => errors.length > 0)?.errors[0] ?? ""}; the others were` })
     }).pipe(withActors(["retriever", "compressor"]))
 ).pipe(Command.withDescription("Settle duplicate and contradicting facts; reversible"))

@@ -1,7 +1,7 @@
 /** What is told of a run while it goes on: its events, each as a line for people. */
 import { isRetirement } from "#shared/metamemory/effect"
 import type { RunEvent } from "#services/reflector/run-events"
-import { percent } from "./shown.ts"
+import { percent, some, timesNamed } from "./shown.ts"
 import { parameterLines } from "./train-options.ts"
 
 const gained = (share: number | null): string => (share === null ? "?" : `${percent(share)} points`)
@@ -14,8 +14,8 @@ const gateLine = ({ after, before, counts, decision, figures, kind, operation, p
   }`
 }
 
-/** Numbers by name, in words. */
-const tallied = (counts: Readonly<Record<string, number>>): string => Object.entries(counts).map(([name, n]) => `${n} ${name}`).join(", ")
+/** Numbers by name. */
+const tallied = (counts: Readonly<Record<string, number>>): string => Object.entries(counts).map(([name, n]) => timesNamed(name, n)).join(", ")
 
 /** Operations as they were submitted, each with why it went no further where it did not. */
 const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent, { readonly _tag: "OperationsConsolidated" }>): ReadonlyArray<string> => {
@@ -47,7 +47,7 @@ export const errorAlarm = (step: number, verdicts: string): string | undefined =
   const errors = verdicts.split("e").length - 1
   if (errors === 0 || judged.size === 0) return undefined
   return judged.size === 1
-    ? `every attempt of step ${step} that was judged was ${judged.has("c") ? "correct" : "incorrect"}, beside ${errors} errors: nothing can be learnt. See whether the judge tells answers apart.`
+    ? `every attempt of step ${step} that was judged was ${judged.has("c") ? "correct" : "incorrect"}, beside ${some(errors, "error")}: nothing can be learnt. See whether the judge tells answers apart.`
     : errors >= manyErrors * verdicts.length
     ? `${errors} of ${verdicts.length} attempts of step ${step} ended in an error: what is learnt rests on the rest. Look at \`metamem dead list\` and at the endpoints.`
     : undefined
@@ -70,32 +70,32 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "RunOpened":
       return openedLines(event).join("\n")
     case "StepStarted":
-      return `step ${event.step}: ${event.questions.length} questions, ${event.repeated} of them partly right before`
+      return `step ${event.step}: ${some(event.questions.length, "question")}, ${event.repeated} of them partly right before`
     case "RolloutsFolded": {
       const all = lettersOf(event.attempts)
       const alarm = errorAlarm(event.step, all)
       const count = (letter: string) => [...all].filter((verdict) => verdict === letter).length
       const mixed = event.attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length
-      return `  ${all.length} rollouts judged: ${count("c")} correct, ${count("i")} incorrect, ${event.errors} errors; ${mixed} questions came out both ways${alarm === undefined ? "" : `\n  ALARM: ${alarm}`}`
+      return `  ${some(all.length, "rollout")} judged: ${count("c")} correct, ${count("i")} incorrect, ${some(event.errors, "error")}; ${some(mixed, "question")} came out both ways${alarm === undefined ? "" : `\n  ALARM: ${alarm}`}`
     }
     case "AlarmRaised":
       return `  ALARM: ${event.message}`
     case "ReflectionsFolded":
-      return `  ${event.done.length} reflections (${tallied(event.by) || "none"})${event.failed > 0 ? `, ${event.failed} failed` : ""}`
+      return `  ${some(event.done.length, "reflection")} (${tallied(event.by) || "none"})${event.failed > 0 ? `, ${event.failed} failed` : ""}`
     case "ProposalsFolded":
-      return `  ${event.proposals.length} proposals (${tallied(event.by) || "none"})${Object.keys(event.discarded).length > 0 ? `; thrown away: ${tallied(event.discarded)}` : ""}`
+      return `  ${some(event.proposals.length, "proposal")} (${tallied(event.by) || "none"})${Object.keys(event.discarded).length > 0 ? `; thrown away: ${tallied(event.discarded)}` : ""}`
     case "OperationsConsolidated":
       return consolidatedLines(event).join("\n")
     case "GateDecided":
       return gateLine(event)
     case "GenerationSealed":
-      return `  sealed generation ${event.generation}: ${event.principles.length} principles, hash ${event.hash.slice(0, 16)}`
+      return `  sealed generation ${event.generation}: ${some(event.principles.length, "principle")}, hash ${event.hash.slice(0, 16)}`
     case "StepEnded":
       return event.outcome === "sealed" ? undefined : `  step ${event.step} ended: ${event.outcome}`
     case "GuardTested":
       return `guard test of generation ${event.generation} against generation 0: ${event.decision} — ${event.reason}`
     case "RunFinished":
-      return `finished${event.stopped === undefined ? "" : ` early, after step ${event.stopped.step} (${event.stopped.reason})`}: ${event.generations} generations, recommended ${event.recommended} — ${event.reason}`
+      return `finished${event.stopped === undefined ? "" : ` early, after step ${event.stopped.step} (${event.stopped.reason})`}: ${some(event.generations, "generation")}, recommended ${event.recommended} — ${event.reason}`
     default:
       return undefined
   }

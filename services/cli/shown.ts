@@ -9,8 +9,10 @@ export const points = (share: number | null): string => {
   const rounded = Number((share * 100).toFixed(1))
   return `${rounded < 0 ? "" : "+"}${Math.abs(rounded) === 0 ? "0.0" : rounded.toFixed(1)}`
 }
-/** A number of things in words. */
-export const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+/** A number of things in words. @param many where it is more than an s */
+export const some = (count: number, what: string, many = `${what}s`): string => `${count} ${count === 1 ? what : many}`
+/** A name, with how often it stands there where that is more than once. */
+export const timesNamed = (name: string, count: number): string => (count === 1 ? name : `${name} × ${count}`)
 /** A time to the minute. */
 export const toMinute = (time: string): string => time.slice(0, 16).replace("T", " ")
 /** A time to the second. */

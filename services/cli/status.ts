@@ -19,7 +19,7 @@ import { PingReply } from "#services/retriever/protocol"
 import { homeFolder, idleActors, logLayer } from "./home.ts"
 import { storedCheckpoint } from "./index-commands.ts"
 import { emit, root, table, userFlag } from "./root.ts"
-import { toMinute } from "./shown.ts"
+import { some, toMinute } from "./shown.ts"
 
 export interface TurnStatus {
   readonly id: string
@@ -97,9 +97,23 @@ export const turnFold = () => {
     }
     return Result.succeed(undefined)
   }
-  /** @param words sequence up to which an index has folded the log */
+  const ordered = (): ReadonlyArray<TurnFacts> => {
+    const keyOf = ({ conversation, user }: TurnFacts) => `${user}\n${conversation}`
+    const last = new Map<string, number>()
+    turns.forEach((turn, at) => last.set(keyOf(turn), at))
+    return turns
+      .map((turn) => ({ turn, last: last.get(keyOf(turn)) ?? 0 }))
+      // Turns of one time stay as they came.
+      .sort((a, b) => a.last - b.last || (a.turn.time < b.turn.time ? -1 : a.turn.time > b.turn.time ? 1 : 0))
+      .map(({ turn }) => turn)
+  }
+  /**
+   * Turns of one conversation together, in the order said; the conversation that something came to last is the last.
+   *
+   * @param words sequence up to which an index has folded the log
+   */
   const statuses = (tenant: string, words: number): ReadonlyArray<TurnStatus> =>
-    turns.map(({ conversation, id, sequence, time, user }) => {
+    ordered().map(({ conversation, id, sequence, time, user }) => {
       const key = `${tenant}\n${user}\n${id}`
       const isExtracted = extracted.has(key)
       const noVector = !embedded.has(key) && sequence <= (embeddedThrough.get(memorySubject({ tenant, user, conversation }, "embedder")) ?? 0)
@@ -202,9 +216,9 @@ export const status = Command.make(
               ["turn", "conversation", "time", "words", "vectors", "facts", "failed"],
               ...turns.slice(-200).map((turn) => [turn.id.slice(0, 12), turn.conversation, toMinute(turn.time), mark(turn.words), mark(turn.vectors, turn.noVector), mark(turn.extracted, turn.noFacts), turn.error?.slice(0, 120) ?? "-"])
             ]),
-            ...(turns.length > 200 ? [`… and ${turns.length - 200} earlier ones; --json shows all`] : [])
+            ...(turns.length > 200 ? [`… and ${turns.length - 200} before them; --json shows all`] : [])
           ]),
-          `${totals.received} turns received, ${totals.words} searchable by words, ${totals.vectors} by vectors, ${totals.extracted} with facts extracted, ${totals.failed} failed`,
+          `${some(totals.received, "turn")} received, ${totals.words} searchable by words, ${totals.vectors} by vectors, ${totals.extracted} with facts extracted, ${totals.failed} failed`,
           ...(lags === undefined ? [] : [`waiting: ${Object.entries(lags).map(([name, count]) => `${name} ${count}`).join(", ")}`]),
           ...(hint === undefined ? [] : [hint]),
           ...(running ? [] : ["no retriever runs: what the index on disk does not hold yet is searchable as soon as one starts"])

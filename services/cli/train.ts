@@ -18,6 +18,7 @@ import { type Parts, partsOf } from "./question-parts.ts"
 import { repeatedLines } from "./repeated.ts"
 import { CommandFailed, emit, root, say, WrongUsage } from "./root.ts"
 import { openRun, runToEnd } from "./run-to-end.ts"
+import { some } from "./shown.ts"
 import { similarPairs } from "./similar.ts"
 import { chainedText } from "./split.ts"
 import { chosenParameters, runFlags, setElsewhere, validationSizes } from "./train-options.ts"
@@ -106,8 +107,8 @@ export const train = Command.make(
       }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"]))
       yield* emit(result, (result) =>
         [
-          `run ${result.run}: ${result.steps} steps, ${result.generations} generations, incumbent ${result.incumbent}, recommended ${result.recommended}${result.undersized ? " (too small a sample to mean much)" : ""}`,
-          `${result.calls} calls, ${result.cost.promptTokens} + ${result.cost.completionTokens} tokens, ${result.cost.reusedCalls} replies taken from the log, ${result.errors} errors`,
+          `run ${result.run}: ${some(result.steps, "step")}, ${some(result.generations, "generation")}, incumbent ${result.incumbent}, recommended ${result.recommended}${result.undersized ? " (too small a sample to mean much)" : ""}`,
+          `${some(result.calls, "call")}, ${result.cost.promptTokens} + ${result.cost.completionTokens} tokens, ${some(result.cost.reusedCalls, "reply", "replies")} taken from the log, ${some(result.errors, "error")}`,
           ...repeatedLines(result.cost.repeated),
           ...result.failures.map(({ count, error, kind }) => `  ${count} of kind ${kind}, the last: ${error}`)
         ].join("\n"))

@@ -11,6 +11,7 @@ import { callsFilter, memoryFilter, requestSubject } from "#shared/eventlog/subj
 import { CallStore } from "#shared/model/call-store"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, progressLine, root, table, userFlag } from "./root.ts"
+import { some } from "./shown.ts"
 import { importUser } from "./user-bundle.ts"
 
 const user = userFlag("Whose data")
@@ -47,7 +48,7 @@ const exportUser = Command.make(
       if (!(yield* usersHere(tenant)).some(({ user }) => user === input.user)) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
       const { digest, messages, streams } = yield* writeBundle(out, [memoryFilter({ tenant, user: input.user }), callsFilter(tenant, input.user)], `user ${input.user} of ${tenant}`)
       yield* emit({ user: input.user, file: out, messages, streams, digest }, () =>
-        `${messages} messages of ${input.user} are in ${out}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds all that was said, in plain text; \`metamem users import\` takes it in.`)
+        `${out} has ${some(messages, "message")} of ${input.user}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds all that was said, in plain text; \`metamem users import\` takes it in.`)
     }).pipe(Effect.provide(logLayer))
 ).pipe(Command.withDescription("Write all commits and kept calls of a user into one bundle"))
 
@@ -58,12 +59,12 @@ const importCommand = Command.make(
     Effect.gen(function*() {
       const { tenant } = yield* root
       const progress = progressLine()
-      const taken = yield* importUser(resolve(file), tenant, (done, all) => progress.update(`${done} of ${all} commits`))
+      const taken = yield* importUser(resolve(file), tenant, (done, all) => progress.update(`${done} of ${some(all, "commit")}`))
       progress.end()
       yield* emit(taken, ({ added, answers, calls, conversations, facts, feedback, turns, user, vectors, wasErased }) =>
         [
-          `${user}: ${turns} turns of ${conversations} conversations, ${facts} facts, ${vectors} vectors, ${answers} answers with ${feedback} words on them, ${calls} kept replies`,
-          added === 0 ? "all of it stood here already" : `${added} commits were added${wasErased ? `; ${user} had been erased here, and is back` : ""}`
+          `${user}: ${some(turns, "turn")} of ${some(conversations, "conversation")}, ${some(facts, "fact")}, ${some(vectors, "vector")}, ${some(answers, "answer")}, ${some(feedback, "word")} of feedback, ${some(calls, "kept reply", "kept replies")}`,
+          added === 0 ? "all of it stood here already" : `${some(added, "commit")} added${wasErased ? `; ${user} had been erased here, and is back` : ""}`
         ].join("\n"))
     }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))
 ).pipe(Command.withDescription(

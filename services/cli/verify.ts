@@ -13,6 +13,7 @@ import { ingestorCodec } from "#services/ingestor/protocol"
 import { logLayer } from "./home.ts"
 import { CommandFailed, emit, root, userFlag } from "./root.ts"
 import { noSuchRun, runNames } from "./runs.ts"
+import { some } from "./shown.ts"
 import { verifyRun } from "./verify-run.ts"
 
 interface FoldedMemory {
@@ -125,10 +126,13 @@ export const verify = Command.make(
       }
       yield* emit(result, () =>
         [
-          `${result.ok ? "whole" : "NOT WHOLE"}: ${result.commits} commits, ${result.checksumErrors} checksum errors, ${missing.length} pieces missing, ${extra.length} too many, ${changed.length} decisions changed, ${result.erased.length} replies erased`,
+          [
+            `${result.ok ? "whole" : "NOT WHOLE"}: ${some(result.commits, "commit")}`, some(result.checksumErrors, "checksum error"), `${some(missing.length, "piece")} missing`, `${extra.length} too many`,
+            `${some(changed.length, "decision")} changed`, `${some(result.erased.length, "reply", "replies")} erased`
+          ].join(", "),
           ...[...damaged, ...missing.map((one) => `missing: ${one}`), ...extra.map((one) => `too many: ${one}`), ...changed].slice(0, shownMax).map((line) => `  ${line}`),
           ...result.generations.map(({ n, replayed, run, sealed }) => `  generation ${n} of ${run}: ${replayed === sealed ? "identical" : "DIFFERS"}  ${replayed.slice(0, 16)}`),
-          ...(hashed === undefined ? [] : [`  ${hashed.memories} memories, hash ${hashed.memoryHash}`]),
+          ...(hashed === undefined ? [] : [`  ${some(hashed.memories, "memory", "memories")}, hash ${hashed.memoryHash}`]),
           "0 model calls"
         ].join("\n"))
       if (!result.ok) return yield* new CommandFailed({ message: "the log is not whole; see above" })

@@ -28,7 +28,7 @@ effect(test, "every conversation is asked for, a part of them in each pass, and 
     } as unknown as EventLog["Service"]
     const told: Array<number> = []
     const failure = yield* Effect.flip(waitUntilSearchable(conversations, (done) => told.push(done), 1.5).pipe(Effect.provideService(EventLog, counting), Effect.provideService(Nats, {} as never)))
-    assert.match(String(failure), /200 conversations do not become searchable/)
+    assert.match(String(failure), /200 conversations did not become searchable/)
     assert.is(new Set(asked).size, 200)
     assert.ok(asked.length <= told.length * 64, `${asked.length} in ${told.length} passes`)
   }).pipe(Effect.provide(MemoryLog.layer)))

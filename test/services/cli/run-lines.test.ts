@@ -7,11 +7,17 @@ const test = suite("a run's events as lines")
 test("that all judged attempts came out alike is an alarm beside errors too", () => {
   const folded = (...verdicts: ReadonlyArray<string>) =>
     runLine({ _tag: "RolloutsFolded", step: 2, attempts: verdicts.map((letters, at) => ({ question: `q${at}`, verdicts: letters, dropped: [] })), errors: verdicts.join("").split("e").length - 1, results: "" }) ?? ""
-  assert.match(folded("cce", "ccc"), /ALARM: every attempt of step 2 that was judged was correct, beside 1 errors/)
+  assert.match(folded("cce", "ccc"), /ALARM: every attempt of step 2 that was judged was correct, beside 1 error:/)
   assert.match(folded("iee"), /was incorrect, beside 2 errors/)
   assert.match(folded("cie"), /ALARM: 1 of 3 attempts of step 2 ended in an error/)
   // Mixed ones are none, and alarms of the run's own are not said twice.
   for (const verdicts of [["ciec"], ["ccc"], ["iii"], ["eee"]]) assert.not.match(folded(...verdicts), /ALARM/)
+})
+
+test("one of a kind is told as one", () => {
+  const opened = runLine({ _tag: "ProposalsFolded", step: 1, by: { rules: 1, m: 2 }, proposals: [{}], discarded: { TooManyOperations: 1, TooManyWords: 3 } } as never)
+  assert.is(opened, "  1 proposal (rules, m × 2); thrown away: TooManyOperations, TooManyWords × 3")
+  assert.match(runLine({ _tag: "RunFinished", generations: 1, incumbent: 0, recommended: 0, reason: "nothing was better" }) ?? "", /^finished: 1 generation, /)
 })
 
 test("an early end is told with its step and reason", () => {

@@ -40,6 +40,13 @@ test("each turn goes its own way from received to extracted", () => {
   assert.equal(totalsOf(turns), { received: 3, words: 3, vectors: 1, extracted: 1, failed: 1 })
 })
 
+test("turns stand by conversation in the order they were said, though they came in another; the conversation of the newest is the last", () => {
+  const said = (sequence: number, conversation: string, ...turns: ReadonlyArray<readonly [id: string, minute: number]>) =>
+    commit(sequence, "ingestor", [ingestorCodec.encode({ _tag: "TurnsReceived", turns: turns.map(([id, minute]) => ({ id, speaker: "user", text: id, time: `2026-03-02T18:0${minute}:00.000Z` })) as never })], conversation)
+  const turns = statusesOf([said(1, "k", ["tent", 9], ["oar", 9]), said(2, "other", ["boat", 5]), said(3, "k", ["kayak", 1]), said(4, "ended", ["a", 1]), said(5, "k", ["mast", 9], ["rope", 3])], 9)
+  assert.equal(turns.map(({ conversation, id }) => `${conversation} ${id}`), ["other boat", "ended a", "k kayak", "k rope", "k tent", "k oar", "k mast"])
+})
+
 test("a turn the index has not folded is found by nothing, vector or not", () => {
   assert.equal(marks(statusesOf([commit(7, "ingestor", [received("a")]), commit(8, "embedder", [vectors("a")])], 6)), [["a", false, false, false, false]])
 })
@@ -65,11 +72,11 @@ test("a turn that the embedder passed over gets no vector, and its dead letter i
     commit(3, "embedder", [vectors("a")], "c", 1),
     commit(4, "ingestor", [received("later")])
   ], 9)
-  assert.equal(turns.map(({ id, noVector, vectors }) => [id, vectors, noVector]), [["a", true, false], ["b", false, true], ["b", false, false], ["later", false, false]])
-  assert.equal(turns.map(({ failed }) => failed), [false, true, false, false])
-  assert.match(turns[1]?.error ?? "", /words find it$/)
+  assert.equal(turns.map(({ id, noVector, vectors }) => [id, vectors, noVector]), [["b", false, false], ["a", true, false], ["b", false, true], ["later", false, false]])
+  assert.equal(turns.map(({ failed }) => failed), [false, false, true, false])
+  assert.match(turns[2]?.error ?? "", /words find it$/)
   const letter = { actor: "embedder", kind: "text", error: "", tries: 1, mend: "", time, sequence: 7, about: noVectorAbout(memorySubject({ tenant: "local", user: "mira", conversation: "c" }, "embedder"), "b") }
-  assert.match(withLetters("local", turns, [letter])[1]?.error ?? "", /metamem dead show 7/)
+  assert.match(withLetters("local", turns, [letter])[2]?.error ?? "", /metamem dead show 7/)
   assert.equal(withLetters("local", turns, [{ ...letter, about: "b" }]), turns)
 })
 
