@@ -10,6 +10,7 @@ import type { GatePolicy } from "#shared/metamemory/gate"
 import { inScope } from "#shared/metamemory/router"
 import { type Difference, meanDifference } from "#shared/metamemory/statistics"
 import { CallStore } from "#shared/model/call-store"
+import { shareInPercent } from "#services/reflector/online-words"
 import { gateQuestions, type RunParameters } from "#services/reflector/parameters"
 import { answerAll, type Answered, type Ask } from "./arms.ts"
 import { rerun } from "./branches.ts"
@@ -113,7 +114,6 @@ const readChange = (input: ChangeFlags): Effect.Effect<Change, WrongUsage> => {
 }
 
 const interval = ({ high, low, mean }: Estimated): ReadonlyArray<string> => [points(mean), low === null ? "too few clusters" : `${points(low)} to ${points(high)}`]
-const percent = (share: number | null): string => (share === null ? "?" : `${(share * 100).toFixed(1)} %`)
 
 const direct = (run: string, from: number, change: Change, wantedSamples: Option.Option<number>) =>
   Effect.gen(function*() {
@@ -144,7 +144,7 @@ const direct = (run: string, from: number, change: Change, wantedSamples: Option
           ["  over all questions", ...interval(overall)],
           ["placebo: nothing changed, other samples", ...interval(placebo)]
         ]),
-        `right, every answer counted alike (differences count types as often as the data set has them): ${percent(accuracy.before)} before, ${percent(accuracy.after)} after, ${percent(accuracy.placebo)} placebo; ${errors} errors`,
+        `right, every answer counted alike (differences count types as often as the data set has them): ${shareInPercent(accuracy.before)} before, ${shareInPercent(accuracy.after)} after, ${shareInPercent(accuracy.placebo)} placebo; ${errors} errors`,
         `${reused.answers} of ${reused.ofAnswers} answers were in the log; paid: ${paid.answers} answers and ${paid.judgements} judgements, ${paid.promptTokens} + ${paid.completionTokens} tokens`,
         ...(undersized ? ["the run was too small for such differences to mean much"] : [])
       ].join("\n"))
@@ -158,9 +158,9 @@ const again = (run: string, from: number, change: Change, steps: Option.Option<n
         `evolution from generation ${from} of ${run} ${changeText(change)}, beside branches with nothing changed; last generations on ${questions.count} ${questions.part} questions, ${judge} judge`,
         table([
           ["seed", "changed", "unchanged", "difference", "principles", "run"],
-          ...reseeds.map((one) => [String(one.seed), percent(one.changed.accuracy), percent(one.placebo.accuracy), points(one.difference), `${one.changed.principles} and ${one.placebo.principles}`, one.changed.run])
+          ...reseeds.map((one) => [String(one.seed), shareInPercent(one.changed.accuracy), shareInPercent(one.placebo.accuracy), points(one.difference), `${one.changed.principles} and ${one.placebo.principles}`, one.changed.run])
         ]),
-        `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${some(reseeds.length, "seed")}; the unchanged branches themselves lie between ${percent(placebo.low)} and ${percent(placebo.high)}`,
+        `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${some(reseeds.length, "seed")}; the unchanged branches themselves lie between ${shareInPercent(placebo.low)} and ${shareInPercent(placebo.high)}`,
         ...(look === null ? [] : [`these questions were announced for the run's test, so this is look ${look} at them: a test of any generation but ${from} is a later one`]),
         `${calls} calls, ${promptTokens} + ${completionTokens} tokens in all branches and their answers; ${reused.calls} replies in branches and ${reused.answers} of ${reused.ofAnswers} answers were in the log; ${errors} errors`,
         ...(undersized ? ["the run was too small for such differences to mean much"] : [])
