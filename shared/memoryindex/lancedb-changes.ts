@@ -127,7 +127,7 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
     table: () => now.table,
     /** Changes of a user that are not in the table yet. */
     waiting: (user: string): Array<IndexChange> => [...now.writing, ...now.pending].map(({ change }) => change).filter((change) => userOf(change) === user),
-    /** Reads the table in use as `readChanges` does. False when tidying took files away meanwhile: what they held stands in others by now. */
+    /** Reads the table in use as `readChanges` does. False when tidying moved rows meanwhile: they are found elsewhere by now. */
     read: (user: string, begin: Parameters<typeof readChanges>[3]): Effect.Effect<boolean, MemoryIndexError> => {
       const { table } = now
       const tidiedBefore = tidied

@@ -148,32 +148,41 @@ const turnsOf = (stored: string, id: string): [string, ...Array<string>] =>
 
 type Columns = ReturnType<typeof columnsOf>
 
+/** Rows read at once: those of a large user take more memory than what becomes of them. */
+const rowsRead = 8_192
+
 /**
- * One user's changes in order. Rows are read a batch at a time, since those of a large user take more memory than what becomes of them, and
- * mostly stand in the order they came; where tidying has moved some, all are read again and sorted.
+ * Where a user's rows stand, in the order of their places; tidying may have moved some. Only two narrow columns are read for it: a query for
+ * whole rows decodes every row of the table, vectors with it, whomever they belong to.
+ */
+const rowIdsOf = async (table: Table, user: string): Promise<ReadonlyArray<bigint>> => {
+  const found: Array<{ readonly id: bigint; readonly place: number }> = []
+  for await (const batch of table.query().where(ofUser(user)).select(["place"]).withRowId()) {
+    const places = batch.getChild("place")?.toArray() as Float64Array
+    const ids = batch.getChild("_rowid")?.toArray() as BigUint64Array
+    ids.forEach((id, at) => found.push({ id, place: places[at] ?? 0 }))
+  }
+  return found.sort((a, b) => a.place - b.place).map(({ id }) => id)
+}
+
+/**
+ * One user's changes in order.
  *
- * @param begin told how many rows there are before any change, and again where reading begins anew; @returns takes the changes
- * @throws Error when a row cannot be read: the folder is damaged
+ * @param begin told how many rows there are before any change; @returns takes the changes
+ * @throws Error when a row cannot be read, or is not where it was found: the table was tidied meanwhile, or its folder is damaged
  */
 export const readChanges = async (table: Table, user: string, dimensions: number, begin: (rows: number) => (change: IndexChange) => void): Promise<void> => {
-  const rows = await table.countRows(ofUser(user))
-  if (rows === 0) return
-  const query = () => table.query().where(ofUser(user)).select([...texts.filter((name) => name !== "user"), ...numbers, "vector"])
-  let each = begin(rows)
-  let last = -Infinity
-  let isInOrder = true
-  for await (const batch of query()) {
-    const columns = columnsOf(batch)
-    isInOrder = columns.place.every((place) => place > last)
-    if (!isInOrder) break
-    last = columns.place.reduce((most, place) => Math.max(most, place), last)
-    await applyRows(user, dimensions, [columns], each)
+  const ids = await rowIdsOf(table, user)
+  if (ids.length === 0) return
+  const each = begin(ids.length)
+  for (let from = 0; from < ids.length; from += rowsRead) {
+    const wanted = ids.slice(from, from + rowsRead)
+    const batches: Array<Columns> = []
+    for await (const batch of table.takeRowIds(wanted).select([...texts.filter((name) => name !== "user"), ...numbers, "vector"])) batches.push(columnsOf(batch))
+    const rows = batches.reduce((sum, { place }) => sum + place.length, 0)
+    if (rows !== wanted.length) throw new Error(`${wanted.length - rows} of ${wanted.length} rows are missing`)
+    await applyRows(user, dimensions, batches, each)
   }
-  if (isInOrder) return
-  each = begin(rows)
-  const all: Array<Columns> = []
-  for await (const batch of query()) all.push(columnsOf(batch))
-  await applyRows(user, dimensions, all, each)
 }
 
 /** Rows of some batches, as changes in the order of their places. */
