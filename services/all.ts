@@ -82,11 +82,12 @@ export const modelsLayer = (home: string): Layer.Layer<Models, Config.ConfigErro
     })
   )
 
-export const embeddingsLayer = (home: string) =>
+/** @param first what the model is opened for at once: questions where a retriever is, see `EmbeddingSettings` */
+export const embeddingsLayer = (home: string, first?: "questions") =>
   Layer.unwrap(
     Effect.gen(function*() {
       const { embeddingDir, embeddingThreads } = yield* settings
-      return EmbeddingModel.layer({ dir: findPart(embeddingDir, home, "models/minilm"), threads: embeddingThreads > 0 ? embeddingThreads : cpus().length })
+      return EmbeddingModel.layer({ dir: findPart(embeddingDir, home, "models/minilm"), threads: embeddingThreads > 0 ? embeddingThreads : cpus().length, ...(first === undefined ? {} : { first }) })
     })
   )
 
@@ -126,7 +127,7 @@ export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = acto
   const embeds = wanted.has("embedder") || wanted.has("retriever")
   const compressor = wanted.has("compressor") ? compressorLayer(home, embeds) : Layer.empty
   const retriever = wanted.has("retriever") ? of("retriever").pipe(Layer.provide(indexLayer(home))) : Layer.empty
-  const withVectors = Layer.mergeAll(of("embedder"), retriever, embeds ? compressor : Layer.empty).pipe(Layer.provide(embeddingsLayer(home)))
+  const withVectors = Layer.mergeAll(of("embedder"), retriever, embeds ? compressor : Layer.empty).pipe(Layer.provide(embeddingsLayer(home, wanted.has("retriever") ? "questions" : undefined)))
   const others = Layer.merge(of("ingestor", "evaluator", "reflector"), embeds ? Layer.empty : compressor) as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
   const all = embeds ? Layer.merge(withVectors, others) : others
   const needsModels = (["compressor", "retriever", "evaluator", "reflector"] as const).some((name) => wanted.has(name))

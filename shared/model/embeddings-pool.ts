@@ -6,7 +6,8 @@ import { Worker } from "node:worker_threads"
 import { type Batch, BatchQueue } from "./embeddings-batches.ts"
 import { type EmbeddingFailure, type EmbeddingOutcome, type WantedText, WantedTexts } from "./embeddings-wanted.ts"
 
-export type WorkerRequest = { readonly kind: "embed"; readonly texts: ReadonlyArray<string> } | { readonly kind: "close" }
+/** `threads` = of the processor, that the model runs on. */
+export type WorkerRequest = { readonly kind: "embed"; readonly texts: ReadonlyArray<string>; readonly threads: number } | { readonly kind: "close" }
 export type WorkerReply =
   | { readonly kind: "vectors"; readonly vectors: ReadonlyArray<Float32Array> }
   | { readonly kind: "failed"; readonly message: string }
@@ -16,10 +17,17 @@ interface Slot {
   readonly worker: Worker
   /** Batches sent and not yet answered, in order. */
   readonly batches: Array<Batch>
+  /** Whether it has had questions: the model is open for them. */
+  hasAsked: boolean
 }
 
 /** Batches a worker holds, so that it never waits for this thread. */
 const batchesAhead = 2
+/**
+ * Processor threads that a question is embedded on, where there are as many: .7 of the time of one with a core idle, and no more with none.
+ * Other texts are many: a worker a thread does more of them.
+ */
+const questionThreads = 2
 /** Workers one batch may bring down before its texts are given up. */
 const deathsMax = 2
 
@@ -86,7 +94,7 @@ export class EmbeddingPool {
 
   /** Behind questions a question waits a few milliseconds; behind other texts it does not wait at all, at the price of another worker. */
   #slotForQuestion(): Slot {
-    const slots = [...this.#slots].sort((a, b) => a.batches.length - b.batches.length)
+    const slots = [...this.#slots].sort((a, b) => a.batches.length - b.batches.length || Number(b.hasAsked) - Number(a.hasAsked))
     const leastBusy = slots[0]
     if (leastBusy?.batches.length === 0) return leastBusy
     const isBehindBulk = slots.every(({ batches }) => batches.some(({ isInteractive }) => !isInteractive))
@@ -105,12 +113,14 @@ export class EmbeddingPool {
   #send(slot: Slot, batch: Batch): void {
     slot.batches.push(batch)
     slot.worker.ref()
-    slot.worker.postMessage({ kind: "embed", texts: batch.texts.map(({ text }) => text) } satisfies WorkerRequest)
+    slot.hasAsked ||= batch.isInteractive
+    const threads = batch.isInteractive ? Math.min(questionThreads, this.#threads) : 1
+    slot.worker.postMessage({ kind: "embed", texts: batch.texts.map(({ text }) => text), threads } satisfies WorkerRequest)
   }
 
   #open(): Slot {
     const worker = new Worker(new URL("./embeddings-worker.ts", import.meta.url), { workerData: { dir: this.#dir } })
-    const slot: Slot = { worker, batches: [] }
+    const slot: Slot = { worker, batches: [], hasAsked: false }
     this.#slots.add(slot)
     let last = "the worker ended"
     worker.on("message", (reply: WorkerReply) => {

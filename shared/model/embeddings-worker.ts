@@ -21,27 +21,37 @@ if (port === null) throw new Error("started outside a worker thread")
 const reply = (message: WorkerReply): void => port.postMessage(message)
 
 const { dir } = workerData as { readonly dir: string }
-const open = async () => {
+const openTokenizer = () => {
   const tokenizer = new Tokenizer(JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")), {})
-  const session = await ort.InferenceSession.create(join(dir, "model.onnx"), {
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-    // A plan for each shape of input would be kept for ever, and there are thousands of shapes.
-    enableMemPattern: false,
-    extra: { session: { intra_op: { allow_spinning: "0" } } }
-  })
   const end = tokenizer.encode("").ids.at(-1) ?? 0
   /** Ids of a text cut to the limit with its end token kept; the tokenizer ignores its own truncation setting. */
   const encode = (text: string): ReadonlyArray<number> => {
     const { ids } = tokenizer.encode(text.slice(0, charactersMax).toWellFormed())
     return ids.length <= tokensMax ? ids : [...ids.slice(0, tokensMax - 1), end]
   }
-  return { session, encode }
+  return encode
 }
-const opened = open()
 
-const run = async (rows: ReadonlyArray<ReadonlyArray<number>>): Promise<ReadonlyArray<Float32Array>> => {
-  const { session } = await opened
+const openSession = (threads: number): Promise<ort.InferenceSession> =>
+  ort.InferenceSession.create(join(dir, "model.onnx"), {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // A plan for each shape of input would be kept for ever, and there are thousands of shapes.
+    enableMemPattern: false,
+    extra: { session: { intra_op: { allow_spinning: "0" } } }
+  })
+
+/** Opened when first asked for, each; by the threads they run on, which change no bit of a vector. */
+let tokenizer: ReturnType<typeof openTokenizer> | undefined
+const sessions = new Map<number, ort.InferenceSession>()
+const opened = async (threads: number) => {
+  const encode = (tokenizer ??= openTokenizer())
+  const session = sessions.get(threads) ?? await openSession(threads)
+  sessions.set(threads, session)
+  return { encode, session }
+}
+
+const run = async (session: ort.InferenceSession, rows: ReadonlyArray<ReadonlyArray<number>>): Promise<ReadonlyArray<Float32Array>> => {
   const width = Math.max(...rows.map((ids) => ids.length))
   const size = rows.length * width
   const ids = new BigInt64Array(size)
@@ -76,15 +86,14 @@ const run = async (rows: ReadonlyArray<ReadonlyArray<number>>): Promise<Readonly
 }
 
 /** Embeds texts in runs of near-equal length; the vectors come back in the order asked. */
-const embed = async (texts: ReadonlyArray<string>): Promise<ReadonlyArray<Float32Array>> => {
-  const { encode } = await opened
+const embed = async ({ encode, session }: Awaited<ReturnType<typeof opened>>, texts: ReadonlyArray<string>): Promise<ReadonlyArray<Float32Array>> => {
   const rows = texts.map((text, at) => ({ at, ids: encode(text) })).sort((a, b) => a.ids.length - b.ids.length)
   const vectors: Array<Float32Array> = []
   for (let from = 0; from < rows.length;) {
     let through = from + 1
     while (through < rows.length && (through + 1 - from) * (rows[through]?.ids.length ?? 0) <= runTokensMax) through++
     const group = rows.slice(from, through)
-    const means = await run(group.map(({ ids }) => ids))
+    const means = await run(session, group.map(({ ids }) => ids))
     group.forEach(({ at }, n) => {
       const mean = means[n]
       if (mean !== undefined) vectors[at] = mean
@@ -96,19 +105,22 @@ const embed = async (texts: ReadonlyArray<string>): Promise<ReadonlyArray<Float3
 
 /** Requests are answered in the order they came. */
 let before: Promise<void> = Promise.resolve()
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const answer = async (request: WorkerRequest): Promise<WorkerReply | undefined> => {
+  if (request.kind === "close") {
+    for (const session of sessions.values()) await session.release().catch(() => undefined)
+    port.close()
+    return undefined
+  }
+  const model = await opened(request.threads).catch(reasonOf)
+  if (typeof model === "string") return { kind: "unusable", message: model }
+  return await embed(model, request.texts).then((vectors): WorkerReply => ({ kind: "vectors", vectors }), (error): WorkerReply => ({ kind: "failed", message: reasonOf(error) }))
+}
 
 port.on("message", (request: WorkerRequest) => {
   before = before.then(async () => {
-    if (request.kind === "close") {
-      await opened.then(({ session }) => session.release()).catch(() => undefined)
-      port.close()
-      return
-    }
-    try {
-      reply({ kind: "vectors", vectors: await embed(request.texts) })
-    } catch (error) {
-      reply({ kind: "failed", message: error instanceof Error ? error.message : String(error) })
-    }
+    const said = await answer(request)
+    if (said !== undefined) reply(said)
   })
 })
-opened.catch((error: unknown) => reply({ kind: "unusable", message: error instanceof Error ? error.message : String(error) }))

@@ -42,6 +42,8 @@ export interface EmbeddingSettings {
   readonly dir: string
   /** Worker threads for bulk work, one core each. One more starts when a question comes while all are busy with that. */
   readonly threads: number
+  /** What the model is opened for at once, since it is held once for each; absent = other texts. */
+  readonly first?: "questions"
 }
 
 /** Texts of all callers that may wait at once; further callers wait for room. */
@@ -84,9 +86,9 @@ export const layer = (settings: EmbeddingSettings): Layer.Layer<Embeddings, Embe
           return Effect.sync(cancel)
         })
 
-      const [alone] = yield* submit([probe[0]], true)
+      const [alone] = yield* submit([probe[0]], settings.first === "questions")
       pool.forget()
-      const [beside] = yield* submit(probe, true)
+      const [beside] = yield* submit(probe, settings.first === "questions")
       const dimensions = alone?.length ?? 0
       if (dimensions === 0 || alone === undefined || beside === undefined || alone.some((value, at) => value !== beside[at])) {
         return yield* new EmbeddingError({
