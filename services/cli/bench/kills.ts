@@ -183,9 +183,9 @@ const cast = Effect.fnUntraced(function*(on: { readonly home: string; readonly u
       // Looked at before: a server that comes back does not know who has which job, and any of them may be given out anew.
       const kept = yield* keptCalls
       const { pid } = JSON.parse(readFileSync(join(on.home, "nats", "server.json"), "utf8")) as { readonly pid: number }
-      const inFlight = unkept(kept)
       end(pid)
-      return { process: "server", inFlight }
+      // What was sent between the look and the end is in flight too.
+      return { process: "server", inFlight: unkept(kept) }
     }
     const own = () => running.filter(({ actor }) => actor === target)
     // One killed a moment ago may still be starting.
