@@ -82,7 +82,7 @@ export const modelsLayer = (home: string): Layer.Layer<Models, Config.ConfigErro
     })
   )
 
-/** @param first what the model is opened for at once: questions where a retriever is, see `EmbeddingSettings` */
+/** @param first what the first worker of the model is for: questions where a retriever is, see `EmbeddingSettings` */
 export const embeddingsLayer = (home: string, first?: "questions") =>
   Layer.unwrap(
     Effect.gen(function*() {

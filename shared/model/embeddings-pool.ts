@@ -6,8 +6,13 @@ import { Worker } from "node:worker_threads"
 import { type Batch, BatchQueue } from "./embeddings-batches.ts"
 import { type EmbeddingFailure, type EmbeddingOutcome, type WantedText, WantedTexts } from "./embeddings-wanted.ts"
 
-/** `threads` = of the processor, that the model runs on. */
-export type WorkerRequest = { readonly kind: "embed"; readonly texts: ReadonlyArray<string>; readonly threads: number } | { readonly kind: "close" }
+export type WorkerRequest = { readonly kind: "embed"; readonly texts: ReadonlyArray<string> } | { readonly kind: "close" }
+/** What a worker is begun with: the model's folder, processor threads it runs on, and whether it stands back where others want the processor. */
+export interface WorkerStart {
+  readonly dir: string
+  readonly threads: number
+  readonly isInBackground: boolean
+}
 export type WorkerReply =
   | { readonly kind: "vectors"; readonly vectors: ReadonlyArray<Float32Array> }
   | { readonly kind: "failed"; readonly message: string }
@@ -15,10 +20,9 @@ export type WorkerReply =
 
 interface Slot {
   readonly worker: Worker
+  readonly isForQuestions: boolean
   /** Batches sent and not yet answered, in order. */
   readonly batches: Array<Batch>
-  /** Whether it has had questions: the model is open for them. */
-  hasAsked: boolean
 }
 
 /** Batches a worker holds, so that it never waits for this thread. */
@@ -92,35 +96,37 @@ export class EmbeddingPool {
     }
   }
 
-  /** Behind questions a question waits a few milliseconds; behind other texts it does not wait at all, at the price of another worker. */
+  /** A question waits a few milliseconds behind others, and never behind other texts: those have workers of their own. */
   #slotForQuestion(): Slot {
-    const slots = [...this.#slots].sort((a, b) => a.batches.length - b.batches.length || Number(b.hasAsked) - Number(a.hasAsked))
+    const slots = this.#slotsOf(true).sort((a, b) => a.batches.length - b.batches.length)
     const leastBusy = slots[0]
-    if (leastBusy?.batches.length === 0) return leastBusy
-    const isBehindBulk = slots.every(({ batches }) => batches.some(({ isInteractive }) => !isInteractive))
-    const mayOpen = slots.length < this.#threads || (slots.length === this.#threads && isBehindBulk)
-    return mayOpen || leastBusy === undefined ? this.#open() : leastBusy
+    if (leastBusy === undefined) return this.#open(true)
+    return leastBusy.batches.length > 0 && (slots.length + 1) * questionThreads <= this.#threads ? this.#open(true) : leastBusy
   }
 
   /** Undefined while as many workers as there are threads have all that they may hold. */
   #slotForBulk(): Slot | undefined {
-    const slots = [...this.#slots]
-    const free = slots.filter(({ batches }) => batches.length === 0)
-    if (slots.length - free.length < this.#threads) return free[0] ?? this.#open()
-    return slots.find(({ batches }) => batches.length > 0 && batches.length < batchesAhead)
+    const slots = this.#slotsOf(false)
+    const free = slots.find(({ batches }) => batches.length === 0)
+    if (free !== undefined || slots.length < this.#threads) return free ?? this.#open(false)
+    return slots.find(({ batches }) => batches.length < batchesAhead)
+  }
+
+  #slotsOf(questions: boolean): Array<Slot> {
+    return [...this.#slots].filter(({ isForQuestions }) => isForQuestions === questions)
   }
 
   #send(slot: Slot, batch: Batch): void {
     slot.batches.push(batch)
     slot.worker.ref()
-    slot.hasAsked ||= batch.isInteractive
-    const threads = batch.isInteractive ? Math.min(questionThreads, this.#threads) : 1
-    slot.worker.postMessage({ kind: "embed", texts: batch.texts.map(({ text }) => text), threads } satisfies WorkerRequest)
+    slot.worker.postMessage({ kind: "embed", texts: batch.texts.map(({ text }) => text) } satisfies WorkerRequest)
   }
 
-  #open(): Slot {
-    const worker = new Worker(new URL("./embeddings-worker.ts", import.meta.url), { workerData: { dir: this.#dir } })
-    const slot: Slot = { worker, batches: [], hasAsked: false }
+  #open(isForQuestions: boolean): Slot {
+    const threads = isForQuestions ? Math.min(questionThreads, this.#threads) : 1
+    const workerData: WorkerStart = { dir: this.#dir, threads, isInBackground: !isForQuestions }
+    const worker = new Worker(new URL("./embeddings-worker.ts", import.meta.url), { workerData })
+    const slot: Slot = { worker, isForQuestions, batches: [] }
     this.#slots.add(slot)
     let last = "the worker ended"
     worker.on("message", (reply: WorkerReply) => {

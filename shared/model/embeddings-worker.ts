@@ -4,10 +4,11 @@
  */
 import { Tokenizer } from "@huggingface/tokenizers"
 import { readFileSync } from "node:fs"
+import { constants, getPriority, setPriority } from "node:os"
 import { join } from "node:path"
 import { parentPort, workerData } from "node:worker_threads"
 import * as ort from "onnxruntime-node"
-import type { WorkerReply, WorkerRequest } from "./embeddings-pool.ts"
+import type { WorkerReply, WorkerRequest, WorkerStart } from "./embeddings-pool.ts"
 
 /** Tokens of a text that count, with the two special ones. */
 const tokensMax = 256
@@ -20,38 +21,33 @@ const port = parentPort
 if (port === null) throw new Error("started outside a worker thread")
 const reply = (message: WorkerReply): void => port.postMessage(message)
 
-const { dir } = workerData as { readonly dir: string }
-const openTokenizer = () => {
-  const tokenizer = new Tokenizer(JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")), {})
-  const end = tokenizer.encode("").ids.at(-1) ?? 0
-  /** Ids of a text cut to the limit with its end token kept; the tokenizer ignores its own truncation setting. */
-  const encode = (text: string): ReadonlyArray<number> => {
-    const { ids } = tokenizer.encode(text.slice(0, charactersMax).toWellFormed())
-    return ids.length <= tokensMax ? ids : [...ids.slice(0, tokensMax - 1), end]
-  }
-  return encode
-}
+const { dir, isInBackground, threads } = workerData as WorkerStart
+/** How far a worker in the background stands back, of some 20 steps. Elsewhere than here the whole process would. */
+const standsBack = 5
+if (isInBackground && process.platform === "linux") setPriority(Math.min(constants.priority.PRIORITY_LOW, getPriority() + standsBack))
 
-const openSession = (threads: number): Promise<ort.InferenceSession> =>
-  ort.InferenceSession.create(join(dir, "model.onnx"), {
+const open = async () => {
+  const tokenizer = new Tokenizer(JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")), {})
+  const session = await ort.InferenceSession.create(join(dir, "model.onnx"), {
+    // More of them change no bit of a vector.
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     // A plan for each shape of input would be kept for ever, and there are thousands of shapes.
     enableMemPattern: false,
     extra: { session: { intra_op: { allow_spinning: "0" } } }
   })
-
-/** Opened when first asked for, each; by the threads they run on, which change no bit of a vector. */
-let tokenizer: ReturnType<typeof openTokenizer> | undefined
-const sessions = new Map<number, ort.InferenceSession>()
-const opened = async (threads: number) => {
-  const encode = (tokenizer ??= openTokenizer())
-  const session = sessions.get(threads) ?? await openSession(threads)
-  sessions.set(threads, session)
-  return { encode, session }
+  const end = tokenizer.encode("").ids.at(-1) ?? 0
+  /** Ids of a text cut to the limit with its end token kept; the tokenizer ignores its own truncation setting. */
+  const encode = (text: string): ReadonlyArray<number> => {
+    const { ids } = tokenizer.encode(text.slice(0, charactersMax).toWellFormed())
+    return ids.length <= tokensMax ? ids : [...ids.slice(0, tokensMax - 1), end]
+  }
+  return { session, encode }
 }
+const opened = open()
 
-const run = async (session: ort.InferenceSession, rows: ReadonlyArray<ReadonlyArray<number>>): Promise<ReadonlyArray<Float32Array>> => {
+const run = async (rows: ReadonlyArray<ReadonlyArray<number>>): Promise<ReadonlyArray<Float32Array>> => {
+  const { session } = await opened
   const width = Math.max(...rows.map((ids) => ids.length))
   const size = rows.length * width
   const ids = new BigInt64Array(size)
@@ -86,14 +82,15 @@ const run = async (session: ort.InferenceSession, rows: ReadonlyArray<ReadonlyAr
 }
 
 /** Embeds texts in runs of near-equal length; the vectors come back in the order asked. */
-const embed = async ({ encode, session }: Awaited<ReturnType<typeof opened>>, texts: ReadonlyArray<string>): Promise<ReadonlyArray<Float32Array>> => {
+const embed = async (texts: ReadonlyArray<string>): Promise<ReadonlyArray<Float32Array>> => {
+  const { encode } = await opened
   const rows = texts.map((text, at) => ({ at, ids: encode(text) })).sort((a, b) => a.ids.length - b.ids.length)
   const vectors: Array<Float32Array> = []
   for (let from = 0; from < rows.length;) {
     let through = from + 1
     while (through < rows.length && (through + 1 - from) * (rows[through]?.ids.length ?? 0) <= runTokensMax) through++
     const group = rows.slice(from, through)
-    const means = await run(session, group.map(({ ids }) => ids))
+    const means = await run(group.map(({ ids }) => ids))
     group.forEach(({ at }, n) => {
       const mean = means[n]
       if (mean !== undefined) vectors[at] = mean
@@ -105,22 +102,19 @@ const embed = async ({ encode, session }: Awaited<ReturnType<typeof opened>>, te
 
 /** Requests are answered in the order they came. */
 let before: Promise<void> = Promise.resolve()
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
-
-const answer = async (request: WorkerRequest): Promise<WorkerReply | undefined> => {
-  if (request.kind === "close") {
-    for (const session of sessions.values()) await session.release().catch(() => undefined)
-    port.close()
-    return undefined
-  }
-  const model = await opened(request.threads).catch(reasonOf)
-  if (typeof model === "string") return { kind: "unusable", message: model }
-  return await embed(model, request.texts).then((vectors): WorkerReply => ({ kind: "vectors", vectors }), (error): WorkerReply => ({ kind: "failed", message: reasonOf(error) }))
-}
 
 port.on("message", (request: WorkerRequest) => {
   before = before.then(async () => {
-    const said = await answer(request)
-    if (said !== undefined) reply(said)
+    if (request.kind === "close") {
+      await opened.then(({ session }) => session.release()).catch(() => undefined)
+      port.close()
+      return
+    }
+    try {
+      reply({ kind: "vectors", vectors: await embed(request.texts) })
+    } catch (error) {
+      reply({ kind: "failed", message: error instanceof Error ? error.message : String(error) })
+    }
   })
 })
+opened.catch((error: unknown) => reply({ kind: "unusable", message: error instanceof Error ? error.message : String(error) }))

@@ -40,9 +40,9 @@ export class Embeddings extends Context.Service<Embeddings, {
 export interface EmbeddingSettings {
   /** Folder with `model.onnx` and `tokenizer.json`. */
   readonly dir: string
-  /** Worker threads for bulk work, one core each. One more starts when a question comes while all are busy with that. */
+  /** Processor threads: as many workers for texts that many wait for together, which stand back where others want the processor, and half as many, of two threads each, for questions. */
   readonly threads: number
-  /** What the model is opened for at once, since it is held once for each; absent = other texts. */
+  /** What the first worker is for, since each holds a model of its own; absent = other texts. */
   readonly first?: "questions"
 }
 

@@ -1,6 +1,6 @@
 import { Effect, Fiber } from "effect"
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { getPriority, tmpdir } from "node:os"
 import { join } from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
@@ -61,6 +61,25 @@ effect(test, "a question passes the bulk that waits", () =>
     assert.is(bulkDone, false)
     yield* Fiber.interrupt(bulk)
   }).pipe(Effect.provide(layer({ dir, threads: 1 }))), 60_000)
+
+/** Threads of this process that stand back where others want the processor. */
+const threadsInBackground = (): number =>
+  readdirSync("/proc/self/task").filter((thread) => {
+    const stat = readFileSync(join("/proc/self/task", thread, "stat"), "utf8")
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]) > getPriority()
+  }).length
+
+if (process.platform === "linux") {
+  effect(test, "texts that many wait for together are embedded in the background, questions are not", () =>
+    Effect.gen(function*() {
+      const before = threadsInBackground()
+      const { embed } = yield* Embeddings
+      yield* embed(["Who asked this?"], { interactive: true })
+      assert.is(threadsInBackground(), before)
+      yield* embed(["Somebody told this."])
+      assert.is(threadsInBackground(), before + 1)
+    }).pipe(Effect.provide(layer({ dir, threads: 2, first: "questions" }))), 60_000)
+}
 
 effect(test, "closing in the midst of a batch ends cleanly and fails nobody else", () =>
   Effect.gen(function*() {
