@@ -282,14 +282,20 @@ export const runProjection = Effect.gen(function*() {
     }
   })
 
-  /** An answer of the index; where it was damaged, once it is filled again, or with what it has by then. */
+  /**
+   * An answer of the index; where it was begun anew, once it is filled again, or with what it has by then. What it cannot give for now it
+   * is asked for once more.
+   */
   const whole = <A>(ask: Effect.Effect<A, MemoryIndexError>): Effect.Effect<A, MemoryIndexError> =>
-    Effect.catchIf(ask, ({ reason }) => reason === "Damaged" || reason === "BegunAnew", () =>
-      Effect.suspend(() => {
-        goal = Math.max(goal, through)
-        through = 0
-        return Effect.andThen(awaitSequence(goal, refillWaitMs), ask)
-      }))
+    ask.pipe(
+      Effect.retry({ times: 1, while: ({ reason }) => reason === "Damaged" }),
+      Effect.catchIf(({ reason }) => reason === "BegunAnew", () =>
+        Effect.suspend(() => {
+          goal = Math.max(goal, through)
+          through = 0
+          return Effect.andThen(awaitSequence(goal, refillWaitMs), ask)
+        }))
+    )
   return {
     awaitSequence,
     through: () => through,

@@ -62,7 +62,7 @@ export const makeHeldUsers = (dimensions: number, bytesMax: number, stored: Pick
       evict()
       return index
     }
-    return yield* new MemoryIndexError({ reason: "Damaged", message: `user ${user} was removed, or the index tidied or begun anew, three times while being loaded; ask again` })
+    return yield* new MemoryIndexError({ reason: "Damaged", message: `user ${user} was removed, or the index replaced or begun anew, three times while being loaded; ask again` })
   })
 
   return {

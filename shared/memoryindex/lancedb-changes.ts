@@ -118,26 +118,28 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
     },
     /** True when it is time to flush. */
     isFull: () => now.pending.length >= flushChanges,
-    /** What has been taken in; asking for it is going on from there, also after the folder was begun anew. */
-    checkpoint: Effect.sync(() => {
+    /** What has been taken in; asking for it is going on from there, also after the folder was begun anew, which must have ended. */
+    checkpoint: changing.withPermits(1)(Effect.sync(() => {
       begunAnew = undefined
       return now.through
-    }),
+    })),
     /** The table in use; another one after the folder was begun anew or replaced. */
     table: () => now.table,
     /** Changes of a user that are not in the table yet. */
     waiting: (user: string): Array<IndexChange> => [...now.writing, ...now.pending].map(({ change }) => change).filter((change) => userOf(change) === user),
-    /** Reads the table in use as `readChanges` does. False when tidying moved rows meanwhile: they are found elsewhere by now. */
+    /** Reads the table in use as `readChanges` does, anew where tidying moved rows meanwhile. False when another table took its place. */
     read: (user: string, begin: Parameters<typeof readChanges>[3]): Effect.Effect<boolean, MemoryIndexError> => {
       const { table } = now
       const tidiedBefore = tidied
-      return attempt(() => readChanges(table, user, dimensions, begin)).pipe(
+      const reading = attempt(() => readChanges(table, user, dimensions, begin))
+      return reading.pipe(
         Effect.as(true),
         Effect.catchTag("MemoryIndexError", (error) =>
           changing.withPermits(1)(Effect.suspend(() => {
-            // Somebody else may have found the damage first and begun anew already.
-            if (now.table !== table) return Effect.fail(error)
-            return tidied === tidiedBefore ? beginAnew(error) : Effect.succeed(false)
+            // Somebody else found the damage first and began anew, or the table was replaced.
+            if (now.table !== table) return begunAnew === undefined ? Effect.succeed(false) : Effect.fail(begunAnew)
+            // Nothing moves while this is held.
+            return (tidied === tidiedBefore ? Effect.fail(error) : reading).pipe(Effect.as(true), Effect.catchTag("MemoryIndexError", beginAnew))
           })))
       )
     },

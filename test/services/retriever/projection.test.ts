@@ -6,12 +6,13 @@ import { type ActorName, memorySubject } from "#shared/eventlog/subjects"
 import { compressorCodec } from "#services/compressor/protocol"
 import { embedderCodec, packVectors } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
-import { changesOf, foldInto, indexUser } from "#services/retriever/projection"
+import { changesOf, foldInto, indexUser, runProjection } from "#services/retriever/projection"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { StoredEvent } from "#shared/eventlog/event"
 import * as MemoryLog from "#shared/eventlog/memory-log"
-import { MemoryIndex } from "#shared/memoryindex/memory-index"
+import { MemoryIndex, MemoryIndexError } from "#shared/memoryindex/memory-index"
 import * as MemoryLayer from "#shared/memoryindex/memory-layer"
+import { layerDeterministic } from "#shared/model/embeddings"
 import { effect } from "#test/support/effect"
 
 const of = { tenant: "t", user: "u.1 *", conversation: "c > d" }
@@ -66,6 +67,22 @@ effect(test, "a vector of another length or with a value that is no number costs
     assert.is(place.through, 7)
     assert.equal(said.map((line) => /memory ([abc]) .*found by its words/.exec(line)?.[1]), ["a", "c"])
   }).pipe(Effect.provide(Layer.merge(MemoryLayer.layer(2), MemoryLog.layer))))
+
+effect(test, "what the index cannot give for now is asked for once more, and nobody waits for the log", () =>
+  Effect.gen(function*() {
+    const held = yield* MemoryIndex
+    yield* held.apply([], 7)
+    let asked = 0
+    const index = MemoryIndex.of({
+      ...held,
+      view: (user, filter) => Effect.suspend(() => (asked++ === 0 ? Effect.fail(new MemoryIndexError({ reason: "Damaged", message: "not now" })) : held.view(user, filter)))
+    })
+    const projection = yield* Effect.provideService(runProjection, MemoryIndex, index)
+    // The log is followed by then.
+    yield* Effect.sleep(50)
+    yield* projection.view("u", {})
+    assert.equal([asked, projection.through()], [2, 7])
+  }).pipe(Effect.scoped, Effect.provide(Layer.mergeAll(MemoryLayer.layer(64), MemoryLog.layer, layerDeterministic))))
 
 test("an event this code does not know is refused", () => {
   assert.ok(Result.isFailure(changesOf(commit("compressor", [{ type: "MemoryDreamt", version: 1, data: {} }]), "m")))

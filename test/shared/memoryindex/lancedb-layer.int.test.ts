@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -192,6 +192,41 @@ effect(test, "an index begun anew takes and shows nothing until its checkpoint i
       yield* index.apply([put(1), put(2, "v"), put(3)], 8)
       assert.equal([yield* count("u"), yield* count("v")], [2, 1])
     }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+effect(test, "a checkpoint asked for while the index is being begun anew is that of the new one", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(1)], 7)).pipe(Effect.provide(open(folder)))
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      rmSync(join(folder, "0", "changes.lance", "data"), { recursive: true })
+      const loading = yield* Effect.forkChild(Effect.flip(count("u")))
+      // Refused from the moment on at which the damage was found.
+      const refused = yield* index.apply([], 7).pipe(Effect.andThen(Effect.yieldNow), Effect.forever, Effect.flip)
+      assert.is(refused.reason, "BegunAnew")
+      assert.is(yield* index.checkpoint, 0)
+      yield* index.apply([put(1)], 7)
+      yield* Fiber.join(loading)
+      assert.is(yield* count("u"), 1)
+    }).pipe(Effect.provide(open(folder)))
+  }), 60_000)
+
+effect(test, "users asked for while another index takes this one's place are whole", () =>
+  Effect.gen(function*() {
+    const users = Array.from({ length: 20 }, (_, n) => `u${n}`)
+    const changes = users.flatMap((user) => [put(1, user), put(2, user)])
+    yield* Effect.gen(function*() {
+      const index = yield* MemoryIndex
+      yield* index.apply(changes, 1)
+      for (let time = 0; time < 5; time++) {
+        const replacing = yield* Effect.forkChild(index.replace((next) => next.apply(changes, 1)))
+        while (replacing.pollUnsafe() === undefined) {
+          for (const user of users) assert.is(yield* count(user), 2)
+        }
+        yield* Fiber.join(replacing)
+      }
+    }).pipe(Effect.provide(open(fresh(), "m", undefined, 1)))
   }), 60_000)
 
 effect(test, "who begins anew after the whole folder was deleted takes no slot another took since", () =>
