@@ -83,7 +83,8 @@ export class UserIndex {
 
   restore(id: string, sequence: number): void {
     this.#kept = undefined
-    for (const one of this.#superseded.get(id) ?? []) one.until = Math.min(one.until, sequence)
+    // Told again, it takes nothing back that came after it.
+    for (const one of this.#superseded.get(id) ?? []) if (one.bySequence <= sequence) one.until = Math.min(one.until, sequence)
   }
 
   remove(id: string): void {

@@ -37,4 +37,15 @@ test("vectors and what a search builds are counted", () => {
   assert.ok(index.bytes - before > 10_000 * (dimensions + 4), String(index.bytes - before))
 })
 
+test("changes told twice are told once, also where a memory was restored and replaced again", () => {
+  const index = filled(2, () => "a red lamp")
+  for (let time = 0; time < 2; time++) {
+    index.supersede("m0", "m1", 2)
+    index.restore("m0", 3)
+    index.supersede("m0", "forgotten", 4)
+  }
+  assert.is(index.supersededBy("m0"), "forgotten")
+  assert.equal([1, 2, 3, 4].map((asOfSequence) => index.view({ asOfSequence }).turns.standingCount), [1, 0, 1, 0])
+})
+
 test.run()
