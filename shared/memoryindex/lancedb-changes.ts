@@ -18,23 +18,37 @@ const flushMillis = 10_000
  * while it does; what was added since the last one has no part in the index by user, and makes loading one slower.
  */
 const tidyEvery = 100
+/** Rows that processes before this one may have left without a part in the index by user; with more, or with {@link tidyEvery} versions left, the table is tidied. */
+const unindexedMax = 20_000
+/** The index by user, by the name the library gives it. */
+const userIndex = "user_idx"
 /** What the library keeps of indexes and of files, bytes: it would keep gigabytes, and one scan a user is all it is asked for. */
 const caches = { index: 8 * 2 ** 20, files: 16 * 2 ** 20 }
 
 /** A table in use, with what it is about to hold. */
 interface InUse {
   readonly table: Table
+  /** What processes before this one left to be done was looked for, with the first addition. */
+  isLookedAfter: boolean
   /** What the table is complete up to, and what has been taken in. */
   checkpoint: number
   through: number
   /** Of the last change taken in. */
   place: number
+  /** Of this process. */
   additions: number
   /** Not yet in the table, in order; `writing` is on its way there. */
   pending: Array<StoredChange>
   writing: ReadonlyArray<StoredChange>
 }
-const inUse = ({ checkpoint, place, table }: OpenedTable, additions: number): InUse => ({ table, checkpoint, through: checkpoint, place, additions, pending: [], writing: [] })
+const inUse = ({ checkpoint, place, table }: OpenedTable): InUse => ({ table, isLookedAfter: false, checkpoint, through: checkpoint, place, additions: 0, pending: [], writing: [] })
+
+/** What a table needs when it is added to first: a command that lives for a moment adds once, and would leave the tidying to the next for ever. */
+const careFor = async (table: Table): Promise<"index" | "tidying" | "none"> => {
+  const stats = await table.indexStats(userIndex)
+  if (stats === undefined) return "index"
+  return stats.numUnindexedRows > unindexedMax || (await table.listVersions()).length >= tidyEvery ? "tidying" : "none"
+}
 
 /** @param dropped told when the table no longer holds what was read from it: of one user, or, without one, at all */
 export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceIndexSettings, dropped: (user?: string) => void) {
@@ -53,7 +67,7 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
     yield* isMarked(own.slot, log.id) ? Effect.logWarning(`the memory index in ${own.slot} was deleted and ${filled}`) : Effect.logInfo(`the memory index in ${own.slot} is empty and ${filled}`)
   }
 
-  let now = inUse(opened, 0)
+  let now = inUse(opened)
   /** Set when the folder was begun anew, until the checkpoint is asked for: what comes before it would be missing. */
   let begunAnew: MemoryIndexError | undefined
   /** Moved on when a tidying begins and when it ends. */
@@ -73,7 +87,7 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
         own = takeSlot(folder)
         lost.release()
       }
-      now = inUse(await openTable(own.slot, session, settings), 0)
+      now = inUse(await openTable(own.slot, session, settings))
       dropped()
     }).pipe(Effect.tap(() => Effect.logWarning(told.message)), Effect.andThen(Effect.fail(told)))
   }
@@ -94,11 +108,12 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
     now.writing = []
     now.checkpoint = checkpoint
     now.additions += 1
-    if (now.additions === 1) {
-      yield* attempt(async () => {
-        await now.table.createIndex("user", { config: Index.btree(), replace: true })
-        writeFileSync(markOf(own.slot), log.id)
-      })
+    if (!now.isLookedAfter) {
+      const care = yield* attempt(() => careFor(now.table))
+      if (care === "index") yield* attempt(() => now.table.createIndex("user", { config: Index.btree(), name: userIndex }))
+      else if (care === "tidying") yield* tidy
+      yield* attempt(async () => writeFileSync(markOf(own.slot), log.id))
+      now.isLookedAfter = true
     }
     if (now.additions % tidyEvery === 0) yield* tidy
   })
@@ -165,7 +180,7 @@ export const makeStoredChanges = Effect.fnUntraced(function*(settings: LanceInde
           renameSync(join(beside, "0"), own.slot)
           // The log has grown since this index was opened.
           const next = await openTable(own.slot, session, { ...settings, log: { ...log, head: Infinity } })
-          now = inUse(next, 1)
+          now = inUse(next)
           dropped()
           for (const gone of [aside, beside, markOf(join(beside, "0"))]) rmSync(gone, { recursive: true, force: true })
           if (next.why !== undefined) throw new Error(`the new index cannot be opened: ${next.why}`)

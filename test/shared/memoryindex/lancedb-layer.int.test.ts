@@ -91,6 +91,20 @@ effect(test, "a user loaded while the table is tidied is whole, and the index go
     }).pipe(Effect.provide(open(fresh(), "m", undefined, 1)))
   }), 60_000)
 
+effect(test, "a folder that is opened for one change again and again is tidied all the same, and its index by user is not made anew each time", () =>
+  Effect.gen(function*() {
+    const folder = fresh()
+    const filesIn = (name: string): number => readdirSync(join(folder, "0", "changes.lance", name)).length
+    const openings = 110
+    for (let n = 1; n <= openings; n++) {
+      yield* Effect.flatMap(MemoryIndex, (index) => index.apply([put(n)], n)).pipe(Effect.provide(open(folder)))
+      if (n === 10) assert.is(filesIn("_indices"), 1)
+    }
+    assert.ok(filesIn("data") < 50, `${filesIn("data")} files`)
+    assert.ok(filesIn("_versions") < 50, `${filesIn("_versions")} versions`)
+    assert.is(yield* count("u").pipe(Effect.provide(open(folder))), openings)
+  }), 60_000)
+
 effect(test, "a user asked for while changes stream in misses none and doubles none", () =>
   Effect.gen(function*() {
     const folder = fresh()
