@@ -13,6 +13,8 @@ export const makeFollowing = Effect.fnUntraced(function*(material: Pick<Material
   const feedback = new Map<string, Map<string, ReadonlyArray<Feedback>>>()
   const stale = new Map<string, { readonly tenant: string; readonly user: string }>()
   let cursor = 0
+  /** End of the log as of the last look: up to there nothing need be looked for again, however long ago the last answer was. */
+  let seen = 0
 
   const refold = Effect.fnUntraced(function*(tenant: string, user: string) {
     const received = receivedFrom(user, yield* log.load(memorySubject({ tenant, user, conversation: answersConversation }, "retriever")))
@@ -28,7 +30,8 @@ export const makeFollowing = Effect.fnUntraced(function*(material: Pick<Material
   const turnstile = yield* Semaphore.make(1)
   /** Brings the feedback up to the end of the log. */
   const sync = turnstile.withPermits(1)(Effect.gen(function*() {
-    yield* log.read([memoryFilter({ conversation: answersConversation, actor: "retriever" })], { after: cursor }).pipe(
+    const head = yield* log.head("MEMORY")
+    if (head > seen) yield* log.read([memoryFilter({ conversation: answersConversation, actor: "retriever" })], { after: seen }).pipe(
       Stream.runForEach((commit) => Effect.sync(() => {
         cursor = commit.sequence
         if (!isErasureMark(commit) && !commit.events.some(({ type }) => type === "FeedbackReceived")) return
@@ -36,6 +39,7 @@ export const makeFollowing = Effect.fnUntraced(function*(material: Pick<Material
         stale.set(commit.subject, { tenant, user })
       }))
     )
+    seen = head
     for (const [subject, { tenant, user }] of [...stale]) {
       yield* refold(tenant, user)
       stale.delete(subject)
