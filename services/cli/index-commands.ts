@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
-import { usersInLog } from "#shared/eventlog/erasure"
+import { messagesOfUsers } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
 import { requestSubject } from "#shared/eventlog/subjects"
@@ -50,7 +50,7 @@ const verify = Command.make(
       const progress = progressLine()
       const position = formatPosition({ log: "memory", sequence: yield* log.head("MEMORY") })
       yield* request(requestSubject("retriever", "await"), { position, deadlineMs: 600_000 }, 605_000)
-      const users = Option.isSome(input.user) ? [input.user.value] : yield* usersInLog(tenant)
+      const users = Option.isSome(input.user) ? [input.user.value] : [...(yield* messagesOfUsers(tenant)).keys()]
       const sum = { memories: 0, missing: 0, extra: 0, changed: 0 }
       const differences: Array<{ user: string; missing: number; extra: number; changed: number; examples: ReadonlyArray<string> }> = []
       for (const [at, user] of users.entries()) {

@@ -45,7 +45,7 @@ const exportUser = Command.make(
       const { tenant } = yield* root
       const out = resolve(input.out)
       if (existsSync(out) && !input.force) return yield* new CommandFailed({ message: `${out} is there already; give another name, or --force to replace it` })
-      if (!(yield* usersHere(tenant)).some(({ user }) => user === input.user)) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
+      if ((yield* usersHere(tenant, input.user)).length === 0) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
       const { digest, messages, streams } = yield* writeBundle(out, [memoryFilter({ tenant, user: input.user }), callsFilter(tenant, input.user)], `user ${input.user} of ${tenant}`)
       yield* emit({ user: input.user, file: out, messages, streams, digest }, () =>
         `${out} has ${some(messages, "message")} of ${input.user}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds all that was said, in plain text; \`metamem users import\` takes it in.`)

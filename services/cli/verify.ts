@@ -1,82 +1,17 @@
 /** `metamem verify`: reads the log again and says whether it is whole: checksums, chains, generations, and what was erased. No model is asked. */
-import { createHash } from "node:crypto"
-import { Effect, Option, Result, Stream } from "effect"
+import { Effect, Option, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
-import { canonicalJson } from "#shared/domain/canonical-json"
+import { messagesOfUsers } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { type Fault, verifyCommits } from "#shared/eventlog/replay"
-import { adoptedSubject, memoryFilter, onlineSubject, parseMemorySubject, runFilter } from "#shared/eventlog/subjects"
+import { adoptedSubject, memoryFilter, onlineSubject, runFilter } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
-import { compressorCodec } from "#services/compressor/protocol"
-import { embedderCodec } from "#services/embedder/protocol"
-import { ingestorCodec } from "#services/ingestor/protocol"
 import { logLayer } from "./home.ts"
-import { CommandFailed, emit, root, userFlag } from "./root.ts"
+import { groupsOf, memoryHash } from "./memory-hash.ts"
+import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
 import { noSuchRun, runNames } from "./runs.ts"
 import { some } from "./shown.ts"
 import { verifyRun } from "./verify-run.ts"
-
-interface FoldedMemory {
-  id: string
-  kind: "turn" | "fact"
-  text: string
-  speaker: string
-  time: string
-  meant?: string
-  sources: ReadonlyArray<string>
-  supersededBy?: string
-  vector?: string
-}
-
-/** Hash of everything remembered under a filter: memories sorted by id, each with its times, sources, replacement and float16 bytes. */
-const memoryHash = (filter: string) =>
-  Effect.gen(function*() {
-    const log = yield* EventLog
-    const memories = new Map<string, FoldedMemory>()
-    yield* log.read([filter]).pipe(
-      Stream.runForEach((commit) =>
-        Effect.gen(function*() {
-          const { actor, tenant, user } = parseMemorySubject(commit.subject)
-          const key = (id: string) => `${tenant}\n${user}\n${id}`
-          for (const stored of commit.events) {
-            if (actor === "ingestor") {
-              const event = ingestorCodec.decode(stored)
-              if (Result.isFailure(event)) return yield* event.failure
-              if (event.success._tag === "TurnsReceived") {
-                for (const { id, speaker, text, time } of event.success.turns) memories.set(key(id), { ...memories.get(key(id)), id, kind: "turn", text, speaker, time, sources: [id] })
-              }
-            } else if (actor === "compressor") {
-              const event = compressorCodec.decode(stored)
-              if (Result.isFailure(event)) return yield* event.failure
-              if (event.success._tag === "MemoriesRecorded") {
-                for (const { id, meant, speaker, text, time, turns } of event.success.memories) {
-                  memories.set(key(id), { ...memories.get(key(id)), id, kind: "fact", text, speaker, time, ...(meant === undefined ? {} : { meant }), sources: turns })
-                }
-              } else if (event.success._tag === "MemorySuperseded" || event.success._tag === "MemoryForgotten" || event.success._tag === "MemoryRestored") {
-                const memory = memories.get(key(event.success.memory))
-                if (memory !== undefined) {
-                  const { supersededBy: _, ...rest } = memory
-                  memories.set(key(event.success.memory), event.success._tag === "MemoryRestored" ? rest : { ...rest, supersededBy: event.success._tag === "MemorySuperseded" ? event.success.by : "forgotten" })
-                }
-              }
-            } else if (actor === "embedder") {
-              const event = embedderCodec.decode(stored)
-              if (Result.isFailure(event)) return yield* event.failure
-              const width = event.success.dimensions * 2
-              event.success.ids.forEach((id, row) => {
-                const memory = memories.get(key(id))
-                if (memory !== undefined) memory.vector = Buffer.from(commit.binary.subarray(row * width, (row + 1) * width)).toString("base64")
-              })
-            }
-          }
-        })
-      )
-    )
-    const sorted = [...memories].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, memory]) => memory)
-    const hash = createHash("sha256")
-    for (const memory of sorted) hash.update(canonicalJson(memory)).update("\n")
-    return { memories: sorted.length, memoryHash: hash.digest("hex") }
-  })
 
 /** Runs to read: the one named, or with nothing named all of the tenant. */
 const runsMeant = (tenant: string, { all, run, user }: { readonly all: boolean; readonly run: Option.Option<string>; readonly user: Option.Option<string> }) =>
@@ -88,6 +23,8 @@ const runsMeant = (tenant: string, { all, run, user }: { readonly all: boolean; 
   })
 
 const shownMax = 10
+/** Commits between two words of how far it is. */
+const toldEvery = 5_000
 
 export const verify = Command.make(
   "verify",
@@ -103,8 +40,16 @@ export const verify = Command.make(
       const names = yield* runsMeant(tenant, input)
       const runs = yield* Effect.forEach(names, (run) => verifyRun(tenant, run))
       const filter = Option.isSome(input.user) ? memoryFilter({ tenant, user: input.user.value }) : input.all || Option.isNone(input.run) ? memoryFilter({ tenant }) : undefined
-      const ofMemory = filter === undefined ? undefined : yield* verifyCommits(log.readRaw([filter]))
-      const hashed = filter === undefined || (ofMemory?.checksumErrors ?? 0) > 0 ? undefined : yield* memoryHash(filter)
+      const progress = progressLine()
+      let read = 0
+      const ofMemory = filter === undefined ? undefined : yield* verifyCommits(Stream.tap(log.readRaw([filter]), () => Effect.sync(() => {
+        if (++read % toldEvery === 0) progress.update(`${some(read, "commit")} of what is remembered read`)
+      })))
+      const users = filter === undefined || (ofMemory?.checksumErrors ?? 0) > 0
+        ? undefined
+        : Option.isSome(input.user) ? new Map([[input.user.value, 1]]) : yield* messagesOfUsers(tenant)
+      const hashed = users === undefined ? undefined : yield* memoryHash(tenant, groupsOf(users), (done) => progress.update(`memories of ${done} of ${some(users.size, "user")} read`))
+      progress.end()
       const ofTenant = Option.isNone(input.run) && (input.all || Option.isNone(input.user)) ? yield* verifyCommits(log.readRaw([adoptedSubject(tenant), onlineSubject(tenant)])) : undefined
       const checks = [...runs.map(({ checked }) => checked), ofMemory, ofTenant].filter((check) => check !== undefined)
       const faults = (kind: Fault["kind"]) => checks.flatMap(({ faults }) => faults.filter((fault) => fault.kind === kind).map(({ message, sequence, subject }) => `${subject} at ${sequence}: ${message}`))

@@ -58,9 +58,16 @@ const subjectsOf = (filter: string) =>
       Effect.map(({ state }) => new Map(Object.entries(state.subjects ?? {})))
     ))
 
-/** Users of a tenant with any message in the memory log, sorted; also those of whom only erasure marks are left. */
-export const usersInLog = (tenant: string): Effect.Effect<ReadonlyArray<string>, LogUnavailable, Nats> =>
-  Effect.map(subjectsOf(`memory.${encodeToken(tenant)}.*.*.*`), (subjects) => [...new Set([...subjects.keys()].map((subject) => parseMemorySubject(subject).user))].sort())
+/** Users of a tenant with any message in the memory log, sorted, each with how many; also those of whom only erasure marks are left. */
+export const messagesOfUsers = (tenant: string): Effect.Effect<ReadonlyMap<string, number>, LogUnavailable, Nats> =>
+  Effect.map(subjectsOf(memoryFilter({ tenant })), (subjects) => {
+    const counts = new Map<string, number>()
+    for (const [subject, count] of subjects) {
+      const { user } = parseMemorySubject(subject)
+      counts.set(user, (counts.get(user) ?? 0) + count)
+    }
+    return new Map([...counts].sort(([a], [b]) => (a < b ? -1 : 1)))
+  })
 
 export interface UserHere {
   readonly user: string
@@ -68,11 +75,11 @@ export interface UserHere {
   readonly spoke: boolean
 }
 
-/** Users of a tenant with anything in the memory log but erasure marks, sorted. */
-export const usersHere = (tenant: string): Effect.Effect<ReadonlyArray<UserHere>, LogUnavailable | CorruptCommit, Nats | EventLog> =>
+/** Users of a tenant with anything in the memory log but erasure marks, sorted. @param only who is asked about; absent = all */
+export const usersHere = (tenant: string, only?: string): Effect.Effect<ReadonlyArray<UserHere>, LogUnavailable | CorruptCommit, Nats | EventLog> =>
   Effect.gen(function*() {
     const log = yield* EventLog
-    const subjects = yield* subjectsOf(`memory.${encodeToken(tenant)}.*.*.*`)
+    const subjects = yield* subjectsOf(memoryFilter({ tenant, ...(only === undefined ? {} : { user: only }) }))
     /** The first of these on which more than a mark stands. */
     const standing = (own: ReadonlyArray<string>) =>
       Effect.gen(function*() {
