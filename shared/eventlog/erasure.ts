@@ -4,11 +4,11 @@
  * the mark, whose sequence is the epoch in every later commit id). `UserErased`, last, says that it was done, by hash and counts.
  */
 import { randomUUID } from "node:crypto"
-import type { StoredMsg } from "@nats-io/jetstream"
 import { Cause, Clock, Effect, Result, Schedule, Schema, type Scope, Stream } from "effect"
-import { type Commit, type CorruptCommit, eraseCause, isErasureMark } from "./envelope.ts"
+import { type Commit, type CorruptCommit, eraseCause, isErasureMark, type RawMessage } from "./envelope.ts"
 import { defineEvent, eventCodec, type EventOf, type UnreadableEvent } from "./event.ts"
 import { type AppendError, EventLog } from "./event-log.ts"
+import { readStream } from "./jetstream-reading.ts"
 import { apiCode, attempt, LogUnavailable, Nats } from "./nats.ts"
 import { type ActorName, callsFilter, decodeToken, encodeToken, erasedFilter, erasedSubject, memoryFilter, memorySubject, parseMemorySubject, userHash } from "./subjects.ts"
 
@@ -108,6 +108,16 @@ export const lastErasure = (tenant: string, user: string): Effect.Effect<Commit 
 const purge = (stream: "MEMORY", filter: string) =>
   Effect.flatMap(Nats, ({ jsm }) => attempt(`empty ${filter}`, () => jsm.streams.purge(stream, { filter })))
 
+/** Removes messages and overwrites them on disk. */
+const remove = (stream: "MEMORY" | "CALLS" | "WORK" | "DEAD", sequences: ReadonlyArray<number>) =>
+  Effect.flatMap(Nats, ({ jsm }) =>
+    Effect.forEach(sequences, (sequence) =>
+      attempt(`remove message ${sequence} of ${stream}`, () =>
+        jsm.streams.deleteMessage(stream, sequence, true).catch((error: unknown) => {
+          // Gone by itself or by another erasure.
+          if (apiCode(error) !== noMessage) throw error
+        })), { concurrency: 16, discard: true }))
+
 /**
  * Removes messages and overwrites them on disk; a purge alone would leave their bytes in the server's files until these are compacted.
  * Gives their number.
@@ -116,43 +126,26 @@ const purge = (stream: "MEMORY", filter: string) =>
  */
 const wipe = (stream: "MEMORY" | "CALLS", filter: string, only?: ReadonlySet<string>) =>
   Effect.gen(function*() {
-    const { jsm } = yield* Nats
     const log = yield* EventLog
     const sequences = yield* log.readRaw([filter]).pipe(Stream.filter(({ subject }) => only?.has(subject) ?? true), Stream.map(({ sequence }) => sequence), Stream.runCollect)
-    yield* Effect.forEach(sequences, (sequence) =>
-      attempt(`remove message ${sequence} of ${stream}`, () =>
-        jsm.streams.deleteMessage(stream, sequence, true).catch((error: unknown) => {
-          // Gone by itself or by another erasure.
-          if (apiCode(error) !== noMessage) throw error
-        })), { concurrency: 16, discard: true })
+    yield* remove(stream, sequences)
     return sequences.length
   })
 
-/** Deletes the messages of a small stream that are about the user; a stream with gaps is read past them. */
-const deleteWhere = (stream: "WORK" | "DEAD", isAbout: (message: StoredMsg) => boolean) =>
-  Effect.flatMap(Nats, ({ jsm }) =>
-    attempt(`look through ${stream}`, async () => {
-      const { state } = await jsm.streams.info(stream)
-      let removed = 0
-      for (let next = state.first_seq; next <= state.last_seq && state.messages > 0;) {
-        const message = await jsm.direct.getMessage(stream, { seq: next, next_by_subj: ">" }).catch((error: unknown) => {
-          if (apiCode(error) === noMessage) return null
-          throw error
-        })
-        if (message === null) break
-        if (isAbout(message)) {
-          await jsm.streams.deleteMessage(stream, message.seq)
-          removed += 1
-        }
-        next = message.seq + 1
-      }
-      return removed
-    }))
+/** Removes the messages of a stream that are about the user; all are looked into, since no subject tells. */
+const deleteWhere = (stream: "WORK" | "DEAD", isAbout: (message: RawMessage) => boolean) =>
+  Effect.gen(function*() {
+    const nats = yield* Nats
+    const due = yield* readStream(nats, stream, [`${stream.toLowerCase()}.>`], 0, false).pipe(Stream.filter(isAbout), Stream.map(({ sequence }) => sequence), Stream.runCollect)
+    yield* remove(stream, due)
+    return due.length
+  })
 
 const fieldsOf = (value: unknown): Record<string, unknown> => (typeof value === "object" && value !== null ? value as Record<string, unknown> : {})
-const jsonOf = (message: StoredMsg): unknown => {
+const textOf = ({ payload }: RawMessage): string => new TextDecoder().decode(payload)
+const jsonOf = (message: RawMessage): unknown => {
   try {
-    return message.json()
+    return JSON.parse(textOf(message))
   } catch {
     return undefined
   }
@@ -237,7 +230,7 @@ export const eraseUser = (tenant: string, user: string): Effect.Effect<ErasureRe
       return job["tenant"] === tenant && fieldsOf(fieldsOf(job["input"])["question"])["user"] === user
     })
     const own = `memory.${encodeToken(tenant)}.${encodeToken(user)}.`
-    const dead = yield* deleteWhere("DEAD", (message) => fieldsOf(jsonOf(message))["whose"] === hash || message.string().includes(own))
+    const dead = yield* deleteWhere("DEAD", (message) => fieldsOf(jsonOf(message))["whose"] === hash || textOf(message).includes(own))
     const removed = { MEMORY: memory, CALLS: calls, WORK: work, DEAD: dead }
     const erased = memory + calls + work + dead > 0
     let sequence = yield* log.head("MEMORY")
