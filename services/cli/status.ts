@@ -18,7 +18,7 @@ import { ingestorCodec } from "#services/ingestor/protocol"
 import { PingReply } from "#services/retriever/protocol"
 import { homeFolder, idleActors, logLayer } from "./home.ts"
 import { storedCheckpoint } from "./index-commands.ts"
-import { emit, root, table, userFlag } from "./root.ts"
+import { emit, progressLine, root, table, userFlag } from "./root.ts"
 import { some, toMinute } from "./shown.ts"
 
 export interface TurnStatus {
@@ -182,6 +182,9 @@ const lags = (through: number) =>
     return { ...Object.fromEntries(pending), index: Math.max(0, (yield* log.head("MEMORY")) - through) } as Readonly<Record<string, number>>
   })
 
+/** Commits between two words of how far it is. */
+const toldEvery = 5_000
+
 const mark = (is: boolean, failed = false): string => (is ? "yes" : failed ? "failed" : "-")
 
 export const status = Command.make(
@@ -202,7 +205,13 @@ export const status = Command.make(
         ...(Option.isSome(input.user) ? { user: input.user.value } : {}),
         ...(Option.isSome(input.conversation) ? { conversation: input.conversation.value } : {})
       })
-      yield* Stream.runForEach(log.read([filter]), (commit) => Effect.fromResult(fold.add(commit)))
+      const progress = progressLine()
+      let read = 0
+      yield* Stream.runForEach(log.read([filter]), (commit) => {
+        if (++read % toldEvery === 0) progress.update(`${some(read, "commit")} read`)
+        return Effect.fromResult(fold.add(commit))
+      })
+      progress.end()
       const statuses = fold.statuses(tenant, through)
       const all = withLetters(tenant, statuses, yield* lettersAbout(tenant, statuses))
       const turns = input.failed ? all.filter(({ failed }) => failed) : all
