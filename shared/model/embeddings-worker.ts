@@ -22,9 +22,18 @@ if (port === null) throw new Error("started outside a worker thread")
 const reply = (message: WorkerReply): void => port.postMessage(message)
 
 const { dir, isInBackground, threads } = workerData as WorkerStart
-/** How far a worker in the background stands back, of some 20 steps. Elsewhere than here the whole process would. */
+/** How far a worker in the background stands back, of some 20 steps. */
 const standsBack = 5
-if (isInBackground && process.platform === "linux") setPriority(Math.min(constants.priority.PRIORITY_LOW, getPriority() + standsBack))
+/** On Linux alone it is this thread that does, and not the whole process. A machine that does not let it, lets it embed all the same. */
+const standBack = (): void => {
+  if (process.platform !== "linux") return
+  try {
+    setPriority(Math.min(constants.priority.PRIORITY_LOW, getPriority() + standsBack))
+  } catch {
+    // It keeps the priority it has.
+  }
+}
+if (isInBackground) standBack()
 
 const open = async () => {
   const tokenizer = new Tokenizer(JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")), {})
