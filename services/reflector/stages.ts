@@ -100,7 +100,7 @@ export const isThrough = (state: RunState): boolean =>
 /** Number under which the guard test's results stand: one more than the last step. */
 export const guardStep = (state: RunState): number => parametersOf(state).steps + 1
 
-const rolloutJob = (state: RunState, address: RunAddress, step: number, of: RolloutOf): RunJob => {
+export const rolloutJob = (state: RunState, address: RunAddress, step: number, of: RolloutOf): RunJob => {
   const parameters = parametersOf(state)
   const input: RolloutInput = {
     question: { id: of.question.id, user: of.question.user },
@@ -128,8 +128,10 @@ const asks = (state: RunState, address: RunAddress, step: number, list: Readonly
       rolloutJob(state, address, step, { question, purpose: "gate", arm, draw, sample: from + i, principles: shown, temperature: parametersOf(state).gateTemperature }))
   })
 
-const shownIn = (principles: ReadonlyArray<Principle>, { questionClass }: RunQuestion): ReadonlyArray<Principle> => principles.filter((principle) => inScope(principle, questionClass))
-const asShown = (principles: ReadonlyArray<Principle>): string => JSON.stringify(principles.map(({ id, text }) => [id, text]))
+/** The principles a question is shown, in the order given. */
+export const shownIn = (principles: ReadonlyArray<Principle>, { questionClass }: RunQuestion): ReadonlyArray<Principle> => principles.filter((principle) => inScope(principle, questionClass))
+/** Lists with the same are shown as the same. */
+export const asShown = (principles: ReadonlyArray<Principle>): string => JSON.stringify(principles.map(({ id, text }) => [id, text]))
 
 /** Guard questions on which the last generation differs from generation 0: others would be answered alike. */
 export const guardQuestions = (state: RunState): ReadonlyArray<RunQuestion> => {

@@ -185,7 +185,8 @@ const train = Command.make(
     })
 ).pipe(Command.withDescription("One training step, and an eval and infer of as many questions, against an endpoint, beside the ideal"))
 
-const policies = ["likely", "always", "proven"] as const
+/** Those of the product, and one that stands here for comparison only. */
+const policies = ["likely", "always", "proven", "whole-list"] as const
 const isPolicy = (name: string): name is (typeof policies)[number] => (policies as ReadonlyArray<string>).includes(name)
 
 /** @throws Error in words on a name that is none */
@@ -203,7 +204,7 @@ const evolve = Command.make(
   {
     world: Flag.String("world").pipe(Flag.withDescription("Address of the simulated world, e.g. http://127.0.0.1:29200")),
     policies: Flag.String("policies").pipe(
-      Flag.withDescription(`Policies of the gate, comma-separated (default ${everyPolicy})`),
+      Flag.withDescription(`Policies of the gate, comma-separated (default ${everyPolicy}); whole-list = a step's operations stand or fall together, a gate for comparison that no run has`),
       Flag.withDefault(everyPolicy),
       Flag.mapTryCatch(policyNames, (error) => (error as Error).message)
     ),

@@ -1,6 +1,7 @@
 /**
  * Whether evolution learns, in a simulated world that grades exactly: a run with each gate policy on the world's data set, end to end
  * through the real actors, from conversations taken in to the generation recommended. The world scores what each question is shown.
+ * Beside the product's policies stands one for comparison, of `evolve-whole-list.ts`.
  */
 import { Effect, Schema, Stream } from "effect"
 import { join } from "node:path"
@@ -8,16 +9,17 @@ import { request } from "#shared/actor/requests"
 import type { Principle } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
-import { actors, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { actors, requestSubject, type RunAddress, runSubject } from "#shared/eventlog/subjects"
 import { principlesFor } from "#shared/metamemory/router"
-import type { RunRequest } from "#services/reflector/parameters"
+import { algorithmVersion, type RunParameters, type RunRequest, runQuestionOf } from "#services/reflector/parameters"
 import { buildMemory } from "../build.ts"
 import { costOfRun, foldRun } from "../runs.ts"
 import { CommandFailed, progressLine, root, say } from "../root.ts"
+import { learnAsWhole, settleByActors, wholeList } from "./evolve-whole-list.ts"
 import { actorProcess, benchHome, logOn, rounded, secondsSince, untilAnswers } from "./load.ts"
 import { askedOf, cut, fetched, worldRun, worldSplit } from "./world.ts"
 
-export type Policy = RunRequest["gate"]
+export type Policy = RunRequest["gate"] | typeof wholeList
 
 export interface EvolveOptions {
   /** Address of the world, without `/v1`. */
@@ -45,7 +47,7 @@ export interface EvolvedPolicy {
   readonly policy: Policy
   readonly seed: number
   readonly run: string
-  /** The one recommended after the guard test; its principles follow. */
+  /** The one recommended after the guard test, or the last one where the gate has none; its principles follow. */
   readonly generation: number
   readonly principles: ReadonlyArray<Shown>
   readonly routed: Readonly<Record<string, ReadonlyArray<string>>>
@@ -73,6 +75,12 @@ export const routedTo = (questions: ReadonlyArray<Pick<Question, "id" | "text">>
 /** Longest a run may take, in seconds. */
 const runLimit = 7_200
 
+/** What a run sealed, in order, generation 0 first; and which of it is recommended. */
+interface Learnt {
+  readonly lists: ReadonlyArray<ReadonlyArray<Shown>>
+  readonly recommended: number
+}
+
 export const benchEvolve = (options: EvolveOptions) =>
   Effect.scoped(
     Effect.gen(function*() {
@@ -93,30 +101,50 @@ export const benchEvolve = (options: EvolveOptions) =>
         settings: { ...env, ...askedOf(api, 64) }
       })
 
+      const parts = { train, validation, guard }
+      const sizes = { steps: options.steps, batch: options.batch, samples: options.samples }
+
+      const byProduct = Effect.fnUntraced(function*(gate: RunRequest["gate"], seed: number, address: RunAddress, onStep: (step: number) => void) {
+        const log = yield* EventLog
+        const ask = yield* worldRun(parts, { ...sizes, seed, gate })
+        yield* request(requestSubject("reflector", "open"), { ...address, request: ask }, 120_000)
+        yield* log.follow([runSubject(address)]).pipe(
+          Stream.tap(({ events }) => Effect.sync(() => {
+            for (const { data, type } of events) if (type === "StepEnded") onStep((data as { readonly step: number }).step)
+          })),
+          Stream.takeUntil(({ events }) => events.some(({ type }) => type === "RunFinished")),
+          Stream.runDrain
+        )
+        const state = yield* foldRun(tenant, address.run)
+        return { lists: state.generations.map(({ principles }) => principles), recommended: state.recommended ?? 0 } satisfies Learnt as Learnt
+      })
+
+      /** With the same settings, but for the guard test, and for ending early, which goes by the product's trials. */
+      const byWholeList = Effect.fnUntraced(function*(seed: number, address: RunAddress, onStep: (step: number) => void) {
+        const ask = yield* worldRun(parts, { ...sizes, seed, gate: "likely" })
+        const known = new Map([...train.questions, ...validation].map((question) => [question.id, runQuestionOf(question)]))
+        const ofRun = ([first, ...rest]: RunRequest["train"]): RunParameters["train"] => [known.get(first.id)!, ...rest.map(({ id }) => known.get(id)!)]
+        const parameters: RunParameters = {
+          ...ask, patience: 0, train: ofRun(ask.train), validation: ofRun(ask.validation), guard: [], test: [],
+          algorithm: algorithmVersion, judge: "model", reflector: "model", models: {}, templates: {}, memoryPosition: yield* (yield* EventLog).head("MEMORY")
+        }
+        const lists = yield* learnAsWhole(parameters, address, yield* settleByActors(address), onStep)
+        return { lists, recommended: lists.length - 1 } satisfies Learnt as Learnt
+      })
+
       const evolved = (policy: Policy, seed: number) =>
         Effect.gen(function*() {
           const from = performance.now()
-          const log = yield* EventLog
           const run = `world-${policy}-${seed}`
           const address = { tenant, run }
-          const ask = yield* worldRun({ train, validation, guard }, { seed, steps: options.steps, batch: options.batch, samples: options.samples, gate: policy })
-          yield* request(requestSubject("reflector", "open"), { ...address, request: ask }, 120_000)
           const progress = progressLine()
-          let step = 0
-          yield* log.follow([runSubject(address)]).pipe(
-            Stream.tap(({ events }) =>
-              Effect.sync(() => {
-                for (const { data, type } of events) if (type === "StepEnded") step = (data as { readonly step: number }).step
-                progress.update(`${policy}, seed ${seed}: step ${step} of ${options.steps}, ${secondsSince(from)} s`)
-              })),
-            Stream.takeUntil(({ events }) => events.some(({ type }) => type === "RunFinished")),
-            Stream.runDrain,
+          const onStep = (step: number): void => progress.update(`${policy}, seed ${seed}: step ${step} of ${options.steps}, ${secondsSince(from)} s`)
+          const { lists, recommended } = yield* (policy === wholeList ? byWholeList(seed, address, onStep) : byProduct(policy, seed, address, onStep)).pipe(
+            Effect.scoped,
             Effect.timeoutOrElse({ duration: runLimit * 1_000, orElse: () => Effect.fail(new CommandFailed({ message: `the run ${run} was not through after ${runLimit} s` })) })
           )
           progress.end()
-          const state = yield* foldRun(tenant, run)
-          const shown = (generation: number): ReadonlyArray<Shown> => (state.generations.find(({ number }) => number === generation)?.principles ?? []).map(({ scope, text }) => ({ text, scope }))
-          const generation = state.recommended ?? 0
+          const shown = (generation: number): ReadonlyArray<Shown> => (lists[generation] ?? []).map(({ scope, text }) => ({ text, scope }))
           const scoreOn = (split: "val" | "test", questions: ReadonlyArray<Question>, principles: ReadonlyArray<Shown>) =>
             fetched(new URL("/world/score", options.world), { split, routed: routedTo(questions, principles) }).pipe(
               Effect.flatMap(decodeScore),
@@ -126,20 +154,20 @@ export const benchEvolve = (options: EvolveOptions) =>
             options.score ? Effect.map(scoreOn("test", test.questions, principles), (score) => ({ score })) : Effect.succeed({})
           const bestOfAll = Effect.gen(function*() {
             let best = { generation: 0, accuracy: -1 }
-            for (const { number, principles } of state.generations) {
-              const { accuracy } = yield* scoreOn("val", validation, principles)
-              if (accuracy > best.accuracy) best = { generation: number, accuracy }
+            for (const generation of lists.keys()) {
+              const { accuracy } = yield* scoreOn("val", validation, shown(generation))
+              if (accuracy > best.accuracy) best = { generation, accuracy }
             }
             return { bestOfAll: { generation: best.generation, score: yield* scoreOn("test", test.questions, shown(best.generation)) } }
           })
-          const last = state.trials.generation
+          const last = lists.length - 1
           const rows = yield* costOfRun(tenant, run)
           return {
-            policy, seed, run, generation,
-            principles: shown(generation),
-            routed: routedTo(test.questions, shown(generation)),
+            policy, seed, run, generation: recommended,
+            principles: shown(recommended),
+            routed: routedTo(test.questions, shown(recommended)),
             incumbent: { generation: last, principles: shown(last), ...(yield* scored(shown(last))) },
-            ...(yield* scored(shown(generation))),
+            ...(yield* scored(shown(recommended))),
             ...(options.score ? yield* bestOfAll : {}),
             calls: rows.reduce((sum, { calls }) => sum + calls, 0),
             errors: rows.reduce((sum, { failed }) => sum + failed, 0),
