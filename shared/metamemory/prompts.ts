@@ -185,7 +185,7 @@ export const consolidatePrompt = (input: ConsolidateInput): ReadonlyArray<Messag
   {
     role: "system",
     content:
-      `You consolidate proposed operations on a list of principles into at most ${input.limit}. Keep what several proposals support, merge what says the same, and drop what the list already says. ` +
+      `You consolidate proposed operations on a list of principles into at most ${input.limit}, the best supported first. Keep what several proposals support, merge what says the same, and drop what the list already says. ` +
       `Where two contradict each other keep the better supported one, or the more careful one. Keep the wording of the proposal you choose, and its scope. ${rules}`
   },
   {

@@ -34,21 +34,24 @@ const consolidated = (replies: ReadonlyArray<ReadonlyArray<Operation>>, proposal
     return { data, prompts, contents: data.operations.map(({ operation }) => operation.content) }
   })
 
-effect(test, "more operations than wanted, and longer principles, are asked for again with what was wrong", () =>
+effect(test, "of more operations than wanted the first are taken, without asking again", () =>
   Effect.gen(function*() {
-    const many = yield* consolidated([sentences.map((sentence) => add(sentence)), [add(sentences[1]!), add(sentences[3]!)]])
-    assert.equal([many.prompts.length, many.contents], [2, [sentences[1], sentences[3]]])
-    assert.match(many.prompts[1] ?? "", /could not be used: at most 4 operations are wanted/)
-    assert.equal(many.data.calls, ["k1", "k2"])
+    const { contents, data, prompts } = yield* consolidated([sentences.map((sentence) => add(sentence))])
+    assert.equal([prompts.length, contents, data.discarded], [1, sentences.slice(0, 4), { TooManyOperations: 2 }])
+    assert.equal(data.calls, ["k1"])
+  }))
+
+effect(test, "longer principles are asked for again with what was wrong", () =>
+  Effect.gen(function*() {
     const words = yield* consolidated([[add(sentences[0]!), long], [add(sentences[0]!), add(sentences[2]!)]])
     assert.match(words.prompts[1] ?? "", /31 words; at most 30/)
-    assert.equal(words.contents, [sentences[0], sentences[2]])
+    assert.equal([words.contents, words.data.calls], [[sentences[0], sentences[2]], ["k1", "k2"]])
   }))
 
 effect(test, "what is wrong again is left out and counted, and no good one is lost by asking", () =>
   Effect.gen(function*() {
-    const still = yield* consolidated([sentences.map((sentence) => add(sentence)), sentences.map((sentence) => add(sentence))])
-    assert.equal([still.prompts.length, still.contents.length, still.data.discarded], [2, 4, { TooManyOperations: 2 }])
+    const still = yield* consolidated([[add(sentences[0]!), long], [add(sentences[0]!), long, long]])
+    assert.equal([still.prompts.length, still.contents, still.data.discarded], [2, [sentences[0]], { TooManyWords: 2 }])
     const worse = yield* consolidated([[add(sentences[0]!), add(sentences[1]!), long], [long]])
     assert.equal(worse.contents, [sentences[0], sentences[1]])
     // What is in force already is left out without asking.
