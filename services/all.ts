@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs"
 import { cpus } from "node:os"
 import { join, resolve } from "node:path"
-import { Config, Effect, Layer, Option } from "effect"
+import { Config, Effect, Layer, Option, Result } from "effect"
 import type { Leases } from "#shared/actor/lease"
 import type { EventLog } from "#shared/eventlog/event-log"
 import type { Nats } from "#shared/eventlog/nats"
@@ -12,7 +12,7 @@ import { settings as homeSettings } from "#shared/home/settings"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
 import { CallStore } from "#shared/model/call-store"
 import * as EmbeddingModel from "#shared/model/embeddings"
-import { Models, type ModelsOptions } from "#shared/model/models"
+import { Models } from "#shared/model/models"
 import { roles, settings as roleSettings } from "#shared/model/roles"
 
 export const settings = Config.all({
@@ -42,7 +42,7 @@ export const allSettings: Effect.Effect<ReadonlyArray<Config.Config<unknown>>> =
       import("#services/evaluator/actor"),
       import("#services/reflector/actor"),
       import("#services/reflector/online"),
-      import("#services/localmodel/server")
+      import("#services/localmodel/settings")
     ])
   ),
   (parts) => [homeSettings, settings, ...parts.map((part) => part.settings), roleSettings]
@@ -61,8 +61,12 @@ const checkoutHome = resolve(import.meta.dirname, "../.metamem")
 export const findPart = (setting: Option.Option<string>, home: string, part: string): string =>
   Option.getOrElse(setting, () => [join(home, part), join(checkoutHome, part)].find((path) => existsSync(path)) ?? join(home, part))
 
-/** Models as the settings cast them; roles without an endpoint get the local model, started as a child when any needs it. */
-export const modelsLayer = (home: string): Layer.Layer<Models, Config.ConfigError, CallStore> =>
+/**
+ * Models as the settings cast them; roles without an endpoint get the local model.
+ *
+ * @param isAskedAtOnce a model that is needed soon is loaded now; any other when it is asked first
+ */
+export const modelsLayer = (home: string, isAskedAtOnce: boolean): Layer.Layer<Models, Config.ConfigError, CallStore> =>
   Layer.unwrap(
     Effect.gen(function*() {
       const all = yield* roleSettings
@@ -70,15 +74,12 @@ export const modelsLayer = (home: string): Layer.Layer<Models, Config.ConfigErro
       const modelPath = findPart(localModel, home, "models/smollm2/model.gguf")
       const isNeeded = roles.some((role) => all[role].urls.length === 0)
       if (!isNeeded || !existsSync(modelPath)) return Models.layer({})
-      const [{ spawn }, { settings: localSettings }] = yield* Effect.promise(() => Promise.all([import("#services/localmodel/child"), import("#services/localmodel/server")]))
+      const [{ openDoorway }, { settings: localSettings }] = yield* Effect.promise(() => Promise.all([import("#services/localmodel/doorway"), import("#services/localmodel/settings")]))
       const { contextTokens, threads, waiting } = yield* localSettings
-      const served = yield* Effect.result(spawn({ modelPath, host: "127.0.0.1", port: 0, contextTokens, threads, waiting }))
-      if (served._tag === "Failure") {
-        yield* Effect.logWarning(`no local model: ${served.failure.message}`)
-        return Models.layer({})
-      }
-      const local: ModelsOptions = { local: { url: served.success.url, model: served.success.model, concurrency: threads } }
-      return Models.layer(local)
+      const local = yield* Effect.result(openDoorway({ modelPath, host: "127.0.0.1", port: 0, contextTokens, threads, waiting }, isAskedAtOnce))
+      if (Result.isSuccess(local)) return Models.layer({ local: { ...local.success, concurrency: threads } })
+      yield* Effect.logWarning(`no local model: ${local.failure.message}`)
+      return Models.layer({})
     })
   )
 
@@ -96,33 +97,40 @@ const indexLayer = (home: string) => Layer.unwrap(Effect.map(Effect.promise(() =
 type ActorLayer = Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore | EmbeddingModel.Embeddings | MemoryIndex>
 
 /** Loaded only when started: what one actor stands on takes seconds to import, and a command that takes turns in needs none of it. */
-const lazily = (load: () => Promise<{ readonly layer: ActorLayer }>): ActorLayer => Layer.unwrap(Effect.map(Effect.promise(load), ({ layer }) => layer))
+const imports = {
+  ingestor: () => import("#services/ingestor/actor"),
+  compressor: () => import("#services/compressor/actor"),
+  embedder: () => import("#services/embedder/actor"),
+  retriever: () => import("#services/retriever/actor"),
+  evaluator: () => import("#services/evaluator/actor"),
+  reflector: () => import("#services/reflector/actor")
+} satisfies Readonly<Record<ActorName, () => Promise<{ readonly layer: unknown }>>>
 
-const actorLayers: Readonly<Record<Exclude<ActorName, "compressor">, ActorLayer>> = {
-  ingestor: lazily(() => import("#services/ingestor/actor")),
-  embedder: lazily(() => import("#services/embedder/actor")),
-  retriever: lazily(() => import("#services/retriever/actor")),
-  evaluator: lazily(() => import("#services/evaluator/actor")),
-  reflector: lazily(() => import("#services/reflector/actor"))
-}
+const layerOf = (name: Exclude<ActorName, "compressor">): ActorLayer => Layer.unwrap(Effect.map(Effect.promise<{ readonly layer: ActorLayer }>(imports[name]), ({ layer }) => layer))
 
 /** The compressor shares the embedding model of its neighbours; alone it has one only where its settings may want vectors. */
 const compressorLayer = (home: string, isShared: boolean): ActorLayer =>
   Layer.unwrap(
     Effect.gen(function*() {
       const [{ layer }, { mayNeedVectors }, { ModelFolder }] = yield* Effect.promise(() =>
-        Promise.all([import("#services/compressor/actor"), import("#services/compressor/boundaries"), import("#services/compressor/classifier")])
+        Promise.all([imports.compressor(), import("#services/compressor/boundaries"), import("#services/compressor/classifier")])
       )
       const own = layer.pipe(Layer.provide(Layer.succeed(ModelFolder, join(home, "models"))))
       return !isShared && (yield* mayNeedVectors) ? own.pipe(Layer.provide(embeddingsLayer(home))) : own
     })
   ) as ActorLayer
 
-/** The actors named, sharing one model service, one embedding model and one index. They run until the scope closes. */
-export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = actors) => {
+/**
+ * The actors named, sharing one model service, one embedding model and one index. They run until the scope closes.
+ *
+ * @param isAskedAtOnce see `modelsLayer`
+ */
+export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = actors, isAskedAtOnce = true) => {
   const wanted = new Set(names)
-  const of = (...group: ReadonlyArray<keyof typeof actorLayers>): ActorLayer =>
-    group.reduce<ActorLayer>((all, name) => (wanted.has(name) ? Layer.merge(all, actorLayers[name]) : all), Layer.empty)
+  // Imported while the embedding model loads in its worker, once that is started. What fails does so again where its layer is built.
+  setImmediate(() => wanted.forEach((name) => void imports[name]().catch(() => {})))
+  const of = (...group: ReadonlyArray<Parameters<typeof layerOf>[0]>): ActorLayer =>
+    group.reduce<ActorLayer>((all, name) => (wanted.has(name) ? Layer.merge(all, layerOf(name)) : all), Layer.empty)
   // What a single actor does not use is not started: an ingestor needs no model in memory, an evaluator no embeddings, an embedder no index.
   const embeds = wanted.has("embedder") || wanted.has("retriever")
   const compressor = wanted.has("compressor") ? compressorLayer(home, embeds) : Layer.empty
@@ -131,6 +139,6 @@ export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = acto
   const others = Layer.merge(of("ingestor", "evaluator", "reflector"), embeds ? Layer.empty : compressor) as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
   const all = embeds ? Layer.merge(withVectors, others) : others
   const needsModels = (["compressor", "retriever", "evaluator", "reflector"] as const).some((name) => wanted.has(name))
-  const modelled = needsModels ? all.pipe(Layer.provide(modelsLayer(home))) : all
+  const modelled = needsModels ? all.pipe(Layer.provide(modelsLayer(home, isAskedAtOnce))) : all
   return modelled.pipe(Layer.provide(CallStore.layerJetStream)) as Layer.Layer<never, Layer.Error<typeof withVectors> | Config.ConfigError, Nats | EventLog | Leases>
 }

@@ -178,7 +178,7 @@ export const demo = Command.make("demo", {}, () =>
       }
       const identical = generations.filter((one) => one.identical).length
       yield* Console.log(`\nreplayed ${generations.length} generations, ${identical === generations.length ? "identical" : `${identical} identical`}, 0 model calls`)
-    }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"]))
+    }).pipe(withActors(["ingestor", "compressor", "embedder", "retriever", "evaluator", "reflector"], true))
     yield* Console.log(`done in ${Math.round((performance.now() - started) / 1000)} s. Where to go next:`)
     yield* Console.log([
       "  npm run -s metamem -- ask \"Which plot is my allotment?\" --user tomas",

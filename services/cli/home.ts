@@ -77,8 +77,12 @@ export const untilRunning = (actor: ActorName): Effect.Effect<void, CommandFaile
     Effect.asVoid
   )
 
-/** Runs a command with the log and with these actors at work: those of another process where they run, else started for as long as it takes. */
-export const withActors = (names: ReadonlyArray<ActorName>) => <A, E, R>(command: Effect.Effect<A, E, R>) =>
+/**
+ * Runs a command with the log and with these actors at work: those of another process where they run, else started for as long as it takes.
+ *
+ * @param isAskedAtOnce the local model is needed soon, and is loaded while the actors start
+ */
+export const withActors = (names: ReadonlyArray<ActorName>, isAskedAtOnce = false) => <A, E, R>(command: Effect.Effect<A, E, R>) =>
   Effect.scoped(
     Effect.gen(function*() {
       const home = yield* homeFolder
@@ -87,7 +91,7 @@ export const withActors = (names: ReadonlyArray<ActorName>) => <A, E, R>(command
       if (missing.length > 0) {
         // Loaded only when needed: the models behind the actors take most of a second to import.
         const { actorsLayer } = yield* Effect.promise(() => import("#services/all"))
-        yield* Layer.build(actorsLayer(home, missing))
+        yield* Layer.build(actorsLayer(home, missing, isAskedAtOnce))
         yield* Effect.forEach(missing, untilRunning, { concurrency: "unbounded", discard: true })
       }
       return yield* command

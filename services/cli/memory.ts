@@ -154,7 +154,7 @@ const ask = Command.make(
           answeredBy(reply),
           ...(hint === undefined ? [] : [hint])
         ].join("\n"))
-    }).pipe(withActors(["retriever"]))
+    }).pipe(withActors(["retriever"], true))
 ).pipe(Command.withDescription("Answer a question from a user's memories"))
 
 /** Of each memory's text in the list. */

@@ -6,8 +6,7 @@ import { type ChildProcess, spawn as spawnProcess } from "node:child_process"
 import { extname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { Effect, Schedule, Schema, type Scope } from "effect"
-import { loadLimitMs } from "./model.ts"
-import type { Served, ServeOptions } from "./server.ts"
+import { loadLimitMs, type Served, type ServeOptions } from "./settings.ts"
 import { LocalModelUnavailable, reasons } from "./unavailable.ts"
 
 /** The one line the process says on standard output. */

@@ -4,6 +4,7 @@
  * Source: the GGUF specification, versions 2 and 3 (little endian).
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
+import { basename } from "node:path"
 import { Effect } from "effect"
 import { LocalModelUnavailable } from "./unavailable.ts"
 
@@ -161,3 +162,8 @@ export const checkModelFile = (path: string): Effect.Effect<ModelHeader, LocalMo
     },
     catch: (error) => refusal(path, error)
   })
+
+const slug = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9.]+/g, "-").replaceAll(/^-+|-+$/g, "")
+
+/** What a model is called: the file's own name for itself, else the file's. Lower case. */
+export const modelName = (path: string, { name }: ModelHeader): string => slug(name ?? "") || slug(basename(path, ".gguf")) || "model"

@@ -12,7 +12,8 @@ import { parseArgs } from "node:util"
 import { Config, Effect, Schema } from "effect"
 import type { Announcement } from "./child.ts"
 import { settingInWords } from "#shared/home/wrong-settings"
-import { serve, type ServeOptions, settings } from "./server.ts"
+import { serve } from "./server.ts"
+import { type ServeOptions, settings } from "./settings.ts"
 
 /** How much nicer than its parent the process is: whoever answers people goes first. */
 const niceness = 5

@@ -1,18 +1,14 @@
 /** The loaded model: its file checked, its weights in memory once, and as many lanes as threads. */
 import { createHash } from "node:crypto"
 import { createReadStream } from "node:fs"
-import { basename } from "node:path"
 import { type ChatHistoryItem, type ChatWrapper, getLlama, JinjaTemplateChatWrapper, type Llama, type LlamaModel, LlamaLogLevel, resolveChatWrapper, type Token } from "node-llama-cpp"
 import { Effect, type Scope } from "effect"
 import { type ApiError, badRequest } from "./api-error.ts"
-import { checkModelFile, type ModelHeader } from "./gguf.ts"
+import { checkModelFile, modelName } from "./gguf.ts"
 import { type Lane, makeLane, sequencesPerLane } from "./lane.ts"
 import { chunkTokens } from "./prefix.ts"
 import type { ChatMessage } from "./request.ts"
 import { LocalModelUnavailable } from "./unavailable.ts"
-
-/** Reading, checking and loading a model file, in milliseconds. */
-export const loadLimitMs = 120_000
 
 export interface LoadedModel {
   /** Lower case, from the file's own name for itself. */
@@ -30,9 +26,6 @@ const fingerprintOf = async (path: string, signal: AbortSignal): Promise<string>
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer)
   return hash.digest("hex").slice(0, 16)
 }
-
-const slug = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9.]+/g, "-").replaceAll(/^-+|-+$/g, "")
-const nameOf = (path: string, { name }: ModelHeader): string => slug(name ?? "") || slug(basename(path, ".gguf")) || "model"
 
 /** The file's template where it has one; the library's guess reads the start token of this family twice. */
 const wrapperOf = (model: LlamaModel): ChatWrapper => {
@@ -97,7 +90,7 @@ export const loadModel = (path: string, contextTokens: number, threads: number):
     }
     const wrapper = yield* Effect.try({ try: () => wrapperOf(model), catch: (error) => notLoadable(path, error) })
     return {
-      name: nameOf(path, header),
+      name: modelName(path, header),
       fingerprint,
       contextTokens: tokens,
       lanes,

@@ -4,46 +4,16 @@
  */
 import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Config, Effect, type Scope, Stream } from "effect"
+import { Effect, type Scope, Stream } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
-import { Positive } from "#shared/home/setting-values"
 import { ApiError, badRequest, errorBody } from "./api-error.ts"
 import { type Chat, commonName, makeChat } from "./chat.ts"
 import { type Dispatch, makeDispatch } from "./dispatch.ts"
 import type { Lane } from "./lane.ts"
-import { type LoadedModel, loadLimitMs, loadModel } from "./model.ts"
+import { type LoadedModel, loadModel } from "./model.ts"
 import { bodyLimitBytes, readChatRequest } from "./request.ts"
+import { loadLimitMs, type Served, type ServeOptions } from "./settings.ts"
 import { LocalModelUnavailable } from "./unavailable.ts"
-
-export const settings = Config.all({
-  /** Tokens of prompt and reply together. */
-  contextTokens: Config.schema(Positive, "METAMEM_LOCAL_CONTEXT_TOKENS").pipe(Config.withDefault(2_048)),
-  /** Replies generated at once, each by one thread. */
-  threads: Config.schema(Positive, "METAMEM_LOCAL_THREADS").pipe(Config.withDefault(2)),
-  /** Requests that wait for a thread; one more is refused with 429. */
-  waiting: Config.schema(Positive, "METAMEM_LOCAL_WAITING").pipe(Config.withDefault(64))
-})
-
-export interface ServeOptions {
-  /** A GGUF chat model. */
-  readonly modelPath: string
-  readonly host: string
-  /** 0 takes a free one. */
-  readonly port: number
-  readonly contextTokens: number
-  readonly threads: number
-  readonly waiting: number
-}
-
-export interface Served {
-  /** What an OpenAI client takes as its base URL: it ends in `/v1`. */
-  readonly url: string
-  /** The model's name, to be sent as `model`. */
-  readonly model: string
-  /** Identifies the weights, the same in every reply's `system_fingerprint`. */
-  readonly fingerprint: string
-  readonly contextTokens: number
-}
 
 const tooLarge = new ApiError({ status: 413, code: "request_too_large", message: `a request holds at most ${bodyLimitBytes} bytes` })
 
