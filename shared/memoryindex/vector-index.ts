@@ -10,9 +10,10 @@ import { dotsOver, growMemory, makeMemory, type WasmMemory } from "./dot-kernel.
 const exactRows = 4_096
 /** Best rows of the first pass that are scored exactly. */
 const exactBest = 256
-/** Steps of the score between -1 and 1 in which rows are counted, and rows counted between two looks at which step is reached. */
+/** Steps of the score between -1 and 1 in which rows are counted. */
 const binCount = 2_048
-const countedAtOnce = 8_192
+/** Rows whose scores are worked out before those of the next are begun: what one pass over them leaves, the next finds in the cache. */
+const scannedAtOnce = 8_192
 
 export class VectorIndex {
   readonly #dimensions: number
@@ -85,17 +86,14 @@ export class VectorIndex {
       for (let row = 0; row < through; row++) if (standing[row] === 1 && has[row] === 1) scores[row] = dot(query, rows, row)
       return scores
     }
-    const { scale, scales, sums } = this.#approximate(query, through)
-    const unit = 1 / scale
-    // Two passes: one loop that does both takes three times as long.
-    // What does not count is masked to 0 rather than passed over, which takes half the time.
-    for (let row = 0; row < through; row++) scores[row] = (((sums[row] ?? 0) & -((standing[row] ?? 0) & (has[row] ?? 0))) * (scales[row] ?? 0)) * unit
+    const scan = this.#scanOf(query, through)
     // A counting sort's first half finds the score that about `exactBest` rows reach.
     // What some rows reach is reached by all together, so that most of the later ones need not be counted.
     const bins = new Uint32Array(binCount)
     let floor = -1
-    for (let from = 0; from < through; from += countedAtOnce) {
-      const to = Math.min(through, from + countedAtOnce)
+    for (let from = 0; from < through; from += scannedAtOnce) {
+      const to = Math.min(through, from + scannedAtOnce)
+      scan(from, to, standing, scores)
       for (let row = from; row < to; row++) {
         const score = scores[row] ?? 0
         if (score < floor || standing[row] !== 1 || has[row] !== 1) continue
@@ -112,18 +110,17 @@ export class VectorIndex {
     return scores
   }
 
-  /** Scores of the first `size` rows from bytes: a row's is its sum × its scale / the query's scale. Valid until the next call. */
-  #approximate(query: Float32Array, size: number): { readonly sums: Int32Array; readonly scales: Float32Array; readonly scale: number } {
+  /** Gets ready for one question over the first `size` rows. @returns what writes the scores of some rows from their bytes */
+  #scanOf(query: Float32Array, size: number): (from: number, to: number, standing: Uint8Array, scores: Float32Array) => void {
     const width = this.#dimensions
     const rowsEnd = Math.ceil((size * width) / 16) * 16
     const outStart = rowsEnd + width * 2
-    const needed = outStart + size * 4
     if (this.#bytes === undefined) {
       const memory = makeMemory()
       this.#bytes = { memory, dots: dotsOver(memory, width), scales: new Float32Array(0), through: 0 }
     }
     const bytes = this.#bytes
-    growMemory(bytes.memory, needed)
+    growMemory(bytes.memory, outStart + scannedAtOnce * 4)
     if (bytes.scales.length < size) bytes.scales = grown(bytes.scales, size)
     const { buffer } = bytes.memory
     const { scales } = bytes
@@ -136,8 +133,14 @@ export class VectorIndex {
     const scale = Math.min(32_767, Math.floor(2 ** 31 / (127 * width)) - 1) / Math.max(most, 1e-9)
     const asked = new Int16Array(buffer, rowsEnd, width)
     for (let n = 0; n < width; n++) asked[n] = Math.round((query[n] ?? 0) * scale)
-    bytes.dots(rowsEnd, 0, width, size, outStart)
-    return { sums: new Int32Array(buffer, outStart, size), scales, scale }
+    const sums = new Int32Array(buffer, outStart, scannedAtOnce)
+    const has = this.#has
+    const unit = 1 / scale
+    return (from, to, standing, scores) => {
+      bytes.dots(rowsEnd, from * width, width, to - from, outStart)
+      // What does not count is masked to 0 rather than passed over, which takes half the time.
+      for (let row = from; row < to; row++) scores[row] = (((sums[row - from] ?? 0) & -((standing[row] ?? 0) & (has[row] ?? 0))) * (scales[row] ?? 0)) * unit
+    }
   }
 }
 

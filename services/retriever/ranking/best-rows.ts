@@ -1,6 +1,16 @@
 /** The rows that score best, found without sorting all of them. */
 
-const bins = 4_096
+/** Rows from one that is sampled to the next: a prime, so that no order of rows, as of speakers in turn, is met by it. */
+const sampledEvery = 61
+/** How many times the rows wanted are looked for from a floor that a sample told; it is lowered where it left too few. */
+const margin = 2
+
+/** A score that about `count` rows reach, by every 61st; −∞ where those are too few to tell. */
+const floorBySample = (scores: Float32Array, standing: Uint8Array, count: number): number => {
+  const sample: Array<number> = []
+  for (let row = 0; row < standing.length; row += sampledEvery) if (standing[row] === 1) sample.push(row)
+  return leastOfBest(sample, scores, Math.ceil(count / sampledEvery))
+}
 
 /**
  * Rows that stand and score as high as the `count`-th best of them or higher, in order: more than `count` only where scores are equal.
@@ -8,30 +18,14 @@ const bins = 4_096
  * @param scores finite, by row, also of rows that do not stand
  */
 export const bestRows = (scores: Float32Array, standing: Uint8Array, count: number): ReadonlyArray<number> => {
-  const size = standing.length
-  const sizes = new Uint32Array(bins)
-  let least = Infinity
-  let greatest = -Infinity
-  for (let row = 0; row < size; row++) {
-    const score = scores[row] ?? 0
-    if (score < least) least = score
-    if (score > greatest) greatest = score
+  for (let wanted = count * margin;; wanted *= margin) {
+    const least = wanted < standing.length ? floorBySample(scores, standing, wanted) : -Infinity
+    const rows: Array<number> = []
+    for (let row = 0; row < standing.length; row++) if ((scores[row] ?? 0) >= least && standing[row] === 1) rows.push(row)
+    if (rows.length < count && least > -Infinity) continue
+    const floor = leastOfBest(rows, scores, count)
+    return floor === -Infinity ? rows : rows.filter((row) => (scores[row] ?? 0) >= floor)
   }
-  const perBin = greatest > least ? (bins - 1) / (greatest - least) : 0
-  let left = 0
-  for (let row = 0; row < size; row++) {
-    const bin = (((scores[row] ?? 0) - least) * perBin) | 0
-    const stands = standing[row] ?? 0
-    sizes[bin] = (sizes[bin] ?? 0) + stands
-    left += stands
-  }
-  // Bins are left out from below while enough rows stand above; the rows are few then, and what is too much of the last bin is cut off.
-  let lowest = 0
-  while (left - (sizes[lowest] ?? 0) >= count) left -= sizes[lowest++] ?? 0
-  const rows: Array<number> = []
-  for (let row = 0; row < size; row++) if (((((scores[row] ?? 0) - least) * perBin) | 0) >= lowest && standing[row] === 1) rows.push(row)
-  const floor = leastOfBest(rows, scores, count)
-  return rows.filter((row) => (scores[row] ?? 0) >= floor)
 }
 
 /** Score of the `count`-th best of some rows; −∞ where there are not so many. */

@@ -121,6 +121,7 @@ const sharesOf = ({ conversationCodes, conversationCount, standing }: ShelfView,
       second = best[at + 1] ?? 0
       third = best[at + 2] ?? 0
     }
+    if (own <= third) continue
     const low = Math.min(own, first)
     first = Math.max(own, first)
     third = Math.max(Math.min(low, second), third)
