@@ -87,13 +87,9 @@ export const ofUser = (user: string): string => `user = ${quoted(user)}`
 /** The sequence up to which the table is complete, and the place of its last change. */
 export const readCheckpoint = async (table: Table): Promise<{ readonly checkpoint: number; readonly place: number }> => {
   const found = await table.query().where(ofUser(checkpointUser)).select(["sequence", "place"]).toArrow()
-  let checkpoint = 0
-  let place = 0
-  for (const row of found) {
-    checkpoint = Math.max(checkpoint, Number(row["sequence"]))
-    place = Math.max(place, Number(row["place"]))
-  }
-  return { checkpoint, place: Math.ceil(place) }
+  // There is one for each addition ever made: read by column, since a row of its own for each takes a hundred times as long.
+  const greatest = (column: "sequence" | "place"): number => (found.getChild(column)?.toArray() as Float64Array | undefined ?? new Float64Array()).reduce((most, value) => Math.max(most, value), 0)
+  return { checkpoint: greatest("sequence"), place: Math.ceil(greatest("place")) }
 }
 
 /** Rows decoded between two pauses, so that loading a large user does not hold up everybody else. */
