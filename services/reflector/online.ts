@@ -87,10 +87,13 @@ export const runOnline = (parts: OnlineParts) =>
       )
 
     const tick = Effect.gen(function*() {
-      yield* following.sync
       const { state } = yield* attempt("list tenants with live feedback", () => nats.jsm.streams.info("METAMEM", { subjects_filter: "metamem.*.online" }))
-      const tenants = new Set([...following.tenants(), ...Object.keys(state.subjects ?? {}).map((subject) => decodeToken(subject.split(".")[1] ?? ""))])
-      yield* Effect.forEach(tenants, held, { concurrency: 4, discard: true })
+      const known = Object.keys(state.subjects ?? {}).map((subject) => decodeToken(subject.split(".")[1] ?? ""))
+      // What people said is read only for somebody who learns from it: by default nobody does, and there may be much.
+      const isLearning = parts.isOnByDefault || (yield* Effect.forEach(known, states.load, { concurrency: 4 })).some((folded) => isOn(folded.state))
+      if (!isLearning) return
+      yield* following.sync
+      yield* Effect.forEach(new Set([...following.tenants(), ...known]), held, { concurrency: 4, discard: true })
     }).pipe(Effect.catch((error) => Effect.logDebug(`could not look for live feedback: ${error.message}`)))
     yield* tick.pipe(Effect.repeat(Schedule.spaced(parts.lookSeconds * 1_000)), Effect.forkScoped)
 
