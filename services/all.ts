@@ -61,12 +61,8 @@ const checkoutHome = resolve(import.meta.dirname, "../.metamem")
 export const findPart = (setting: Option.Option<string>, home: string, part: string): string =>
   Option.getOrElse(setting, () => [join(home, part), join(checkoutHome, part)].find((path) => existsSync(path)) ?? join(home, part))
 
-/**
- * Models as the settings cast them; roles without an endpoint get the local model.
- *
- * @param isAskedAtOnce a model that is needed soon is loaded now; any other when it is asked first
- */
-export const modelsLayer = (home: string, isAskedAtOnce: boolean): Layer.Layer<Models, Config.ConfigError, CallStore> =>
+/** Models as the settings cast them; roles without an endpoint get the local model, which the first of them that is asked starts. */
+export const modelsLayer = (home: string): Layer.Layer<Models, Config.ConfigError, CallStore> =>
   Layer.unwrap(
     Effect.gen(function*() {
       const all = yield* roleSettings
@@ -74,10 +70,10 @@ export const modelsLayer = (home: string, isAskedAtOnce: boolean): Layer.Layer<M
       const modelPath = findPart(localModel, home, "models/smollm2/model.gguf")
       const isNeeded = roles.some((role) => all[role].urls.length === 0)
       if (!isNeeded || !existsSync(modelPath)) return Models.layer({})
-      const [{ openDoorway }, { settings: localSettings }] = yield* Effect.promise(() => Promise.all([import("#services/localmodel/doorway"), import("#services/localmodel/settings")]))
+      const [{ loadedWhenAsked }, { settings: localSettings }] = yield* Effect.promise(() => Promise.all([import("#services/localmodel/when-asked"), import("#services/localmodel/settings")]))
       const { contextTokens, threads, waiting } = yield* localSettings
-      const local = yield* Effect.result(openDoorway({ modelPath, host: "127.0.0.1", port: 0, contextTokens, threads, waiting }, isAskedAtOnce))
-      if (Result.isSuccess(local)) return Models.layer({ local: { ...local.success, concurrency: threads } })
+      const local = yield* Effect.result(loadedWhenAsked({ modelPath, host: "127.0.0.1", port: 0, contextTokens, threads, waiting }))
+      if (Result.isSuccess(local)) return Models.layer({ local: local.success })
       yield* Effect.logWarning(`no local model: ${local.failure.message}`)
       return Models.layer({})
     })
@@ -123,7 +119,8 @@ const compressorLayer = (home: string, isShared: boolean): ActorLayer =>
 /**
  * The actors named, sharing one model service, one embedding model and one index. They run until the scope closes.
  *
- * @param isAskedAtOnce see `modelsLayer`
+ * @param isAskedAtOnce live questions are expected: a local model that reads for them is loaded before the actors are there; else it is when
+ *   somebody asks it
  */
 export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = actors, isAskedAtOnce = true) => {
   const wanted = new Set(names)
@@ -139,6 +136,7 @@ export const actorsLayer = (home: string, names: ReadonlyArray<ActorName> = acto
   const others = Layer.merge(of("ingestor", "evaluator", "reflector"), embeds ? Layer.empty : compressor) as Layer.Layer<never, Config.ConfigError, Nats | EventLog | Leases | Models | CallStore>
   const all = embeds ? Layer.merge(withVectors, others) : others
   const needsModels = (["compressor", "retriever", "evaluator", "reflector"] as const).some((name) => wanted.has(name))
-  const modelled = needsModels ? all.pipe(Layer.provide(modelsLayer(home, isAskedAtOnce))) : all
+  const loaded = Layer.effectDiscard(Effect.flatMap(Models, (models) => models.loaded))
+  const modelled = needsModels ? (isAskedAtOnce && wanted.has("retriever") ? Layer.merge(all, loaded) : all).pipe(Layer.provide(modelsLayer(home))) : all
   return modelled.pipe(Layer.provide(CallStore.layerJetStream)) as Layer.Layer<never, Layer.Error<typeof withVectors> | Config.ConfigError, Nats | EventLog | Leases>
 }

@@ -31,10 +31,10 @@ export const roleChecks = Effect.gen(function*() {
           Effect.provideService(References.MinimumLogLevel, "None"),
           // Without the role, since it may play several.
           Effect.mapError(({ reason: { message } }) => ({ message })),
-          Effect.timeoutOrElse({ duration: `${limitSeconds} seconds`, orElse: () => Effect.fail({ message: `the endpoint at ${urls.join(", ")} (${isLocal ? name : urlSetting}) gave no answer within ${limitSeconds} s` }) }),
+          Effect.timeoutOrElse({ duration: `${limitSeconds} seconds`, orElse: () => Effect.fail({ message: `${isLocal ? "the local model" : `the endpoint at ${urls.join(", ")} (${urlSetting})`} gave no answer within ${limitSeconds} s` }) }),
           Effect.result
         )
-        if (Result.isFailure(probed)) return { name, ok: false, detail: `for ${named(group)}: ${probed.failure.message}`, mend: "check that the endpoint runs and that address, model and key are right" }
+        if (Result.isFailure(probed)) return { name, ok: false, detail: `for ${named(group)}: ${probed.failure.message}`, mend: isLocal ? "run `npm run setup`, or set METAMEM_LLM_URL" : "check that the endpoint runs and that address, model and key are right" }
         return { name, ok: true, detail: `for ${named(group)}${isLocal ? "" : ` (${urlSetting})`}: ${probed.success.map(found).join("; ")}` }
       }),
     { concurrency: roles.length }

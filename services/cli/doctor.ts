@@ -98,7 +98,7 @@ const look = (wrong: ReadonlyArray<WrongSetting>) =>
     const chosen = yield* factSettings
     checks.push(...(yield* Effect.scoped(Effect.all([roleChecks, factsCheck(chosen)]).pipe(
       Effect.map(([ofRoles, ofFacts]) => [...ofRoles, ofFacts]),
-      Effect.provide(modelsLayer(home, true).pipe(Layer.provide(CallStore.layerMemory)))))))
+      Effect.provide(modelsLayer(home).pipe(Layer.provide(CallStore.layerMemory)))))))
     const result = { ok: checks.every(({ ok }) => ok), checks }
     yield* emit(result, () =>
       checks.map(({ detail, mend, name, ok }) => `${ok ? "ok  " : "WRONG"} ${name.padEnd(16)} ${detail}${!ok && mend !== undefined ? `\n      → ${mend}` : ""}`).join("\n"))

@@ -2,7 +2,7 @@
 import { resolve } from "node:path"
 import { type Config, Effect, Layer, Option, Schedule } from "effect"
 import { Leases } from "#shared/actor/lease"
-import { request } from "#shared/actor/requests"
+import { NobodyAnswers, request } from "#shared/actor/requests"
 import type { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
@@ -80,10 +80,10 @@ export const untilRunning = (actor: ActorName): Effect.Effect<void, CommandFaile
 /**
  * Runs a command with the log and with these actors at work: those of another process where they run, else started for as long as it takes.
  *
- * @param isAskedAtOnce the local model is needed soon, and is loaded while the actors start
+ * @param isAskedAtOnce see `actorsLayer`
  */
-export const withActors = (names: ReadonlyArray<ActorName>, isAskedAtOnce = false) => <A, E, R>(command: Effect.Effect<A, E, R>) =>
-  Effect.scoped(
+export const withActors = (names: ReadonlyArray<ActorName>, isAskedAtOnce = false) => <A, E, R>(command: Effect.Effect<A, E, R>) => {
+  const once = Effect.scoped(
     Effect.gen(function*() {
       const home = yield* homeFolder
       const running = yield* Effect.forEach(names, (name) => isRunning(name), { concurrency: "unbounded" })
@@ -96,4 +96,7 @@ export const withActors = (names: ReadonlyArray<ActorName>, isAskedAtOnce = fals
       }
       return yield* command
     })
-  ).pipe(Effect.provide(logLayer))
+  )
+  // Those of another command end with it, perhaps before they answered this one.
+  return once.pipe(Effect.catchIf((error) => error instanceof NobodyAnswers, () => once), Effect.provide(logLayer))
+}

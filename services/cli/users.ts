@@ -48,8 +48,7 @@ const exportUser = Command.make(
       if ((yield* usersHere(tenant, input.user)).length === 0) return yield* new CommandFailed({ message: `${input.user} has no data in tenant ${tenant}; \`metamem users list\` shows who has` })
       const progress = progressLine()
       progress.update(`writing ${out}`)
-      const { digest, messages, streams } = yield* writeBundle(out, [memoryFilter({ tenant, user: input.user }), callsFilter(tenant, input.user)], `user ${input.user} of ${tenant}`)
-      progress.end()
+      const { digest, messages, streams } = yield* writeBundle(out, [memoryFilter({ tenant, user: input.user }), callsFilter(tenant, input.user)], `user ${input.user} of ${tenant}`).pipe(Effect.ensuring(Effect.sync(progress.end)))
       yield* emit({ user: input.user, file: out, messages, streams, digest }, () =>
         `${out} has ${some(messages, "message")} of ${input.user}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds all that was said, in plain text; \`metamem users import\` takes it in.`)
     }).pipe(Effect.provide(logLayer))
@@ -78,12 +77,14 @@ const erase = Command.make("erase", { user }, (input) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const progress = progressLine()
-    progress.update("removing messages and overwriting them on disk")
-    const report = yield* eraseUser(tenant, input.user)
-    progress.update("waiting for the retriever to drop them from its index")
-    // The retriever asked is one of perhaps several; each drops the user as soon as it has read so far.
-    yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: report.sequence }), deadlineMs: 60_000 }, 65_000)
-    progress.end()
+    const report = yield* Effect.gen(function*() {
+      progress.update("removing messages and overwriting them on disk")
+      const report = yield* eraseUser(tenant, input.user)
+      progress.update("waiting for the retriever to drop them from its index")
+      // The retriever asked is one of perhaps several; each drops the user as soon as it has read so far.
+      yield* request(requestSubject("retriever", "await"), { position: formatPosition({ log: "memory", sequence: report.sequence }), deadlineMs: 60_000 }, 65_000)
+      return report
+    }).pipe(Effect.ensuring(Effect.sync(progress.end)))
     const streams = [...report.streams, { stream: "index", removed: 0, note: "dropped here; other retrievers drop it as they read on" }]
     yield* emit({ ...report, streams }, ({ erased, marks, streams, userHash }) =>
       [

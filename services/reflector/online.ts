@@ -90,8 +90,9 @@ export const runOnline = (parts: OnlineParts) =>
       const { state } = yield* attempt("list tenants with live feedback", () => nats.jsm.streams.info("METAMEM", { subjects_filter: "metamem.*.online" }))
       const known = Object.keys(state.subjects ?? {}).map((subject) => decodeToken(subject.split(".")[1] ?? ""))
       // What people said is read only for somebody who learns from it: by default nobody does, and there may be much.
-      const isLearning = parts.isOnByDefault || (yield* Effect.forEach(known, states.load, { concurrency: 4 })).some((folded) => isOn(folded.state))
-      if (!isLearning) return
+      // Of whom that cannot be told, `held` says why.
+      const learns = (tenant: string) => states.load(tenant).pipe(Effect.map(({ state }) => isOn(state)), Effect.orElseSucceed(() => true))
+      if (!parts.isOnByDefault && !(yield* Effect.forEach(known, learns, { concurrency: 4 })).includes(true)) return
       yield* following.sync
       yield* Effect.forEach(new Set([...following.tenants(), ...known]), held, { concurrency: 4, discard: true })
     }).pipe(Effect.catch((error) => Effect.logDebug(`could not look for live feedback: ${error.message}`)))

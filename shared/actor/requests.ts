@@ -3,7 +3,7 @@
  * of the answer while it is made; they come on the reply's own subject, before it and in order, and the reply alone counts.
  */
 import { createInbox, errors, headers, type Msg, type NatsConnection } from "@nats-io/transport-node"
-import { Effect, Result, Schema, Stream } from "effect"
+import { Cause, Clock, Effect, Queue, Result, Schema, Stream } from "effect"
 import { LogUnavailable, maxMessageBytes, Nats } from "../eventlog/nats.ts"
 
 /** Nobody answers this kind of question: the actor is not running. */
@@ -59,8 +59,30 @@ const inParts = async (nc: NatsConnection, subject: string, body: Uint8Array, de
   }
 }
 
-/** Asks and waits, at most `deadlineMs`. @param onPart told each part that comes before the reply; parts may be missing or void, the reply is the word */
+/** What a responder says that ends before it has answered: another may, so the question is put again. */
+const endingTag = "Ending"
+/** Between an answer of that kind and the next try: whoever takes over may have to hear of it first. */
+const againMs = 50
+
+/**
+ * Asks and waits, at most `deadlineMs`; again where a responder ended before it had answered.
+ *
+ * @param onPart told each part that comes before the reply; parts may be missing or void, the reply is the word
+ */
 export const request = (subject: string, payload: unknown, deadlineMs: number, onPart?: (part: unknown) => void): Effect.Effect<unknown, RequestError, Nats> =>
+  Effect.gen(function*() {
+    const until = (yield* Clock.currentTimeMillis) + deadlineMs
+    for (let leftMs = deadlineMs;;) {
+      const answered = yield* Effect.result(requestOnce(subject, payload, leftMs, onPart))
+      if (Result.isSuccess(answered)) return answered.success
+      const error = answered.failure
+      leftMs = until - (yield* Clock.currentTimeMillis) - againMs
+      if (error._tag !== "RequestRefused" || error.tag !== endingTag || leftMs <= 0) return yield* error
+      yield* Effect.sleep(againMs)
+    }
+  })
+
+const requestOnce = (subject: string, payload: unknown, deadlineMs: number, onPart?: (part: unknown) => void): Effect.Effect<unknown, RequestError, Nats> =>
   Effect.gen(function*() {
     const { nc } = yield* Nats
     const body = Buffer.from(JSON.stringify(payload))
@@ -116,16 +138,57 @@ const teller = (message: Msg, limitBytes: number): ((part: unknown) => void) | u
 
 const refusal = (tag: string, message: string): Buffer => Buffer.from(JSON.stringify({ ok: false, tag, message }))
 
-/** Answers until interrupted. Failures and defects of a handler go to the asker; the responder lives. */
+/** Longest that a responder waits, at its end, for what is still on its way to it, in milliseconds. */
+const lastMs = 1_000
+
+/** Answers that another may; where the connection is gone already, the asker's deadline has to. */
+const handBack = (message: Msg): void => {
+  try {
+    message.respond(refusal(endingTag, "who was to answer is ending; ask again"))
+  } catch {
+    // Nobody can be told.
+  }
+}
+/** Answers until interrupted. Failures and defects of a handler go to the asker; the responder lives. Who is not answered by then is told to ask again. */
 export const respond = <E extends { readonly _tag: string; readonly message: string }, R>(responder: Responder<E, R>): Effect.Effect<void, LogUnavailable, R | Nats> =>
-  Effect.scoped(Effect.gen(function*() {
+  Effect.gen(function*() {
     const { nc } = yield* Nats
     const limitBytes = nc.info?.max_payload ?? maxMessageBytes
-    const subscription = yield* Effect.acquireRelease(
-      Effect.sync(() => nc.subscribe(responder.subject, { queue: responder.queue })),
-      (subscription) => Effect.sync(() => subscription.unsubscribe())
-    )
-    yield* Stream.fromAsyncIterable(subscription, (error) => new LogUnavailable({ operation: "respond", message: String(error) })).pipe(
+    /** Those not answered; undefined once no more are taken. */
+    let open: Set<Msg> | undefined = new Set()
+    const answer = (message: Msg, body: Uint8Array): void => {
+      open?.delete(message)
+      message.respond(body)
+    }
+    const requests = Stream.callback<Msg, LogUnavailable>((messages) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const failed = (error: unknown) => Queue.failCauseUnsafe(messages, Cause.fail(new LogUnavailable({ operation: "respond", message: String(error) })))
+          const subscription = nc.subscribe(responder.subject, {
+            queue: responder.queue,
+            callback: (error, message) => {
+              if (error !== null) return void failed(error)
+              if (open === undefined) return handBack(message)
+              open.add(message)
+              Queue.offerUnsafe(messages, message)
+            }
+          })
+          void subscription.closed.then((error) => (error instanceof Error ? failed(error) : Queue.endUnsafe(messages)))
+          return subscription
+        }),
+        (subscription) =>
+          Effect.promise(async () => {
+            const left = open
+            open = undefined
+            left?.forEach(handBack)
+            // What is on its way here comes before this returns, and is handed back too.
+            const timer = Promise.withResolvers<void>()
+            const timeout = setTimeout(timer.resolve, lastMs)
+            await Promise.race([subscription.drain().catch(() => subscription.unsubscribe()), timer.promise])
+            clearTimeout(timeout)
+          })
+      ), { bufferSize: Number.POSITIVE_INFINITY })
+    yield* requests.pipe(
       Stream.mapEffect(
         (message) =>
           Effect.gen(function*() {
@@ -138,10 +201,10 @@ export const respond = <E extends { readonly _tag: string; readonly message: str
             Effect.catchDefect((defect) =>
               Effect.andThen(Effect.logError("a request handler broke", defect), Effect.succeed(refusal("Defect", "the responder broke on this request; its log says where")))
             ),
-            Effect.map((body) => void message.respond(body))
+            Effect.map((body) => answer(message, body))
           ),
         { concurrency: responder.concurrency, unordered: true }
       ),
       Stream.runDrain
     )
-  }))
+  })

@@ -81,8 +81,9 @@ export class VectorIndex {
     const rows = this.#rows
     const has = this.#has
     const through = Math.min(size, this.#size)
-    scores.fill(0, through <= exactRows ? 0 : through)
-    if (through <= exactRows || this.#dimensions % 8 !== 0) {
+    const isExact = through <= exactRows || this.#dimensions % 8 !== 0
+    scores.fill(0, isExact ? 0 : through)
+    if (isExact) {
       for (let row = 0; row < through; row++) if (standing[row] === 1 && has[row] === 1) scores[row] = dot(query, rows, row)
       return scores
     }

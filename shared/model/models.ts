@@ -57,6 +57,8 @@ export class Models extends Context.Service<Models, {
   readonly probe: (role: Role) => Effect.Effect<ReadonlyArray<Probe>, ModelError>
   /** Name of the model that plays a role, asked of the endpoint once where no setting names it. */
   readonly identity: (role: Role) => Effect.Effect<string, ModelError>
+  /** Waits until the local model is loaded, or known not to load, where it plays any role; else nothing. */
+  readonly loaded: Effect.Effect<void>
   /** Undefined when nothing plays the role, so that a rule has to. */
   readonly casting: (role: Role) => Casting | undefined
   /** What calls of this process cost so far. */
@@ -76,7 +78,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
   const exchanges = makeExchanges(patience, () => clock.currentTimeMillisUnsafe())
   const ledger = makeLedger()
   const alone = equalCalls()
-  const { casting, identity, listModels, playing } = makePlayers(all, exchanges, patience, options.local)
+  const { casting, identity, listModels, loaded, playing } = makePlayers(all, exchanges, patience, options.local)
   const probe = makeProbe({ exchanges, identity, listModels, playing })
 
   const keyed = Effect.fnUntraced(function*<R extends Role>(request: CallRequest<R>): Effect.fn.Return<Keyed<ReplyOf<R>>, ModelError> {
@@ -196,6 +198,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     stream,
     probe,
     identity,
+    loaded,
     casting,
     usage: Effect.sync(() => ledger.rows())
   })

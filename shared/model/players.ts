@@ -10,6 +10,7 @@ import { type Role, type RoleSettings, roles, settingOf } from "./roles.ts"
 /** What plays a role. */
 export interface Casting {
   readonly role: Role
+  /** None of a local model that was not needed yet. */
   readonly urls: ReadonlyArray<string>
   /** Name of the setting they were set with. */
   readonly urlSetting: string
@@ -24,7 +25,8 @@ export interface Casting {
 
 /** The model on this machine, for roles without an endpoint. */
 export interface LocalModel {
-  readonly url: string
+  /** Its address, once it is loaded: the first who asks starts it. */
+  readonly url: Effect.Effect<string, { readonly message: string }>
   readonly model: string
   readonly concurrency: number
 }
@@ -35,17 +37,25 @@ export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges
   const cast = (role: Role): Player => {
     const set = all[role]
     const isLocal = set.urls.length === 0 && local !== undefined
-    const own = isLocal ? { ...set, urls: [local.url], model: local.model, key: undefined, concurrency: Math.min(set.concurrency, local.concurrency), price: { in: 0, out: 0 } } : set
+    const own = isLocal ? { ...set, model: local.model, key: undefined, concurrency: Math.min(set.concurrency, local.concurrency), price: { in: 0, out: 0 } } : set
     return { settings: own, isLocal, replicas: own.urls.map((url) => exchanges.replica(url, own.key)), limit: adaptiveLimit(own.concurrency) }
   }
   const players = Object.fromEntries(roles.map((role) => [role, cast(role)])) as Record<Role, Player>
 
-  const playing = (role: Role): Effect.Effect<Player, ModelError> =>
-    players[role].replicas.length > 0
-      ? Effect.succeed(players[role])
-      : Effect.fail(
-          new ModelError({ role, reason: new NoEndpoint({ message: `no model plays this role. Set ${settingOf(role, "URL")} or METAMEM_LLM_URL to an OpenAI-compatible endpoint, or use the local model.` }), requests: 0 })
-        )
+  const isPlayed = (role: Role): boolean => players[role].isLocal || players[role].replicas.length > 0
+  const unplayed = (role: Role, why = ""): ModelError =>
+    new ModelError({ role, reason: new NoEndpoint({ message: `no model plays this role${why}. Set ${settingOf(role, "URL")} or METAMEM_LLM_URL to an OpenAI-compatible endpoint, or use the local model.` }), requests: 0 })
+
+  /** Who plays a role; a local model is loaded first. */
+  const playing = Effect.fnUntraced(function*(role: Role): Effect.fn.Return<Player, ModelError> {
+    const player = players[role]
+    if (player.replicas.length > 0) return player
+    if (local === undefined || !player.isLocal) return yield* unplayed(role)
+    const url = yield* Effect.mapError(local.url, ({ message }) => unplayed(role, `: ${message.replace(/\.$/, "")}`))
+    return players[role] = { ...player, settings: { ...player.settings, urls: [url] }, replicas: [exchanges.replica(url, undefined)] }
+  })
+
+  const loaded = local === undefined || !roles.some((role) => players[role].isLocal) ? Effect.void : Effect.ignore(local.url)
 
   const listModels = (player: Player, at: number) => {
     const replica = player.replicas[at % player.replicas.length]!
@@ -55,9 +65,9 @@ export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges
   }
 
   const identity = Effect.fnUntraced(function*(role: Role): Effect.fn.Return<string, ModelError> {
-    const player = yield* playing(role)
-    const known = player.settings.model ?? listed.get(role)
+    const known = isPlayed(role) ? (players[role].settings.model ?? listed.get(role)) : undefined
     if (known !== undefined) return known
+    const player = yield* playing(role)
     let problem = ""
     let isUnreachable = false
     for (let tries = 0; tries < player.settings.tries; tries++) {
@@ -80,14 +90,15 @@ export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges
 
   const casting = (role: Role): Casting | undefined => {
     const { isLocal, replicas, settings } = players[role]
-    if (replicas.length === 0) return undefined
+    if (!isPlayed(role)) return undefined
     const sameAs = roles.find((other) => {
-      const { replicas: theirs, settings: { model } } = players[other]
+      const { isLocal: isAlsoLocal, replicas: theirs, settings: { model } } = players[other]
+      if (isLocal || isAlsoLocal) return isLocal && isAlsoLocal
       return model === settings.model && theirs.length === replicas.length && theirs.every((replica, at) => replica === replicas[at])
     }) ?? role
     return { role, urls: settings.urls, urlSetting: settings.urlSetting, sameAs, model: settings.model, isLocal, concurrency: settings.concurrency }
   }
 
-  return { casting, identity, listModels, playing }
+  return { casting, identity, listModels, loaded, playing }
 }
 export type Players = ReturnType<typeof makePlayers>

@@ -65,7 +65,7 @@ const reconcile = Command.make(
       const { modelsLayer } = yield* loaded(() => import("#services/all"))
       const progress = progressLine()
       const figures = yield* benchReconcileModel(file, (done, of) => progress.update(`${done} of ${of} pairs asked`)).pipe(
-        Effect.provide(modelsLayer(yield* homeFolder, true).pipe(Layer.provide(CallStore.layerMemory))),
+        Effect.provide(modelsLayer(yield* homeFolder).pipe(Layer.provide(CallStore.layerMemory))),
         Effect.mapError(({ message }) => new CommandFailed({ message }))
       )
       progress.end()

@@ -156,4 +156,19 @@ effect(
   120_000
 )
 
+effect(
+  test as never,
+  "where it is off by default, one tenant whose log cannot be read keeps no other from learning",
+  () =>
+    withReflector(() =>
+      Effect.gen(function*() {
+        yield* (yield* EventLog).append({ subject: onlineSubject("unreadable"), cause: "test", events: [{ type: "FromAnotherVersion", version: 9, data: {} }] } as never, 0, "")
+        yield* request(requestSubject("reflector", "online-switch"), { tenant: "t", on: true }, 20_000)
+        const live = yield* makeLive
+        yield* Effect.forEach(people(90), (at) => live("a", at, none, at % 4 !== 0), { concurrency: 8 })
+        yield* until("OnlineRunOpened")
+      }), { known: 0, model: onlineModel, settings: { METAMEM_JUDGE: "lexical" } }),
+  120_000
+)
+
 test.run()

@@ -1,4 +1,4 @@
-import { Effect, Layer, Ref, Schema, type Scope } from "effect"
+import { Effect, Fiber, Layer, Ref, Schema, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { request, RequestRefused, respond } from "#shared/actor/requests"
@@ -41,6 +41,37 @@ it("without a responder the asker is told at once which actor to start", Effect.
   assert.is(error._tag, "NobodyAnswers")
   assert.match(error.message, /metamem up/)
   assert.ok(performance.now() - started < 10_000)
+}))
+
+/** A responder that can be ended before the test is. */
+const endable = (handle: (payload: unknown) => Effect.Effect<unknown, never>, concurrency: number) =>
+  Effect.gen(function*() {
+    const { nc } = yield* Nats
+    const fiber = yield* Effect.forkScoped(respond({ subject, queue: "retriever", concurrency, handle }))
+    yield* Effect.sleep(20)
+    yield* Effect.promise(() => nc.flush())
+    return fiber
+  })
+
+it("what a responder that ends has not answered is asked of another, whether it was begun or not", Effect.gen(function*() {
+  const begun = yield* Ref.make(0)
+  const first = yield* endable(() => Effect.andThen(Ref.update(begun, (count) => count + 1), Effect.never), 1)
+  const replies = yield* Effect.forkScoped(Effect.forEach([1, 2, 3], (at) => request(subject, at, 10_000), { concurrency: 3 }))
+  yield* Effect.sleep(200)
+  assert.is(yield* Ref.get(begun), 1)
+  yield* responding((payload) => Effect.succeed(payload))
+  yield* Fiber.interrupt(first)
+  assert.equal(yield* Fiber.join(replies), [1, 2, 3])
+}))
+
+it("where nobody takes over from a responder that ends, the asker is told at once", Effect.gen(function*() {
+  const only = yield* endable(() => Effect.never, 1)
+  const asker = yield* Effect.forkScoped(failure({}, 15_000))
+  yield* Effect.sleep(200)
+  const started = performance.now()
+  yield* Fiber.interrupt(only)
+  assert.is((yield* Fiber.join(asker))._tag, "NobodyAnswers")
+  assert.ok(performance.now() - started < 8_000)
 }))
 
 it("an answer after the deadline is a typed failure at the deadline", Effect.gen(function*() {

@@ -240,16 +240,33 @@ effect(test, "the local model plays the roles without an endpoint, and no key re
   Effect.gen(function*() {
     const local = yield* scriptedModel({ models: ["something else"] })
     const remote = yield* scriptedModel()
+    let asked = 0
+    const url = Effect.sync(() => {
+      asked += 1
+      return local.url
+    })
     yield* Effect.gen(function*() {
       const models = yield* Models
-      assert.equal(models.casting("answer"), { role: "answer", urls: [local.url], urlSetting: "METAMEM_ANSWER_URL", sameAs: "extract", model: "small", isLocal: true, concurrency: 2 })
+      const cast = { role: "answer", urlSetting: "METAMEM_ANSWER_URL", sameAs: "extract", model: "small", isLocal: true, concurrency: 2 }
+      assert.equal(models.casting("answer"), { ...cast, urls: [] })
       assert.is(models.casting("judge")?.isLocal, false)
+      assert.is(yield* models.identity("answer"), "small")
+      assert.is(asked, 0)
       assert.is((yield* call(answer("x"))).model, "small")
+      assert.is(asked, 1)
+      assert.equal(models.casting("answer"), { ...cast, urls: [local.url] })
       assert.is(local.requests[0]?.headers["authorization"], "Bearer none")
       yield* callJudge()
       assert.is(remote.requests.length, 1)
-    }).pipe(Effect.provide(layerFor({ METAMEM_JUDGE_URL: remote.url }, { local: { url: local.url, model: "small", concurrency: 2 } })))
+    }).pipe(Effect.provide(layerFor({ METAMEM_JUDGE_URL: remote.url }, { local: { url, model: "small", concurrency: 2 } })))
   }))
+
+effect(test, "a local model that does not load is nobody, and the reason is said", () =>
+  Effect.gen(function*() {
+    const error = yield* Effect.flip(call(answer("x")))
+    assert.is(error.reason._tag, "NoEndpoint")
+    assert.match(error.message, /no model plays this role: the file is torn\. Set METAMEM_ANSWER_URL/)
+  }).pipe(Effect.provide(layerFor({}, { local: { url: Effect.fail({ message: "the file is torn." }), model: "small", concurrency: 2 } }))))
 
 withModel(test, "an endpoint without json_schema is asked in JSON mode, and without that in words; what helped is remembered", (model) =>
   Effect.gen(function*() {

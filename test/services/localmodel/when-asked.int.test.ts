@@ -1,22 +1,22 @@
-/** The local model's address before there is a model: the first connection starts it. */
+/** The local model before it is needed: whoever asks first starts it. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
-import { Effect, Exit, Logger, Scope } from "effect"
+import { Effect, Exit, Fiber, Logger, Scope } from "effect"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { openDoorway } from "#services/localmodel/doorway"
+import { loadedWhenAsked } from "#services/localmodel/when-asked"
 import { effect } from "#test/support/effect"
 
 const modelPath = resolve(process.env["METAMEM_LOCAL_MODEL"] ?? join(".metamem", "models", "smollm2", "model.gguf"))
 const options = { modelPath, host: "127.0.0.1", port: 0, contextTokens: 512, threads: 1, waiting: 4 }
-const folder = mkdtempSync(join(tmpdir(), "metamem-doorway-"))
+const folder = mkdtempSync(join(tmpdir(), "metamem-when-asked-"))
 test.after(() => rmSync(folder, { recursive: true }))
 
-const got = (url: string) =>
-  Effect.promise(async () => {
-    const response = await fetch(url)
-    return { status: response.status, text: await response.text() }
+const served = (url: string) =>
+  Effect.tryPromise({
+    try: async () => (await (await fetch(url.replace(/\/v1$/, "/health"))).json()) as { readonly model: string; readonly pid: number },
+    catch: (error) => new Error(`not reached: ${String(error)}`)
   })
 
 /** A file that is a model by its header, of an architecture that nothing can load. */
@@ -41,32 +41,33 @@ const listening = () => {
   return { said, layer: Logger.layer([Logger.make(({ message }) => void said.push(String(message)))]) }
 }
 
-effect(test, "the model is there for whoever comes, and goes with the scope", () =>
+effect(test, "one process is there for all who ask, also when the first gives up, and goes with the scope", () =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
-    const { model, url } = yield* openDoorway(options, false).pipe(Scope.provide(scope))
-    const health = url.replace(/\/v1$/, "/health")
-    // Two that come while it is started, and one that comes later.
-    const replies = [...(yield* Effect.all([got(health), got(`${url}/models`)], { concurrency: 2 })), yield* got(health)]
-    assert.equal(replies.map(({ status }) => status), [200, 200, 200])
-    assert.is((JSON.parse(replies[0]?.text ?? "") as { model: string }).model, model)
+    const { model, url } = yield* loadedWhenAsked(options).pipe(Scope.provide(scope))
+    const first = yield* Effect.forkScoped(url)
+    yield* Effect.sleep(300)
+    yield* Fiber.interrupt(first)
+    const [one, other] = yield* Effect.all([Effect.flatMap(url, served), Effect.flatMap(url, served)], { concurrency: 2 })
+    assert.is(one.pid, other.pid)
+    assert.is(one.model, model)
+    const address = yield* url
     yield* Scope.close(scope, Exit.void)
-    assert.ok(Exit.isFailure(yield* Effect.exit(got(health))))
+    assert.ok(Exit.isFailure(yield* Effect.exit(served(address))))
   }), 60_000)
 
-effect(test, "nothing is started before it is asked; a model that does not load is refused with the reason, said once", () =>
+effect(test, "nothing is started before it is asked; a model that does not load fails for all with the reason, logged once", () =>
   Effect.gen(function*() {
     const path = unloadable()
     const { layer, said } = listening()
     yield* Effect.gen(function*() {
-      const { model, url } = yield* openDoorway({ ...options, modelPath: path }, false)
+      const { model, url } = yield* loadedWhenAsked({ ...options, modelPath: path })
       assert.is(model, "cannot-load")
       yield* Effect.sleep(3_000)
       assert.equal(said, [])
       for (let time = 0; time < 2; time++) {
-        const { status, text } = yield* got(`${url}/models`)
-        assert.is(status, 503)
-        assert.ok((JSON.parse(text) as { error: { message: string } }).error.message.includes(path), text)
+        const { message } = yield* Effect.flip(url)
+        assert.ok(message.includes(path), message)
       }
       assert.is(said.length, 1)
       assert.match(said[0] ?? "", /no local model/)
@@ -77,17 +78,18 @@ effect(test, "a model ended while it loads is not taken for one that cannot", ()
   Effect.gen(function*() {
     const { layer, said } = listening()
     yield* Effect.gen(function*() {
-      yield* openDoorway(options, true)
+      const { url } = yield* loadedWhenAsked(options)
+      yield* Effect.forkScoped(url)
       yield* Effect.sleep(300)
     }).pipe(Effect.scoped, Effect.provide(layer))
     assert.equal(said, [])
   }), 60_000)
 
-effect(test, "a file that is no model is refused before anybody comes", () =>
+effect(test, "a file that is no model is refused before anybody asks", () =>
   Effect.gen(function*() {
     const page = join(folder, "page.gguf")
     writeFileSync(page, "<html>404</html>".repeat(1_000))
-    assert.is((yield* Effect.flip(openDoorway({ ...options, modelPath: page }, false))).reason, "not-gguf")
+    assert.is((yield* Effect.flip(loadedWhenAsked({ ...options, modelPath: page }))).reason, "not-gguf")
   }))
 
 test.run()
