@@ -17,7 +17,7 @@ export interface Checked {
   readonly operations: ReadonlyArray<Operation>
   /** By reason. */
   readonly discarded: Readonly<Record<string, number>>
-  /** What to tell a model; undefined when nothing was wrong. Repeats no training material. */
+  /** What to tell a model; undefined when nothing was wrong but that there were more than are wanted. Repeats no training material. */
   readonly complaint: string | undefined
 }
 
@@ -36,9 +36,9 @@ export const checked = (
   const passed: Array<Operation> = []
   const discarded: Record<string, number> = {}
   const complaints: Array<string> = []
-  const discard = (reason: string, complaint: string): void => {
+  const discard = (reason: string, ...complaint: ReadonlyArray<string>): void => {
     discarded[reason] = (discarded[reason] ?? 0) + 1
-    complaints.push(complaint)
+    complaints.push(...complaint)
   }
   for (const proposed of operations) {
     const operation = asAttempt(proposed, ledger)
@@ -48,7 +48,8 @@ export const checked = (
     const [refused] = applyOperations(principles, [operation], { runSeed: "", step: 0, generation: 0, maxInScope }).refused
     if (refused !== undefined) discard(refused.refusal.reason, refusalText(refused.refusal))
     else if (found.length > 0) discard(`leak: ${found[0]?.kind ?? ""}`, leakText(found))
-    else if (passed.length >= limits.operations) discard("TooManyOperations", `at most ${limits.operations} operations are wanted; keep the best`)
+    // The best stand first: asking again for fewer would hold up the whole step.
+    else if (passed.length >= limits.operations) discard("TooManyOperations")
     else passed.push(operation)
   }
   return { operations: passed, discarded, complaint: complaints.length === 0 ? undefined : [...new Set(complaints)].join("; ") }

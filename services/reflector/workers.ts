@@ -157,10 +157,7 @@ const sourcesOf = (operation: Operation, proposals: ReadonlyArray<SourcedOperati
   return [...new Set((alike.length > 0 ? alike : proposals).flatMap(({ sources }) => sources))]
 }
 
-/**
- * What a consolidation is asked again for. A proposal it merely repeats, or that was passed already, is no reason; neither are more operations
- * than are wanted, since the best stand first, and asking takes as long as the step's reflections.
- */
+/** What a consolidation is asked again for; a proposal it merely repeats, or that was passed already, is no reason. */
 const limitsBroken: ReadonlySet<string> = new Set(["TooManyPrinciples", "TooManyWords"])
 
 const decodeConsolidation = input(ConsolidationInput, "consolidation")
