@@ -48,7 +48,7 @@ export const checked = (
     const [refused] = applyOperations(principles, [operation], { runSeed: "", step: 0, generation: 0, maxInScope }).refused
     if (refused !== undefined) discard(refused.refusal.reason, refusalText(refused.refusal))
     else if (found.length > 0) discard(`leak: ${found[0]?.kind ?? ""}`, leakText(found))
-    // The best stand first: asking again for fewer would hold up the whole step.
+    // Asking again for fewer would hold up the whole step.
     else if (passed.length >= limits.operations) discard("TooManyOperations")
     else passed.push(operation)
   }

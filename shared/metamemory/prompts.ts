@@ -160,7 +160,7 @@ export const proposePrompt = (input: ProposeInput, offered: ReadonlyArray<Princi
     role: "system",
     content:
       "You improve a list of principles that guide how questions are answered from memories. Compare what the right attempts did with what the wrong ones did, " +
-      `and propose operations, the most useful first: add a principle, update one by id, or delete one by id. ${rules}\n` +
+      `and propose operations: add a principle, update one by id, or delete one by id. ${rules}\n` +
       `Give each the kind of question it is for:\n${onOffer(offered)}\n${material}`
   },
   {
