@@ -86,7 +86,7 @@ export class Ingestor extends Context.Service<Ingestor, {
 
       const receive = Effect.fnUntraced(function*(request: IngestRequest): Effect.fn.Return<IngestReply, EntityError> {
         const now = yield* Clock.currentTimeMillis
-        const { rejected, turns } = normaliseRequest(request.turns, {
+        const { ignored, rejected, turns } = normaliseRequest(request.turns, {
           tenant: request.tenant,
           conversation: request.conversation ?? "main",
           ...(request.user === undefined ? {} : { user: request.user }),
@@ -153,7 +153,8 @@ export class Ingestor extends Context.Service<Ingestor, {
             // Delete on first use: an equal client id twice in one request is taken once.
             return { status: fresh.delete(key) ? ("accepted" as const) : ("duplicate" as const), id: memoryId(turn.conversation, turn), user: turn.user, conversation: turn.conversation }
           }),
-          lastPosition: formatPosition({ log: "memory", sequence: last })
+          lastPosition: formatPosition({ log: "memory", sequence: last }),
+          ...(ignored.length === 0 ? {} : { ignored })
         }
       })
 

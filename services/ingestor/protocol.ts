@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { Name } from "#shared/domain/name"
 import { Turn } from "#shared/domain/turn"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
+import { IgnoredField } from "#shared/importers/ignored-fields"
 
 /** Turns taken in one request for one conversation, in the order sent. Never changed, never extracted from here; all else derives from them. */
 export const TurnsReceived = defineEvent("TurnsReceived", {
@@ -52,6 +53,8 @@ export const IngestReply = Schema.Struct({
     })
   ),
   /** Position after which everything accepted here is in the log. */
-  lastPosition: Schema.String
+  lastPosition: Schema.String,
+  /** Fields of the turns that nothing reads, the likely misspelt first, at most twelve; absent where everything was read. */
+  ignored: Schema.optionalKey(Schema.Array(IgnoredField))
 })
 export type IngestReply = typeof IngestReply.Type

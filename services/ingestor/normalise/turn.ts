@@ -9,6 +9,7 @@
 import { Result } from "effect"
 import { nameLimitBytes } from "#shared/domain/name"
 import { normaliseTime } from "#shared/domain/time"
+import { type IgnoredField, ignoredFields } from "#shared/importers/ignored-fields"
 import { RejectedTurn } from "#shared/importers/rejected-turn"
 import { turnId } from "./identity.ts"
 
@@ -97,7 +98,7 @@ const textOf = (raw: Record<string, unknown>): Result.Result<string, RejectedTur
 
 /**
  * Checks one raw turn `{user?, conversation?, speaker|role, text|content, time|timestamp?, id?}`. `occurrence` counts the equal turns
- * before it in the request. Unknown fields are ignored: labels of data sets never reach the log.
+ * before it in the request. Unknown fields are ignored, and told: labels of data sets never reach the log.
  */
 export const normaliseTurn = (
   raw: unknown,
@@ -135,11 +136,17 @@ export const normaliseTurn = (
 const required = (value: unknown, reason: "user" | "conversation"): Result.Result<string, RejectedTurn> =>
   value === undefined ? reject(reason, `no ${reason}; give "${reason}" in the turn or once for the request`) : name(value, reason, nameLimitBytes)
 
+const knownFields: ReadonlySet<string> = new Set(["user", "conversation", "speaker", "role", "text", "content", "time", "timestamp", "id"])
+
+/** Fields of a raw turn that hold something and that nothing reads. */
+const unreadOf = (turn: Readonly<Record<string, unknown>>): ReadonlyArray<string> =>
+  Object.keys(turn).filter((field) => !knownFields.has(field) && turn[field] !== null)
+
 /** One request's turns in order, each checked on its own: a bad turn never holds back its neighbours. */
 export const normaliseRequest = (
   raws: ReadonlyArray<unknown>,
   defaults: TurnDefaults
-): { readonly turns: ReadonlyArray<NormalTurn>; readonly rejected: ReadonlyArray<RejectedTurn> } => {
+): { readonly turns: ReadonlyArray<NormalTurn>; readonly rejected: ReadonlyArray<RejectedTurn>; readonly ignored: ReadonlyArray<IgnoredField> } => {
   const counts = new Map<string, number>()
   const occurrence = (key: string): number => {
     const before = counts.get(key) ?? 0
@@ -148,10 +155,12 @@ export const normaliseRequest = (
   }
   const turns: Array<NormalTurn> = []
   const rejected: Array<RejectedTurn> = []
+  const ignored = ignoredFields()
   raws.forEach((raw, index) => {
     const result = normaliseTurn(raw, defaults, occurrence)
+    if (typeof raw === "object" && raw !== null && !Array.isArray(raw)) ignored.note(unreadOf(raw as Record<string, unknown>), { ...defaults, ...raw })
     if (Result.isSuccess(result)) turns.push(result.success)
     else rejected.push(new RejectedTurn({ line: index + 1, reason: result.failure.reason, error: result.failure.error }))
   })
-  return { turns, rejected }
+  return { turns, rejected, ignored: ignored.told() }
 }

@@ -41,6 +41,19 @@ effect(test, "silence is noted once, also for conversations that an ingestor lef
     }).pipe(Effect.provide(logOn(url)))
   }), 40_000)
 
+effect(test, "fields that nothing reads are told, with what is likely meant; the turns are taken", () =>
+  Effect.gen(function*() {
+    const { url } = yield* testServer
+    yield* Effect.gen(function*() {
+      const sent = { ...say("first"), said_at: "2026-03-02T10:00:00Z", mood: "calm", thread: "c9", note: null }
+      const { ignored, turns } = yield* receive({ conversation: "told", turns: [sent, { ...say("second"), time: "2026-03-02T10:00:00Z", said_at: "x" }] })
+      assert.equal(turns.map(({ status }) => status), ["accepted", "accepted"])
+      // The request names the conversation, so that none is missing.
+      assert.equal(ignored, [{ field: "said_at", turns: 2, meant: "time" }, { field: "mood", turns: 1 }, { field: "thread", turns: 1 }])
+      assert.is("ignored" in (yield* receive({ conversation: "told", turns: [say("third")] })), false)
+    }).pipe(Effect.provide(ingestor()), Effect.provide(logOn(url)))
+  }))
+
 effect(test, "a request larger than one commit becomes several, and is a no-op when sent again", () =>
   Effect.gen(function*() {
     const { url } = yield* testServer

@@ -1,6 +1,7 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { ignoredFields, ignoredLine } from "#services/cli/ignored-fields"
+import { ignoredFields } from "#shared/importers/ignored-fields"
+import { ignoredLine } from "#services/cli/ignored-line"
 
 const test = suite("fields that nothing reads")
 

@@ -1,13 +1,14 @@
-/** Fields of metamem's own turn format that nothing reads, counted for `metamem ingest`: a misspelt `time` would else date a turn to its arrival unsaid. */
-import { some } from "./shown.ts"
+/** Fields of metamem's own turn format that nothing reads, counted for whoever sent them: a misspelt `time` would else date a turn to its arrival unsaid. */
+import { Schema } from "effect"
 
-export interface IgnoredField {
-  readonly field: string
+export const IgnoredField = Schema.Struct({
+  field: Schema.String,
   /** Turns that had it. */
-  readonly turns: number
+  turns: Schema.Int,
   /** The field that is likely meant, where a turn lacked it. */
-  readonly meant?: string
-}
+  meant: Schema.optionalKey(Schema.String)
+})
+export type IgnoredField = typeof IgnoredField.Type
 
 /** Fields told at most; names counted at most, and their characters: a stream may bring new ones without end. */
 const toldMax = 12
@@ -49,9 +50,3 @@ export const ignoredFields = () => {
     more: (): boolean => counted.size > toldMax
   }
 }
-
-/** Undefined where everything was read. */
-export const ignoredLine = (told: ReadonlyArray<IgnoredField>, more: boolean): string | undefined =>
-  told.length === 0
-    ? undefined
-    : `not read: ${told.map(({ field, meant, turns }) => `${JSON.stringify(field)} in ${some(turns, "turn")}${meant === undefined ? "" : ` (meant is "${meant}"?)`}`).join(", ")}${more ? " and others" : ""}`
