@@ -2,7 +2,7 @@
  * Where validated replies are kept: what replay and what-if read instead of a model. One reply a key for ever; whoever comes second
  * gets the first one's.
  */
-import { Array as Arrays, Clock, Context, Effect, Layer, Option, Result, Schema, type Scope, Stream } from "effect"
+import { Array as Arrays, Clock, Context, Effect, Layer, Option, Result, Schema, Stream } from "effect"
 import { compiled } from "#shared/eventlog/event"
 import { readStream } from "#shared/eventlog/jetstream-reading"
 import { apiCode, isPassing, LogUnavailable, maxMessageBytes, Nats } from "#shared/eventlog/nats"
@@ -34,10 +34,6 @@ export class CallStore extends Context.Service<CallStore, {
   readonly claim: (tenant: string, scope: string, key: string) => Effect.Effect<Effect.Effect<void> | undefined>
   /** Tells all calls of these scopes, with the scope of each, hundreds of scopes in one pass. None is kept here. */
   readonly each: (tenant: string, scopes: Iterable<string>, tell: (call: StoredCall, scope: string) => void) => Effect.Effect<void, CallStoreError>
-  /** All calls of a scope by key, read in one pass. */
-  readonly loadAll: (tenant: string, scope: string) => Effect.Effect<ReadonlyMap<string, StoredCall>, CallStoreError>
-  /** Reads all calls of a scope at once and answers `get` from them until the surrounding scope closes. Gives their number. */
-  readonly prime: (tenant: string, scope: string) => Effect.Effect<number, CallStoreError, Scope.Scope>
 }>()("metamem/model/CallStore") {
   static readonly layerMemory: Layer.Layer<CallStore> = Layer.sync(CallStore, () => {
     const calls = new Map<string, Map<string, StoredCall>>()
@@ -63,9 +59,7 @@ export class CallStore extends Context.Service<CallStore, {
           claims.add(subject)
           return Effect.sync(() => void claims.delete(subject))
         }),
-      each: (tenant, scopes, tell) => Effect.sync(() => new Set(scopes).forEach((scope) => of(tenant, scope).forEach((call) => tell(call, scope)))),
-      loadAll: (tenant, scope) => Effect.sync(() => new Map(of(tenant, scope))),
-      prime: (tenant, scope) => Effect.sync(() => of(tenant, scope).size)
+      each: (tenant, scopes, tell) => Effect.sync(() => new Set(scopes).forEach((scope) => of(tenant, scope).forEach((call) => tell(call, scope))))
     })
   })
 
@@ -73,11 +67,8 @@ export class CallStore extends Context.Service<CallStore, {
     CallStore,
     Effect.map(Nats, (nats) => {
       const { js, jsm } = nats
-      const primed = new Map<string, Map<string, StoredCall>>()
 
       const get = Effect.fnUntraced(function*(tenant: string, scope: string, key: string): Effect.fn.Return<Option.Option<StoredCall>, CallStoreError> {
-        const known = primed.size === 0 ? undefined : primed.get(callsFilter(tenant, scope))?.get(key)
-        if (known !== undefined) return Option.some(known)
         const subject = callsSubject(tenant, scope, key)
         // Any replica may answer: a miss that is only a delay costs a request, and `put` settles which reply is kept.
         const message = yield* retried("look up a call", () => jsm.direct.getMessage("CALLS", { last_by_subj: subject }))
@@ -103,14 +94,14 @@ export class CallStore extends Context.Service<CallStore, {
           // A user erased while the model was asked: the reply must not outlive what it was made of.
           const erased = yield* retried("look for an erasure", () => jsm.direct.getMessage("MEMORY", { last_by_subj: erasedSubject(tenant, userHash(tenant, scope)) }))
           const startedAt = (yield* Clock.currentTimeMillis) - call.latencyMs - clockSkewMs
-          if (erased === null || erased.time.getTime() < startedAt) return remember(tenant, scope, key, call)
+          if (erased === null || erased.time.getTime() < startedAt) return call
           yield* retried("take a call back", () => jsm.streams.deleteMessage("CALLS", kept))
           return yield* new LogUnavailable({ operation: "keep a call", message: `${scope} was erased while the model was asked; nothing was kept` })
         }
         // Somebody was first, perhaps this call itself before a lost acknowledgement. The leader knows what is kept.
         const message = yield* retried("read the call kept first", () => jsm.streams.getMessage("CALLS", { last_by_subj: subject }))
         if (message === null) return yield* new LogUnavailable({ operation: "keep a call", message: `${subject} was erased while the call was kept; ask again` })
-        return remember(tenant, scope, key, yield* decode(subject, message.data))
+        return yield* decode(subject, message.data)
       })
 
       const claim = (tenant: string, scope: string, key: string): Effect.Effect<Effect.Effect<void> | undefined> =>
@@ -120,11 +111,6 @@ export class CallStore extends Context.Service<CallStore, {
             (error: unknown) => (apiCode(error) === 10071 ? undefined : Effect.void)
           )
         )
-
-      const remember = (tenant: string, scope: string, key: string, call: StoredCall): StoredCall => {
-        if (primed.size > 0) primed.get(callsFilter(tenant, scope))?.set(key, call)
-        return call
-      }
 
       const each = Effect.fnUntraced(function*(tenant: string, scopes: Iterable<string>, tell: (call: StoredCall, scope: string) => void): Effect.fn.Return<void, CallStoreError> {
         for (const some of Arrays.chunksOf([...new Set(scopes)], scopesAtOnce)) {
@@ -137,22 +123,7 @@ export class CallStore extends Context.Service<CallStore, {
         }
       })
 
-      const loadAll = (tenant: string, scope: string): Effect.Effect<ReadonlyMap<string, StoredCall>, CallStoreError> =>
-        Effect.suspend(() => {
-          const calls = new Map<string, StoredCall>()
-          return Effect.as(each(tenant, [scope], (call) => void calls.set(call.key, call)), calls)
-        })
-
-      const prime = (tenant: string, scope: string) =>
-        Effect.map(
-          Effect.acquireRelease(
-            Effect.tap(loadAll(tenant, scope), (calls) => Effect.sync(() => primed.set(callsFilter(tenant, scope), new Map(calls)))),
-            () => Effect.sync(() => primed.delete(callsFilter(tenant, scope)))
-          ),
-          (calls) => calls.size
-        )
-
-      return CallStore.of({ get, put, claim, each, loadAll, prime })
+      return CallStore.of({ get, put, claim, each })
     })
   )
 }

@@ -4,6 +4,7 @@ import type { Test } from "uvu"
 import * as assert from "uvu/assert"
 import type { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
+import { callsOf } from "#test/support/calls"
 import { effect } from "#test/support/effect"
 
 const keyOf = (n: number): string => n.toString(16).padStart(64, "0")
@@ -30,7 +31,7 @@ export const callStoreConformance = (test: Test, layer: Layer.Layer<CallStore, u
   it("a call that was not kept is not found", Effect.gen(function*() {
     const store = yield* CallStore
     assert.ok(Option.isNone(yield* store.get("local", "u", keyOf(1))))
-    assert.is((yield* store.loadAll("local", "u")).size, 0)
+    assert.is((yield* callsOf("local", "u")).size, 0)
   }))
 
   it("a call comes back as it was kept, for its tenant and scope alone", Effect.gen(function*() {
@@ -64,7 +65,7 @@ export const callStoreConformance = (test: Test, layer: Layer.Layer<CallStore, u
     const store = yield* CallStore
     yield* Effect.all(Array.from({ length: 300 }, (_, n) => store.put("local", "run 1", keyOf(n), call(n, `reply ${n}`))), { concurrency: 32 })
     yield* store.put("local", "run 12", keyOf(1), call(1, "another run's"))
-    const all = yield* store.loadAll("local", "run 1")
+    const all = yield* callsOf("local", "run 1")
     assert.is(all.size, 300)
     assert.is(all.get(keyOf(299))?.text, "reply 299")
   }))
@@ -77,19 +78,6 @@ export const callStoreConformance = (test: Test, layer: Layer.Layer<CallStore, u
     const told: Array<string> = []
     yield* store.each("local", wanted, ({ text }, scope) => void told.push(`${scope}: ${text}`))
     assert.equal(told.toSorted(), Array.from({ length: 1_050 }, (_, n) => `user ${n}: reply ${n}`).toSorted())
-  }))
-
-  it("a primed scope answers as before, also for what was kept since", Effect.gen(function*() {
-    const store = yield* CallStore
-    yield* store.put("local", "run", keyOf(1), call(1, "one"))
-    yield* Effect.scoped(Effect.gen(function*() {
-      assert.is(yield* store.prime("local", "run"), 1)
-      assert.is(Option.getOrThrow(yield* store.get("local", "run", keyOf(1))).text, "one")
-      yield* store.put("local", "run", keyOf(2), call(2, "two"))
-      assert.is(Option.getOrThrow(yield* store.get("local", "run", keyOf(2))).text, "two")
-      assert.ok(Option.isNone(yield* store.get("local", "run", keyOf(3))))
-    }))
-    assert.is(Option.getOrThrow(yield* store.get("local", "run", keyOf(2))).text, "two")
   }))
 
   it("what is being asked is claimed once, for its tenant and scope alone, until it is taken back", Effect.gen(function*() {

@@ -51,7 +51,7 @@ effect(test, "what a run cost is read in one pass over its results and one over 
     }
     const { repeated, rows } = yield* spentOf("t", "a", behaviour.initial()).pipe(
       Effect.provideService(EventLog, EventLog.of({ ...log, read: (filters, options) => counted(filters.join(), log.read(filters, options)) })),
-      Effect.provideService(CallStore, CallStore.of({ ...store, each: (...asked) => counted("calls", store.each(...asked)), loadAll: (...asked) => counted("calls", store.loadAll(...asked)) }))
+      Effect.provideService(CallStore, CallStore.of({ ...store, each: (...asked) => counted("calls", store.each(...asked)) }))
     )
     assert.equal([rows.map(({ calls, kind, promptTokens }) => [kind, calls, promptTokens]), repeated], [[["rollout", 40, 400]], { requests: { answer: 40 }, tries: 0 }])
     assert.equal(passes, [resultFilter({ tenant: "t", run: "a" }), resultFilter(shadowAddress("t", "a")), "calls"])

@@ -15,6 +15,7 @@ import { memoryCommands } from "#services/cli/memory"
 import { importUser } from "#services/cli/user-bundle"
 import { verify } from "#services/cli/verify"
 import { logOn, memoryActors, settled } from "#test/support/actors"
+import { callsOf } from "#test/support/calls"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
 import { temporaryFolder, testServer } from "#test/support/nats"
@@ -101,7 +102,7 @@ effect(test, "an exported user is the same in a home where nobody runs, twice is
       const before = yield* head
       const again = ok(yield* run("users", "import", stage.bundle))
       assert.equal([again, yield* head], [{ ...taken, added: 0 }, before])
-      assert.equal((yield* (yield* CallStore).loadAll("local", "mira")).get("k")?.text, "a reply")
+      assert.equal((yield* callsOf("local", "mira")).get("k")?.text, "a reply")
     }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logOn(there.url)))
     yield* Effect.gen(function*() {
       yield* settledAll
@@ -136,7 +137,7 @@ effect(test, "actors at work meanwhile make nothing twice, and an erased user co
       assert.equal([back.wasErased, back.added > 0], [true, true])
       yield* settledAll
       assert.equal(yield* seenOf(run, stage.forgotten), stage.seen)
-      assert.equal((yield* (yield* CallStore).loadAll("local", "mira")).get("k")?.text, "a reply")
+      assert.equal((yield* callsOf("local", "mira")).get("k")?.text, "a reply")
       assert.is(ok(yield* run("users", "import", stage.bundle)).added, 0)
       return stage
     }).pipe(Effect.provide(memoryActors(here.url, here.home)))

@@ -5,6 +5,7 @@ import { Nats } from "#shared/eventlog/nats"
 import { callsSubject } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
 import { callStoreConformance } from "#test/conformance/call-store"
+import { callsOf } from "#test/support/calls"
 import { effect } from "#test/support/effect"
 import { natsLayer } from "#test/support/nats"
 
@@ -22,7 +23,7 @@ effect(test, "what is no call under a key is a typed error, not a missing call",
       assert.is(error._tag, "CorruptCall")
       assert.match(error.message, callsSubject("local", "u", key))
     }
-    assert.is((yield* Effect.flip(store.loadAll("local", "u")))._tag, "CorruptCall")
+    assert.is((yield* Effect.flip(callsOf("local", "u")))._tag, "CorruptCall")
   }).pipe(Effect.provide(layer)))
 
 test.run()

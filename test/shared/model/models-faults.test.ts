@@ -153,9 +153,7 @@ effect(test, "a store that fails is told apart from a model that does", () =>
       get: () => Effect.succeed(Option.none()),
       put: () => Effect.fail(new LogUnavailable({ operation: "keep", message: "no server" })),
       claim: () => Effect.succeed(Effect.void),
-      each: () => Effect.void,
-      loadAll: () => Effect.succeed(new Map()),
-      prime: () => Effect.succeed(0)
+      each: () => Effect.void
     }))
     const error = yield* Effect.flip(call(answer("x"))).pipe(
       Effect.provide(Layer.provide(Models.layer({ patience: quick }), broken).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ METAMEM_LLM_URL: model.url })))))

@@ -6,6 +6,7 @@ import { CallStore } from "#shared/model/call-store"
 import type { ModelError } from "#shared/model/errors"
 import { total } from "#shared/model/ledger"
 import { Models } from "#shared/model/models"
+import { callsOf } from "#test/support/calls"
 import { effect } from "#test/support/effect"
 import { always, answer, call, callJudge, layerFor, once, secret, usage, withModel } from "#test/support/models"
 import { faults, scriptedModel } from "#test/support/scripted-model"
@@ -141,12 +142,11 @@ const elsewhere = (model: { readonly url: string }, request: Parameters<typeof c
 effect(test, "two processes that ask the same at once pay for one reply", () =>
   Effect.gen(function*() {
     const model = yield* scriptedModel({ scripts: numbered(), latencyMs: 50 })
-    const store = yield* CallStore
     const [a, b] = yield* Effect.all([elsewhere(model, answer("race?")), elsewhere(model, answer("race?"))], { concurrency: 2 })
     assert.is(model.requests.length, 1)
     assert.is(a.text, b.text)
     assert.equal([a.reused, b.reused].sort(), [false, true])
-    assert.is((yield* store.loadAll("local", "u1")).size, 1)
+    assert.is((yield* callsOf("local", "u1")).size, 1)
     // Samples are asked by one job each.
     const sampled = answer("race?", { sample: { runSeed: 1, purpose: "rollout", draw: 0, question: "q", sample: 0 } })
     yield* Effect.all([elsewhere(model, sampled), elsewhere(model, sampled)], { concurrency: 2 })
@@ -203,7 +203,7 @@ for (const fault of ["prose", "cut", "empty", "spaces", "endlessReasoning"] as c
       assert.is(error.reason._tag, "BadReply")
       assert.match(error.message, /METAMEM_JUDGE_MAX_TOKENS/)
       assert.is(model.requests.length, 2)
-      assert.is((yield* Effect.flatMap(CallStore, (store) => store.loadAll("local", "u1"))).size, 0)
+      assert.is((yield* callsOf("local", "u1")).size, 0)
       const sum = total(yield* usage)
       assert.equal([sum.calls, sum.failed, sum.requests], [0, 1, 2])
       assert.ok(sum.promptTokens > 0, "what was paid in vain is counted")
