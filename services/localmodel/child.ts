@@ -102,19 +102,18 @@ const running = (options: ServeOptions): Effect.Effect<{ readonly child: ChildPr
   })
 
 /**
- * Serves the model from a process of its own until the scope ends. Should that process die, another takes its place at the same address,
- * up to five times; requests in flight then fail as connections do and are the client's to repeat.
+ * Serves the model from a process of its own until the scope ends. Should that process die, another takes its place at the same address;
+ * five are started at most, those that fail to load included. Requests in flight fail as connections do and are the client's to repeat.
  */
 export const spawn = (options: ServeOptions): Effect.Effect<Served, LocalModelUnavailable, Scope.Scope> =>
   Effect.gen(function*() {
     const first = yield* running(options)
     const again = { ...options, port: Number(new URL(first.served.url).port) }
-    const replace = Effect.scoped(Effect.flatMap(running(again), ({ child }) => ended(child)))
+    const replace = Effect.scoped(Effect.flatMap(running(again), ({ child }) => ended(child))).pipe(Effect.catchTag("LocalModelUnavailable", (error) => Effect.logError(error.message)))
     yield* ended(first.child).pipe(
       Effect.andThen(Effect.logWarning("the local model's process ended unasked and is started again")),
       Effect.andThen(replace.pipe(Effect.repeat(Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(4)])))),
-      Effect.andThen(Effect.logError("the local model's process ended six times; it stays down until the next start")),
-      Effect.catchTag("LocalModelUnavailable", (error) => Effect.logError(error.message)),
+      Effect.andThen(Effect.logError("the local model's process was started six times; it stays down until the next start")),
       Effect.forkScoped
     )
     return first.served

@@ -1,6 +1,6 @@
 /** The local model as a process: it starts, refuses clearly, comes back after a crash and never outlives who started it. */
 import { spawn as spawnProcess } from "node:child_process"
-import { copyFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { getPriority, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
@@ -54,6 +54,22 @@ effect(test, "a process that dies is replaced at the same address", () =>
       Effect.retry(Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(200)]))
     )
     assert.ok(isAlive(second))
+  }), 60_000)
+
+effect(test, "a replacement that cannot load is not the last one", () =>
+  Effect.gen(function*() {
+    const [model, away] = [join(folder, "moved.gguf"), join(folder, "away.gguf")]
+    copyFileSync(modelPath, model)
+    const { url } = yield* spawn({ ...options, modelPath: model })
+    const first = yield* pidOf(url)
+    renameSync(model, away)
+    process.kill(first, "SIGKILL")
+    // Time for one replacement to look for the model.
+    yield* Effect.sleep(2_000)
+    assert.is((yield* Effect.result(pidOf(url)))._tag, "Failure")
+    renameSync(away, model)
+    const second = yield* pidOf(url).pipe(Effect.retry(Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(300)])))
+    assert.is.not(second, first)
   }), 60_000)
 
 effect(test, "it ends within seconds when its parent is killed", () =>
