@@ -218,7 +218,7 @@ const retirement = (state: RunState): ReadonlyArray<SourcedOperation> =>
     ? []
     : retirements(principleEffects(state.steps.flatMap((step) => rolloutsOf(state, step))))
       .flatMap((wording) => state.trials.principles.filter((principle) => wordingOf(principle) === wording))
-      .filter(({ id }) => !state.trials.trials.some(({ operation }) => operation.operation === "delete" && operation.id === id))
+      .filter(({ id }) => !state.trials.trials.some(({ operation, state }) => operation.operation === "delete" && operation.id === id && state !== "void"))
       .slice(0, 1)
       .map(({ id }) => ({ operation: { operation: "delete", id }, sources: [] }))
 

@@ -13,9 +13,10 @@ import { AskedQuestionRef, JudgeKind } from "#services/evaluator/protocol"
 /**
  * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids. A run opened under another version
  * is read and replayed, and not continued. Version 2: which principles are proposed for retirement, since their intervals are others. Version 3:
- * a principle is proposed for retirement by what its present words did, not those before an update.
+ * a principle is proposed for retirement by what its present words did, not those before an update. Version 4: errors of the incumbent make
+ * one look void and not every later one, and what was only ever void may be tried again.
  */
-export const algorithmVersion = 3
+export const algorithmVersion = 4
 
 /** A question as a run knows it. */
 export const RunQuestion = Schema.Struct({

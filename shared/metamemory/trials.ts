@@ -13,7 +13,7 @@
  */
 import type { Operation, Principle } from "#shared/domain/principle"
 import type { PrincipleScope, QuestionClass } from "#shared/domain/scope"
-import { decideGate, type GateDecision, type Tallies, verdictReliability } from "./gate.ts"
+import { decideGate, type GateDecision, type GateQuestion, type Tallies, verdictReliability } from "./gate.ts"
 import { likeness, nearlySame } from "./ledger.ts"
 import { type AppliedOperation, applyOperations, operationId, type Refusal } from "./operations.ts"
 import { routedClasses } from "./router.ts"
@@ -40,7 +40,7 @@ export interface Submission {
 /**
  * Puts a step's operations up for trial and adds the step's allowance. An operation for all questions is tried first in the class it
  * comes from, since an effect in one class drowns among all; when it is accepted there, the other classes follow. What is in
- * force or was tried in nearly the same words in the same scope is refused.
+ * force or was tried in nearly the same words in the same scope is refused; a trial that errors made void tried nothing.
  */
 export const submit = (state: TrialsState, step: number, operations: ReadonlyArray<Submitted>): Submission => {
   const refused: Array<Submission["refused"][number]> = []
@@ -70,7 +70,7 @@ export const submit = (state: TrialsState, step: number, operations: ReadonlyArr
     const direction = (kind: Operation["operation"]): boolean => kind === "delete"
     const tried = trials.find(
       (trial) =>
-        trial.state !== "obsolete" && trial.state !== "accepted" && trial.scope === scope &&
+        trial.state !== "obsolete" && trial.state !== "accepted" && trial.state !== "void" && trial.scope === scope &&
         direction(trial.operation.operation) === direction(operation.operation) &&
         (operation.operation === "delete" ? trial.operation.id === operation.id : likeness(textOf(state, trial), operation.content!) >= nearlySame)
     )
@@ -185,7 +185,8 @@ export interface Settlement {
 /**
  * Folds the results of the rounds last planned. Where a trial is accepted, the answers of its scope's incumbent are thrown away and
  * drawn anew, so that no figure that accepted something is ever reported; trials of the scope that were better without being sure are
- * opened again.
+ * opened again. Where errors make a look void, the incumbent's answers to the questions they came from are thrown away: kept, they would
+ * make void every later trial too.
  */
 export const settleRounds = (state: TrialsState, rounds: ReadonlyArray<Round>, results: ReadonlyArray<RoundResult>): Settlement => {
   let current = state
@@ -210,6 +211,7 @@ export const settleRounds = (state: TrialsState, rounds: ReadonlyArray<Round>, r
       continue
     }
     current = replaced(current, next)
+    if (decision.decision === "void") current = drawnAnew(current, questionsOf(current, trial.scope).filter(({ id }) => (current.incumbent[id]?.errors ?? 0) > 0))
     if (next.state !== "open") settled.push({ trial: next, decision, ...(change !== undefined && { applied: change.applied! }) })
     if (change !== undefined) current = accept(current, next, change.principles)
   }
@@ -252,9 +254,18 @@ const judgeLook = (state: TrialsState, trial: Trial): { readonly next: Trial; re
   return as("open")
 }
 
+/** Throws away the incumbent's answers to some questions; all of their classes are drawn anew from here. */
+const drawnAnew = (state: TrialsState, questions: ReadonlyArray<GateQuestion>): TrialsState => {
+  const touched = new Set(questions.map(({ id }) => id))
+  const classes = new Set(questions.map(({ questionClass }) => questionClass))
+  return {
+    ...state,
+    incumbent: Object.fromEntries(Object.entries(state.incumbent).filter(([id]) => !touched.has(id))),
+    draws: { ...state.draws, ...Object.fromEntries([...classes].map((questionClass) => [questionClass, (state.draws[questionClass] ?? 0) + 1])) }
+  }
+}
+
 const accept = (state: TrialsState, trial: Trial, principles: ReadonlyArray<Principle>): TrialsState => {
-  const touched = new Set(questionsOf(state, trial.scope).map(({ id }) => id))
-  const classes = new Set(questionsOf(state, trial.scope).map(({ questionClass }) => questionClass))
   const held = new Set(principles.map(({ id }) => id))
   const trials = state.trials.map((other): Trial => {
     if (other.operation.operation !== "add" && !held.has(other.operation.id!) && other.state !== "accepted") return { ...other, state: "obsolete" }
@@ -277,13 +288,6 @@ const accept = (state: TrialsState, trial: Trial, principles: ReadonlyArray<Prin
           spreading: false, state: "open", looks: 0, reopened: reopenings, voids: 0, candidate: {}, base: "", z: 0
         }))
     : []
-  return {
-    ...state,
-    principles,
-    generation: state.generation,
-    incumbent: Object.fromEntries(Object.entries(state.incumbent).filter(([id]) => !touched.has(id))),
-    draws: { ...state.draws, ...Object.fromEntries([...classes].map((questionClass) => [questionClass, (state.draws[questionClass] ?? 0) + 1])) },
-    trials: [...trials, ...others]
-  }
+  return { ...drawnAnew(state, questionsOf(state, trial.scope)), principles, trials: [...trials, ...others] }
 }
 

@@ -159,6 +159,30 @@ test("a round with too many errors decides nothing, is asked again, and is given
   assert.equal(state.principles, [])
 })
 
+test("errors of the incumbent make a look void, and not the trials after it; what was only void may be tried again", () => {
+  const failing = (asks: ReadonlyArray<Ask>) => Object.fromEntries(asks.map(({ question, from, to }) => [question, { correct: 0, incorrect: 0, errors: to - from }]))
+  let state = submitted(open(), 1, add(texts.good, "multi-evidence"))
+  const first = nextRounds(state)
+  state = settleRounds(state, first, first.map((round) => ({ trial: round.trial, incumbent: failing(round.incumbent), candidate: answer(state, round).candidate }))).state
+  const [again] = nextRounds(state)
+  assert.is(again!.incumbent.length, first[0]!.incumbent.length)
+  assert.ok(again!.incumbent.every(({ draw, from }) => draw === first[0]!.incumbent[0]!.draw + 1 && from === 0))
+  const after = run(state)
+  assert.equal(after.settled.map(({ trial }) => trial.state), ["accepted"])
+
+  let lost = submitted(open(), 1, add(texts.good, "multi-evidence"))
+  for (let rounds = nextRounds(lost); rounds.length > 0; rounds = nextRounds(lost)) {
+    lost = settleRounds(lost, rounds, rounds.map((round) => ({ trial: round.trial, incumbent: failing(round.incumbent), candidate: failing(round.candidate) }))).state
+  }
+  assert.equal(lost.trials.map((trial) => trial.state), ["void"])
+  const proposedAgain = submit(lost, 2, [add(texts.good, "multi-evidence")])
+  assert.equal(proposedAgain.refused, [])
+  const decided = run(proposedAgain.state)
+  assert.is(decided.settled.length, 1)
+  assert.is.not(decided.settled[0]!.decision.decision, "void")
+  assert.ok(Object.values(decided.state.incumbent).every(({ errors }) => errors === 0))
+})
+
 test("always accepts without asking, and proven does not accept before the last look", () => {
   const always = run(submitted(open("always"), 1, add(texts.bad, "time"), add(texts.good, "all", 1)))
   assert.equal(always.state.principles.map(({ scope }) => scope), ["time", "all"])
