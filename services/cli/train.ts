@@ -79,7 +79,7 @@ export const train = Command.make(
       const data = limited(yield* readDataset(input.data), Option.getOrUndefined(input.limit))
       const read = (path: Option.Option<string>) => (Option.isSome(path) ? readDataset(path.value) : Effect.succeed(undefined))
       const [val, guard, test] = yield* Effect.all([read(input.val), read(input.guard), read(input.test)])
-      const similar = val === undefined ? yield* similarPairs(data.questions) : []
+      const similar = val === undefined || guard === undefined ? yield* similarPairs(data.questions) : []
       const parts = partsOf(data, { val, guard, test }, input.seed, Option.getOrElse(input.validation, () => validationSizes[preset.preset]), similar)
       if (parts.left.length > 0) yield* say(`${parts.validation.length} of ${parts.validation.length + parts.left.length} validation questions are drawn by type, and the others are left out; --validation N takes more`)
       if (parts.chained) yield* say(chainedText)

@@ -43,4 +43,19 @@ test("a validation file is drawn from too, and the guard is a fifth of the train
   assert.equal([types(parts.validation), parts.left.length, parts.guard.length, parts.train.length], [{ often: 40, rare: 20 }, 60, 10, 40])
 })
 
+test("the guard shares no conversation with training or test", () => {
+  const own = Array.from({ length: 200 }, (_, at): Question => ({ id: `q${at}`, text: "?", type: "t", answer: "a", abstention: false, user: `u${at % 8}`, cluster: `c${at % 8}` }))
+  const usersOf = (part: ReadonlyArray<Question>) => new Set(part.map(({ user }) => user))
+  for (const parts of [partsOf(dataset(own), { val: dataset(questions("v", { often: 90 })) }, 42, 60), partsOf(dataset(own), {}, 42, 60)]) {
+    assert.ok(parts.guard.length >= 20, String(parts.guard.length))
+    for (const part of [parts.train, parts.test]) assert.equal(part.filter(({ user }) => usersOf(parts.guard).has(user)), [])
+  }
+  // A group larger than a fifth is better than none; one conversation alone is divided.
+  const four = own.map((question) => ({ ...question, user: `u${Number(question.id.slice(1)) % 4}`, cluster: "c" + (Number(question.id.slice(1)) % 4) }))
+  const fours = partsOf(dataset(four), { val: dataset([]) }, 42, 60)
+  assert.equal([fours.guard.length, fours.train.length], [50, 150])
+  const one = partsOf(dataset(own.map((question) => ({ ...question, user: "u", cluster: "c" }))), { val: dataset([]) }, 42, 60)
+  assert.equal([one.guard.length, one.train.length], [40, 160])
+})
+
 test.run()
