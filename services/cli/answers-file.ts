@@ -9,8 +9,12 @@ import { CommandFailed } from "./root.ts"
 
 export const AnswerLine = Schema.Struct({
   question_id: Schema.String,
+  /** What the answer was asked with, in the large prompt's words; absent in lines of earlier versions, as is `memory_ids`. */
+  prompt: Schema.optionalKey(Schema.String),
   problem: Schema.String,
+  /** Their texts, each with its time before it; ids in lines of earlier versions. */
   memories: Schema.Array(Schema.String),
+  memory_ids: Schema.optionalKey(Schema.Array(Schema.String)),
   principles: Schema.Array(Schema.String),
   groundtruth: Schema.String,
   task: Schema.String,

@@ -9,7 +9,7 @@ import { requestSubject } from "#shared/eventlog/subjects"
 import { digest } from "#shared/metamemory/random"
 import { typeOf } from "#shared/metamemory/split"
 import { corrected, type Interval, judgeQuality, kappa, wilson } from "#shared/metamemory/statistics"
-import { JudgeReply } from "#services/evaluator/protocol"
+import { type JudgeKind, JudgeReply } from "#services/evaluator/protocol"
 import { RecordReply } from "#services/reflector/protocol"
 import type { JudgeCalibrated, LabelCounts } from "#services/reflector/run-events"
 import { withActors } from "./home.ts"
@@ -126,11 +126,11 @@ export const pooled = (counts: JudgeCalibrated["counts"]): LabelCounts =>
   }), none)
 
 /**
- * An accuracy corrected for what the run's last calibration says of its judge, over all types together. Undefined without a calibration
+ * An accuracy corrected for what the last calibration of the judge says of it, over all types together. Undefined without a calibration
  * of that judge, without labels of both sides, or when the judge was no better than a coin.
  */
-export const correctedAccuracy = (state: Pick<RunState, "calibrations" | "parameters">, accuracy: number): number | undefined => {
-  const last = state.calibrations.filter(({ judge }) => judge === (state.parameters?.judge ?? "lexical")).at(-1)
+export const correctedAccuracy = (calibrations: RunState["calibrations"], by: JudgeKind | undefined, accuracy: number): number | undefined => {
+  const last = calibrations.filter(({ judge }) => judge === by).at(-1)
   if (last === undefined) return undefined
   const { rightJudgedRight: rr, rightJudgedWrong: rw, wrongJudgedRight: wr, wrongJudgedWrong: ww } = pooled(last.counts)
   const pairs = ([[rr, true, true], [rw, true, false], [wr, false, true], [ww, false, false]] as const).flatMap(([count, truth, verdict]) => Array.from({ length: count }, () => ({ truth, verdict })))

@@ -36,7 +36,7 @@ export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
       [...verdicts].flatMap((letter) => (letter === "e" ? [] : [{ cluster: state.questions.get(question)?.cluster ?? question, value: letter === "c" ? 1 : 0 }])))
     const judged = point.correct + point.incorrect
     const accuracy = judged === 0 ? null : point.correct / judged
-    const corrected = accuracy === null ? undefined : correctedAccuracy(state, accuracy)
+    const corrected = accuracy === null ? undefined : correctedAccuracy(state.calibrations, state.parameters?.judge, accuracy)
     return {
       ...point,
       sealed: state.generations.find(({ step }) => step === point.step)?.number ?? null,

@@ -8,7 +8,7 @@ import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
 import { correctedAccuracy } from "./calibrate.ts"
 import { type GenerationReport, reportOf, reportTables } from "./generation-report.ts"
 import { withActors } from "./home.ts"
-import { answerGenerations, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
+import { answerGenerations, judgeOf, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { refuseElsewhere } from "./memory-here.ts"
 import { emit, progressLine, root, say, WrongUsage } from "./root.ts"
@@ -53,20 +53,21 @@ export const evaluate = Command.make(
         // The empty generation is always answered too: every difference is to it.
         const chosen = yield* wanted(input.generations, all)
         const list = [...all.filter(({ generation }) => generation === 0), ...chosen.filter(({ generation }) => generation !== 0)]
+        const judge = yield* judgeOf(state)
         yield* ensureBuilt(dataset)
         const look = yield* openLook(run, state, dataset.questions, generationTested(chosen.map(({ generation }) => generation), state.recommended))
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
         if (look !== undefined) yield* refuseElsewhere(run, memoryPosition)
         const progress = progressLine()
         const started = performance.now()
-        const answers = yield* answerGenerations(run, state, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))
+        const answers = yield* answerGenerations(run, state, judge, list, dataset.questions, memoryPosition, (done, of) => progress.update(`${done} of ${of} answered`))
         const seconds = secondsAnswering(started)
         yield* someJudged(answers.flat(), "nothing is reported, and the same command asks again")
         const [empty] = answers
         const tested = answers[list.findIndex(({ generation }) => generation === look?.generation)] ?? []
         const reports = list.map(({ generation }, at): GenerationReport => {
           const report = reportOf(generation, answers[at] ?? [], empty)
-          const corrected = correctedAccuracy(state, report.accuracy)
+          const corrected = correctedAccuracy(state.calibrations, judge, report.accuracy)
           return { ...report, ...(corrected === undefined ? {} : { corrected }) }
         })
         progress.end()
@@ -74,13 +75,13 @@ export const evaluate = Command.make(
         const test = look === undefined ? null : yield* reportLook(run, state, look, outcomesOf(look.questions, empty ?? [], tested))
         const errors = answers.flat().filter(({ verdict }) => verdict === "error")
         if (errors.length > 0) yield* say(`${errors.length} answers could not be had or judged; the same command asks for them again. The first: ${errors[0]?.reason}`)
-        return { best: best.n, judge: state.parameters?.judge ?? "lexical", questions: dataset.questions.length, undersized: state.undersized, generations: reports, test, seconds }
+        return { best: best.n, judge, questions: dataset.questions.length, undersized: state.undersized, generations: reports, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`, { axis: "generation", undersized: result.undersized }))
       yield* emit(result, ({ best, generations, judge, test, undersized }) =>
         [
           ...reportTables(generations),
-          `best on these questions: ${best}; judged by the ${judge} judge${undersized ? "; the run was too small to mean much" : ""}`,
+          `best on these questions: ${best}${test === null ? "" : ", which is no choice: what is best is chosen on the validation questions, and tested once"}; judged by the ${judge} judge${undersized ? "; the run was too small to mean much" : ""}`,
           test === null ? "none of these questions was announced for the run's test, so nothing here is a claim" : lookText(test)
         ].join("\n"))
     })

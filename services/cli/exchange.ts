@@ -1,17 +1,15 @@
 /** `metamem export` and `metamem import`: a run as one portable bundle, or in the published system's folder layout, both ways. */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
-import { Effect, Option, Result, Schema, Stream } from "effect"
+import { Effect, Option, Result, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { request } from "#shared/actor/requests"
-import type { EvidenceItem } from "#shared/domain/evidence"
 import { EventLog } from "#shared/eventlog/event-log"
-import { memoryFilter, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { requestSubject, runSubject } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
 import { attemptsOf } from "#services/reflector/analysis"
 import { ImportReply } from "#services/reflector/protocol"
 import { reflectorCodec, type RunEvent } from "#services/reflector/run-events"
-import { livesFold } from "./history.ts"
 import { logLayer, withActors } from "./home.ts"
 import { type ExportMaterial, referenceFiles } from "./reference-format.ts"
 import { readReference } from "./reference-reading.ts"
@@ -21,19 +19,7 @@ import { CommandFailed, emit, root, WrongUsage } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, replayAll, runResults } from "./runs.ts"
 import { some } from "./shown.ts"
-
-/** Memories that attempts were shown, of one user. */
-const shownMemories = (tenant: string, user: string, ids: ReadonlySet<string>) =>
-  Effect.gen(function*() {
-    const log = yield* EventLog
-    const fold = livesFold()
-    yield* log.read([memoryFilter({ tenant, user, actor: "ingestor" }), memoryFilter({ tenant, user, actor: "compressor" })]).pipe(
-      Stream.runForEach((commit) => Effect.fromResult(fold.add(commit)))
-    )
-    const found = new Map<string, Pick<EvidenceItem, "time" | "speaker" | "text">>()
-    for (const [id, { memory }] of fold.lives) if (memory !== undefined && ids.has(id)) found.set(id, memory)
-    return found
-  })
+import { shownMemories } from "./shown-memories.ts"
 
 /** Everything of a run that its folder is written from. */
 const materialOf = (tenant: string, run: string) =>

@@ -6,17 +6,19 @@ import { Command, Flag } from "effect/cli"
 import { readDataset } from "#shared/datasets/read-dataset"
 import type { Verdict } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
+import { answerPrompt } from "#shared/metamemory/prompts"
 import { CallStore } from "#shared/model/call-store"
 import { type AnswerLine, standingAnswers } from "./answers-file.ts"
 import { askedAtOnce } from "./asking.ts"
 import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
 import { withActors } from "./home.ts"
-import { answerAndJudge, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
+import { answerAndJudge, judgeOf, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { refuseElsewhere } from "./memory-here.ts"
 import { CommandFailed, emit, progressLine, root } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, generationMeant, replayAll } from "./runs.ts"
 import { percent, share, some } from "./shown.ts"
+import { shownMemories } from "./shown-memories.ts"
 import { openLook } from "./test-split.ts"
 
 export const infer = Command.make(
@@ -45,6 +47,7 @@ export const infer = Command.make(
         yield* ensureBuilt(dataset)
         const ids = new Set(dataset.questions.map(({ id }) => id))
         yield* writing(() => writeFileSync(input.out, [...standing.values()].map((line) => `${JSON.stringify(line)}\n`).join("")))
+        const judge = yield* judgeOf(state)
         const due = dataset.questions.filter(({ id }) => !standing.has(id))
         // Whoever reads these answers has seen the test split: it counts as a look, the same that `eval` would take, but for the paired test.
         const look = yield* openLook(input.run, state, dataset.questions, generation.generation)
@@ -58,11 +61,16 @@ export const infer = Command.make(
           due,
           (question) =>
             Effect.gen(function*() {
-              const answer = yield* answerAndJudge(input.run, state, question, generation.principles, memoryPosition)
+              const answer = yield* answerAndJudge(input.run, state, judge, question, generation.principles, memoryPosition)
+              const found = yield* shownMemories(tenant, question.user, new Set(answer.evidenceIds))
+              const evidence = answer.evidenceIds.flatMap((id) => found.get(id) ?? [])
+              const principles = generation.principles.filter(({ id }) => answer.principles.includes(id))
               const line: AnswerLine = {
                 question_id: question.id,
+                prompt: answerPrompt({ question: question.text, date: question.date, evidence, principles }).map(({ content }) => content).join("\n\n"),
                 problem: question.text,
-                memories: answer.evidenceIds,
+                memories: evidence.map(({ text, time }) => `${time} ${text}`),
+                memory_ids: answer.evidenceIds,
                 principles: answer.principles,
                 groundtruth: question.answer,
                 task: question.type,
@@ -84,7 +92,7 @@ export const infer = Command.make(
         const count = (verdict: Verdict) => all.filter((one) => one.verdict === verdict).length
         yield* someJudged(all, `${input.out} holds a line with the reason for each, and the same command asks again`)
         const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
-        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge: state.parameters?.judge ?? "lexical", look: look?.look ?? null, undersized: state.undersized, seconds }
+        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge, look: look?.look ?? null, undersized: state.undersized, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       yield* emit(result, ({ accuracy, correct, error, generation, judge, look, total, undersized }) =>
         [

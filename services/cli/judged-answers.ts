@@ -6,7 +6,7 @@ import type { Question, Verdict } from "#shared/domain/question"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { principlesFor } from "#shared/metamemory/router"
 import { CallStore } from "#shared/model/call-store"
-import { JudgeReply } from "#services/evaluator/protocol"
+import { JudgeKind, JudgeReply } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { answerDeadlineMs, askedAtOnce } from "./asking.ts"
 import { CommandFailed, root } from "./root.ts"
@@ -17,6 +17,13 @@ export const judgingActors = ["ingestor", "compressor", "embedder", "retriever",
 
 const decodeRollout = Schema.decodeUnknownEffect(RolloutData)
 const decodeJudge = Schema.decodeUnknownEffect(JudgeReply)
+const decodeInForce = Schema.decodeUnknownEffect(Schema.Struct({ judge: JudgeKind }))
+
+/** The judge of a run; for a run that names none, as an imported one, the one in force where answers are judged now. */
+export const judgeOf = ({ parameters }: Pick<RunState, "parameters">) =>
+  parameters === undefined
+    ? request(requestSubject("evaluator", "ping"), {}, answerDeadlineMs).pipe(Effect.flatMap(decodeInForce), Effect.map(({ judge }) => judge))
+    : Effect.succeed(parameters.judge)
 
 export interface JudgedAnswer {
   readonly question: Question
@@ -28,7 +35,7 @@ export interface JudgedAnswer {
 }
 
 /** One answer under a list of principles, judged. Replies are kept, so asking again after an interruption costs nothing. A failure is an `error`, never a wrong answer. */
-export const answerAndJudge = (run: string, state: RunState, question: Question, principles: ReadonlyArray<Principle>, memoryPosition: number) =>
+export const answerAndJudge = (run: string, state: RunState, judge: JudgeKind, question: Question, principles: ReadonlyArray<Principle>, memoryPosition: number) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const store = yield* CallStore
@@ -63,7 +70,7 @@ export const answerAndJudge = (run: string, state: RunState, question: Question,
     const response = kept.value.text
     const judged = yield* request(
       requestSubject("evaluator", "judge"),
-      { tenant, ...(parameters === undefined ? {} : { judge: parameters.judge }), answers: [{ question: ref, response }] },
+      { tenant, judge, answers: [{ question: ref, response }] },
       answerDeadlineMs
     ).pipe(Effect.flatMap(decodeJudge), Effect.result)
     const verdict = judged._tag === "Success" ? judged.success.verdicts[0] : undefined
@@ -75,7 +82,7 @@ export const answerAndJudge = (run: string, state: RunState, question: Question,
  * Answers to each question under each generation, in that order. All are asked for together, so that no generation waits for another's
  * last answer; where generations show a question the same principles, it is asked once.
  */
-export const answerGenerations = (run: string, state: RunState, generations: ReadonlyArray<Replayed>, questions: ReadonlyArray<Question>, memoryPosition: number, onProgress: (done: number, of: number) => void) =>
+export const answerGenerations = (run: string, state: RunState, judge: JudgeKind, generations: ReadonlyArray<Replayed>, questions: ReadonlyArray<Question>, memoryPosition: number, onProgress: (done: number, of: number) => void) =>
   Effect.gen(function*() {
     const keyed = generations.map(({ principles }) => questions.map((question) => ({
       key: JSON.stringify([question.id, question.user, principlesFor(question.text, principles).map(({ id, text }) => [id, text])]), question, principles
@@ -85,7 +92,7 @@ export const answerGenerations = (run: string, state: RunState, generations: Rea
     const answers = yield* Effect.forEach(
       distinct,
       ([key, { principles, question }]) =>
-        answerAndJudge(run, state, question, principles, memoryPosition).pipe(
+        answerAndJudge(run, state, judge, question, principles, memoryPosition).pipe(
           Effect.tap(() => Effect.sync(() => onProgress(++done, distinct.size))),
           Effect.map((answer) => [key, answer] as const)
         ),

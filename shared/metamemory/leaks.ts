@@ -81,6 +81,9 @@ const endings: ReadonlyArray<readonly [ending: RegExp, instead: string]> = [
 /** Whether a word, or the word it is inflected from, is plain. */
 const isPlain = (word: string): boolean => plainWords.has(word) || endings.some(([ending, instead]) => plainWords.has(word.replace(ending, instead)))
 
+/** A word and what is left of it without the ending of a plural or of an owner: "Zorbin's" tells as much as "Zorbin". */
+const formsOf = (word: string): ReadonlyArray<string> => [word, ...[/'s$/, /'$/, /s$/, /es$/].flatMap((ending) => (ending.test(word) ? [word.replace(ending, "")] : []))]
+
 /** Length of a run of words that counts as copied. */
 const runLength = 3
 
@@ -106,7 +109,8 @@ export const forbiddenFrom = (material: TrainingMaterial): Forbidden => {
     for (const word of wordsOf(text)) {
       if (seen.has(word)) continue
       seen.add(word)
-      if (word.length > 3 && (documentFrequency.get(word) ?? 0) <= limit && !isPlain(word) && !isGeneral(word)) rareWords.add(word)
+      const isCommon = (form: string): boolean => form.length <= 3 || (documentFrequency.get(form) ?? 0) > limit || isPlain(form) || isGeneral(form)
+      if (!isCommon(word)) for (const form of formsOf(word)) if (!isCommon(form)) rareWords.add(form)
     }
   }
   // An answer of two words is a run by itself.
@@ -133,7 +137,7 @@ export const leaks = (text: string, forbidden: Forbidden): ReadonlyArray<Leak> =
   for (const match of text.matchAll(/(?<=[^\s.!?:;"“'(]\s+["“'(]?)\p{Lu}[\p{L}\p{M}'’-]*/gu)) {
     if (!plainCapitals.has(match[0]) && match[0] !== date?.[0]) found.push({ kind: "name", found: match[0] })
   }
-  for (const word of new Set(wordsOf(text))) if (forbidden.rareWords.has(word)) found.push({ kind: "rare-word", found: word })
+  for (const word of new Set(wordsOf(text))) if (formsOf(word).some((form) => forbidden.rareWords.has(form))) found.push({ kind: "rare-word", found: word })
   for (const run of [...runsOf(text), ...runsOf(text, 2)]) if (forbidden.answerRuns.has(run)) found.push({ kind: "copied-words", found: run })
   const bare = squeezed(text)
   for (const canary of forbidden.canaries) {

@@ -140,7 +140,7 @@ export interface ProposeInput {
   /** All principles in force; those out of the question's scope as well, so that nothing is said twice. */
   readonly principles: ReadonlyArray<Pick<Principle, "id" | "text" | "scope">>
   /** What the gate turned down before, newest last. */
-  readonly tried: ReadonlyArray<Pick<LedgerEntry, "id" | "text" | "outcome">>
+  readonly tried: ReadonlyArray<Pick<LedgerEntry, "id" | "operation" | "text" | "outcome">>
   /** What was wrong with the previous reply, when asked again. */
   readonly complaint?: string
 }
@@ -152,7 +152,7 @@ const rules =
 const refused = (complaint: string | undefined): string => (complaint === undefined ? "" : `\n\nYour last reply could not be used: ${asData(complaint)}`)
 
 const tried = (entries: ProposeInput["tried"]): string =>
-  entries.length === 0 ? "" : `\n<tried>\nThese were tested and did not help; propose nothing like them.\n${entries.map(({ id, text }) => `[${id}] ${asData(text)}`).join("\n")}\n</tried>\n`
+  entries.length === 0 ? "" : `\n<tried>\nThese were tested and did not help; propose nothing like them.\n${entries.map(({ id, operation, text }) => `[${id}] ${operation === "delete" ? "to delete: " : ""}${asData(text)}`).join("\n")}\n</tried>\n`
 
 /** Asks for operations that one question's attempts suggest. */
 export const proposePrompt = (input: ProposeInput, offered: ReadonlyArray<PrincipleScope> = scopes): ReadonlyArray<Message> => [
@@ -224,7 +224,7 @@ export const templateHashes = {
   answer: digest(JSON.stringify(answerPrompt({ ...example, date: "D" }))).slice(0, 12),
   reflect: digest(JSON.stringify(reflectPrompt({ ...example, question: { text: "Q", answer: "A" }, response: "R", correct: true }))).slice(0, 12),
   propose: digest(
-    JSON.stringify(proposePrompt({ ...example, question: { text: "Q" }, lessons: [{ lesson: "L", correct: true }], tried: [{ id: "O", text: "W", outcome: "rejected" }], complaint: "C" }))
+    JSON.stringify(proposePrompt({ ...example, question: { text: "Q" }, lessons: [{ lesson: "L", correct: true }], tried: [{ id: "O", operation: "add", text: "W", outcome: "rejected" }], complaint: "C" }))
   ).slice(0, 12),
   consolidate: digest(JSON.stringify(consolidatePrompt({ ...example, proposals: [], limit: 4, complaint: "C" }))).slice(0, 12)
 }

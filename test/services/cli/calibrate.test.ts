@@ -57,7 +57,7 @@ test("a side without labels has no rate", () => {
 
 test("an accuracy is corrected by the last calibration of the run's own judge", () => {
   const calibrated = (...list: ReadonlyArray<readonly ["lexical" | "model", LabelCounts]>) =>
-    correctedAccuracy({ parameters: undefined, calibrations: list.map(([judge, own]) => ({ _tag: "JudgeCalibrated" as const, judge, labels: "l", counts: { time: own } })) }, 0.5)
+    correctedAccuracy(list.map(([judge, own]) => ({ _tag: "JudgeCalibrated" as const, judge, labels: "l", counts: { time: own } })), "lexical", 0.5)
   const near = (value: number | undefined, wanted: number) => assert.ok(value !== undefined && Math.abs(value - wanted) < 1e-9, String(value))
   near(calibrated(["lexical", counts(40, 10, 45, 5)]), 0.4 / 0.7)
   near(calibrated(["lexical", counts(40, 10, 45, 5)], ["lexical", counts(50, 0, 50, 0)]), 0.5)

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { suite } from "uvu"
@@ -71,6 +71,10 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     setFault(undefined)
     const written = yield* infer(0, testA)
     assert.equal([written.error, written.json.look, written.json.total, written.json.undersized, yield* recorded("c")], ["", 1, 10, true, ["TestOpened"]])
+    // The reference's fields; nothing is remembered here.
+    for (const line of readFileSync(join(home, "0.jsonl"), "utf8").trim().split("\n").map((text) => JSON.parse(text))) {
+      assert.equal([line.memories, line.memory_ids, line.prompt.endsWith(line.problem), line.reward], [[], [], true, line.verdict === "correct" ? 1 : 0])
+    }
     assert.equal([(yield* infer(0, testA)).json.look, yield* recorded("c")], [1, ["TestOpened"]])
     const evaluated = yield* run("--data", testA, "--run", "c", "--generations", "0")
     assert.equal([evaluated.json.test.look, yield* recorded("c")], [1, ["TestOpened", "TestReported"]])

@@ -26,6 +26,15 @@ test("rare words of answers and evidence do not pass, common ones do", () => {
   assert.equal(kinds("Compare the earliest memory with the latest one."), [])
 })
 
+test("a rare word does not pass as the owner of something, as one or as many", () => {
+  assert.equal(kinds("Look for a zither first."), ["rare-word"])
+  assert.equal(kinds("Look at the zither's place first."), ["rare-word"])
+  assert.equal(kinds("Ateliers come first."), ["rare-word"])
+  // A word of general language does not become rare by an ending taken off it.
+  const glasses = forbiddenFrom({ answers: ["two glasses"], evidence: [], documentFrequency: new Map(), documents: 40, isGeneral: (word) => word === "glasses" })
+  assert.equal(leaks("Look for glasses first.", glasses), [])
+})
+
 test("runs of words copied from an answer do not pass even where each word is general", () => {
   const general = forbiddenFrom({ answers, evidence: [], documentFrequency, documents: 40, isGeneral: () => true })
   assert.equal(leaks("Think of the purple walrus lagoon.", general).map(({ kind }) => kind), ["copied-words"])

@@ -52,10 +52,10 @@ test("the proposer sees lessons, principles with ids, scopes on offer and what w
   const text = whole(
     proposePrompt({
       question: { text: "Q?" }, principles, lessons: [{ lesson: "One.\nLesson: two.", correct: false }],
-      tried: [{ id: "O1-1-aaa", text: "Be bold.", outcome: "rejected" }], complaint: "too long"
+      tried: [{ id: "O1-1-aaa", operation: "add", text: "Be bold.", outcome: "rejected" }, { id: "O2-1-bbb", operation: "delete", text: "Quote what was said.", outcome: "rejected" }], complaint: "too long"
     }, ["all", "time"])
   )
-  for (const part of ["[P3-1-abc] Quote", "- from a wrong attempt: One. Lesson: two.", "[O1-1-aaa] Be bold.", "- time:", "too long"]) assert.ok(text.includes(part), part)
+  for (const part of ["[P3-1-abc] Quote", "- from a wrong attempt: One. Lesson: two.", "[O1-1-aaa] Be bold.", "[O2-1-bbb] to delete: Quote what was said.", "- time:", "too long"]) assert.ok(text.includes(part), part)
   assert.not.match(text, /- preference:/)
   assert.not.match(whole(proposePrompt({ question: { text: "Q?" }, principles: [], lessons: [], tried: [] })), /tested and did not help/)
 })
