@@ -16,7 +16,7 @@ const env = { ...process.env }
 /** A Node that runs TypeScript. */
 const node = () => {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
-  if (major > 22 || (major === 22 && minor >= 18)) return process.execPath
+  if (major > 22 || (major === 22 && minor >= 19)) return process.execPath
   return join(dirname(createRequire(import.meta.url).resolve("node/package.json")), "bin", "node")
 }
 
@@ -25,7 +25,7 @@ const start = (program, given) => {
   // Ctrl-C reaches both; whoever signals this process means the command.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => signal !== "SIGINT" && child.kill(signal))
   child.once("error", (error) => {
-    process.stderr.write(`metamem: no Node of 22.18 or newer can be started (${error.message}): install one, or install this package again with its scripts allowed\n`)
+    process.stderr.write(`metamem: no Node of 22.19 or newer can be started (${error.message}): install one, or install this package again with its scripts allowed\n`)
     process.exit(1)
   })
   child.once("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal ?? "SIGTERM"] ?? 15)))

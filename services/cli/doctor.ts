@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { ConfigProvider, Effect, Layer, Option, Result } from "effect"
 import { Command } from "effect/cli"
 import { isPassing, Nats } from "#shared/eventlog/nats"
+import { isHomeServer } from "#shared/home/server"
 import { unknownSettings } from "#shared/home/settings"
 import { type WrongSetting, wrongSettings } from "#shared/home/wrong-settings"
 import { CallStore } from "#shared/model/call-store"
@@ -55,7 +56,7 @@ const serverChecks = (home: string) =>
     const streams = yield* Effect.promise(() =>
       Promise.all(["MEMORY", "METAMEM", "CALLS", "WORK", "DEAD"].map((name) => jsm.streams.info(name).catch((error: unknown) => (isPassing(error) ? undefined : undefined))))
     )
-    const isOwn = existsSync(join(home, "nats", "server.json"))
+    const isOwn = isHomeServer(home, url)
     const config = join(home, "nats", "nats.conf")
     const syncs = isOwn && existsSync(config) && readFileSync(config, "utf8").includes("sync_interval: always")
     const replicas = Math.min(...streams.flatMap((info) => (info === undefined ? [] : [info.config.num_replicas])))
@@ -67,6 +68,8 @@ const serverChecks = (home: string) =>
         ? { name: "durability", ok: true, detail: `${replicas} replicas of every stream: acknowledged survives the loss of a server` }
         : syncs
         ? { name: "durability", ok: true, detail: "every write is synced before it is acknowledged: acknowledged survives a power cut" }
+        : !isOwn
+        ? { name: "durability", ok: true, detail: "this server is not the home's own, so whether it syncs every write cannot be seen from here: see that its jetstream block has `sync_interval: always`, as deploy/nats.conf does" }
         : { name: "durability", ok: false, detail: "acknowledged = in the server's page cache: survives a crash of the process, not a power cut", mend: "set `sync_interval: always` in the server's jetstream block, or run three servers with METAMEM_NATS_REPLICAS=3" },
       { name: "log", ok: true, detail: `${memory?.messages ?? 0} commits in MEMORY on ${memory?.num_subjects ?? 0} subjects, ${streams[1]?.state.messages ?? 0} in METAMEM, ${streams[2]?.state.messages ?? 0} kept calls` },
       dead === 0

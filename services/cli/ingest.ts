@@ -158,10 +158,10 @@ export const ingest = Command.make(
   "ingest",
   {
     file: Argument.String("file").pipe(
-      Argument.withDescription("Turns as JSONL, OpenAI chats (JSON or JSONL), a ChatGPT or Claude export, a LongMemEval, LoCoMo or BEAM file; `-` reads from stdin as it comes")
+      Argument.withDescription("Turns as JSONL ({user, conversation, speaker, text, time, id}, the last two at will; times without a zone are UTC), OpenAI chats (JSON or JSONL), a ChatGPT or Claude export, a LongMemEval, LoCoMo or BEAM file; `-` reads from stdin as it comes")
     ),
     user: userFlag("User of turns that name none").pipe(Flag.optional),
-    conversation: Flag.String("conversation").pipe(Flag.withDescription("Conversation of turns that name none"), Flag.optional),
+    conversation: Flag.String("conversation").pipe(Flag.withDescription("Conversation of turns that name none (default: main)"), Flag.optional),
     close: Flag.Boolean("close").pipe(Flag.withDescription("Close the conversations at the end: nothing more is expected"), Flag.withDefault(false))
   },
   (input) =>

@@ -60,8 +60,8 @@ export const train = Command.make(
   {
     data: dataFlag,
     val: file("val", "Validation questions for the gate (without it the data is split 50/30/20)"),
-    guard: file("guard", "Questions no step and no gate touches, for the guard test before a generation is recommended"),
-    test: file("test", "Questions for the one paired test at the end"),
+    guard: file("guard", "Questions no step and no gate touches, for the guard test before a generation is recommended (default: with --val about a fifth of the training questions, else half of the last 20 %)"),
+    test: file("test", "Questions for the one paired test at the end (default: with --val none, else the other half of the last 20 %)"),
     run: Flag.String("run").pipe(Flag.withDescription("Name of the run; the same name again goes on where it was")),
     limit: Flag.Int("limit").pipe(Flag.withDescription("Only the first N questions of the data, the original's dataset_truncate"), Flag.optional),
     ...runFlags

@@ -23,7 +23,8 @@ export interface AnswerRequest {
   readonly evidence: ReadonlyArray<EvidenceItem>
   readonly principles: ReadonlyArray<Pick<Principle, "id" | "text">>
   readonly temperature: number
-  readonly maxTokens: number
+  /** Absent = what the role's settings say. */
+  readonly maxTokens?: number
   readonly sample: Sample
   readonly tags?: CallTags
   readonly small: boolean
@@ -41,7 +42,7 @@ const callOf = (request: AnswerRequest): CallRequest<"answer"> => {
   return {
     role: "answer",
     messages: request.small ? smallAnswerPrompt(input) : answerPrompt(input),
-    parameters: { temperature: request.temperature, maxTokens: request.maxTokens, ...(request.small ? { stop: ["\n"] } : {}) },
+    parameters: { temperature: request.temperature, ...(request.maxTokens === undefined ? {} : { maxTokens: request.maxTokens }), ...(request.small ? { stop: ["\n"] } : {}) },
     tenant: request.tenant,
     scope: request.user,
     templateVersion: request.small ? smallAnswerTemplate : isCited ? citedAnswerTemplate : templateHashes.answer,

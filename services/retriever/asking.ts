@@ -77,7 +77,7 @@ export const makeAsking = ({ answers, log, models, projection, retrieve, small }
           evidence,
           principles: shown,
           temperature: 0,
-          maxTokens: small ? 48 : 1_024,
+          ...(small ? { maxTokens: 48 } : {}),
           sample: { runSeed: 0, purpose: "live", draw: 0, question: request.question, sample: 0 },
           small,
           isCited: true

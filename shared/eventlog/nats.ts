@@ -36,6 +36,7 @@ export const streams = (replicas: number): ReadonlyArray<Partial<StreamConfig> &
   {
     name: "LEASE",
     subjects: ["lease.>"],
+    num_replicas: replicas,
     storage: StorageType.Memory,
     max_msgs_per_subject: 1,
     allow_direct: false,

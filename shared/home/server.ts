@@ -183,6 +183,11 @@ const readRecord = (home: string): ServerRecord | undefined => {
   }
 }
 
+const urlOf = (port: number): string => `nats://127.0.0.1:${port}`
+
+/** Whether a server at this address is the home's own. */
+export const isHomeServer = (home: string, url: string): boolean => url === urlOf(readRecord(home)?.port ?? 0)
+
 /** The record of the home's server, if that runs. */
 const recorded = (home: string): ServerRecord | undefined => {
   const record = readRecord(home)
@@ -348,5 +353,5 @@ export const homeServer = (options: { readonly home: string; readonly binary?: s
       if (message !== complaint && message !== "") yield* Effect.logError(message)
       complaint = message
     }).pipe(Effect.forever, Effect.forkScoped)
-    return { url: `nats://127.0.0.1:${server.port}`, pid: server.pid, started: server.started }
+    return { url: urlOf(server.port), pid: server.pid, started: server.started }
   })

@@ -172,7 +172,7 @@ const train = Command.make(
     endpoint: Flag.String("endpoint").pipe(Flag.withDescription("Base address of an OpenAI-compatible endpoint, e.g. http://127.0.0.1:29100/v1")),
     questions: count("questions", 20, "Questions of the step"),
     samples: count("samples", 5, "Attempts a question"),
-    processes: count("processes", 1, "Processes a role; each has all six actors"),
+    processes: count("processes", 1, "Processes, each with all six actors"),
     warmUp: Flag.Int("warm-up").pipe(Flag.withDescription("Steps before the one that is measured, which find all code cold (default: one a process)"), Flag.optional),
     latencyMs: count("latency-ms", 300, "Time the endpoint takes for a call, for the ideal; a simulated endpoint tells it itself"),
     slots: count("slots", 64, "Calls the endpoint serves at once, likewise"),

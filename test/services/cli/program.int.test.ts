@@ -1,5 +1,7 @@
 /** What the program writes where, as whoever starts it sees it. */
 import { spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
@@ -45,6 +47,13 @@ test("a command that a setting stops says which, and what it takes", () => {
   assert.equal(runWith({ METAMEM_NATS_REPLICAS: "three" }, "log", "tail"), {
     status: 1, stdout: "", stderr: "metamem: the setting METAMEM_NATS_REPLICAS is \"three\"; it takes a whole number from 1 to 10000000\n"
   })
+})
+
+test("whoever stops reading the output ends the command without a word", () => {
+  const home = mkdtempSync(join(tmpdir(), "metamem-piped-"))
+  const piped = (command: string) => spawnSync("sh", ["-c", `"${process.execPath}" "${main}" ${command} --home "${home}" | true`], { encoding: "utf8", timeout: 60_000 }).stderr
+  assert.not.match(piped("memories list --user mira --json"), /EPIPE|node:/)
+  rmSync(home, { recursive: true, force: true })
 })
 
 test.run()

@@ -9,7 +9,7 @@ import * as assert from "uvu/assert"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
-import { findServerBinary, type HomeServer, homeServer, ServerUnavailable } from "#shared/home/server"
+import { findServerBinary, type HomeServer, homeServer, isHomeServer, ServerUnavailable } from "#shared/home/server"
 import { effect } from "#test/support/effect"
 import { begun } from "#test/support/begun"
 import { setUpHome, temporaryFolder } from "#test/support/nats"
@@ -102,6 +102,7 @@ it("four that start at once get one server", (home) => Effect.gen(function*() {
 
 it("a killed server is started again on the same port, with its data", (home) => Effect.gen(function*() {
   const server = yield* homeServer({ home, binary })
+  assert.equal([isHomeServer(home, server.url), isHomeServer(home, "nats://127.0.0.1:1"), isHomeServer(join(home, "other"), server.url)], [true, false, false])
   yield* Effect.gen(function*() {
     const log = yield* EventLog
     const subject = "memory.t.u.c.ingestor"
