@@ -3,10 +3,11 @@ import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { readDataset } from "#shared/datasets/read-dataset"
 import type { Dataset } from "#shared/datasets/dataset"
+import type { Question } from "#shared/domain/question"
 import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
-import { type ConversationAddress, memorySubject, requestSubject } from "#shared/eventlog/subjects"
+import { type ConversationAddress, memoryFilter, memorySubject, requestSubject } from "#shared/eventlog/subjects"
 import { withActors } from "./home.ts"
 import { sendTurns } from "./ingest.ts"
 import { CommandFailed, emit, progressLine, root, say } from "./root.ts"
@@ -153,11 +154,21 @@ export const buildMemory = (dataset: Dataset) =>
     return { questions: dataset.questions.length, turns, memories, seconds: Math.round((performance.now() - started) / 100) / 10, failed } satisfies BuildResult
   })
 
+/** Whom questions are about of whom nothing is remembered, and whose conversations do not come with them either. */
+export const unremembered = (tenant: string, { questions, users }: Pick<Dataset, "users"> & { readonly questions: ReadonlyArray<Pick<Question, "user">> }) =>
+  Effect.flatMap(EventLog, (log) => {
+    const coming = new Set(users.flatMap(({ conversations, user }) => (conversations.length > 0 ? [user] : [])))
+    const asked = [...new Set(questions.map(({ user }) => user))].filter((user) => !coming.has(user))
+    return Effect.filter(asked, (user) => Effect.map(log.last(memoryFilter({ tenant, user, actor: "ingestor" })), (commit) => commit === undefined), { concurrency: 32 })
+  })
+
 /** Makes sure that the data set's conversations are remembered and its questions known; what is there already is not sent again. */
 export const ensureBuilt = (dataset: Dataset) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const log = yield* EventLog
+    const nothing = yield* unremembered(tenant, dataset)
+    if (nothing.length > 0) yield* say(`nothing is remembered of ${some(nothing.length, "user")} asked about, e.g. ${nothing[0]}: \`metamem build --data FILE\` on the file with their conversations comes first`)
     const missing = yield* Effect.filter(
       dataset.users,
       ({ conversations, user }) =>

@@ -4,7 +4,8 @@ import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { EventLog } from "#shared/eventlog/event-log"
-import { runSubject } from "#shared/eventlog/subjects"
+import { memorySubject, runSubject } from "#shared/eventlog/subjects"
+import { unremembered } from "#services/cli/build"
 import { splitRows } from "#services/cli/split"
 import { finished, openRun, questions, runRequest, stateOf, verification } from "../reflector/stage.ts"
 import { onRunStage } from "./run-stage.ts"
@@ -27,6 +28,11 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     const run = (...args: ReadonlyArray<string>) => command("eval", ...args)
     const log = yield* EventLog
     const recorded = (name: string) => Effect.map(log.load(runSubject({ tenant: "t", run: name })), (commits) => commits.flatMap(({ events }) => events.map(({ type }) => type)).filter((type) => type.startsWith("Test")))
+
+    // These files hold no conversations, and nothing was built.
+    yield* log.append({ subject: memorySubject({ tenant: "t", user: "held", conversation: "c" }, "ingestor"), cause: "1", events: [] }, 0, "")
+    const coming = { user: "coming", conversations: [{ conversation: "c", turns: [] }] }
+    assert.equal(yield* unremembered("t", { questions: ["held", "coming", "nobody", "nobody"].map((user) => ({ user })), users: [coming] }), ["nobody"])
 
     // Nothing announced is among these: an evaluation, and no look.
     const plain = yield* run("--data", trained, "--run", "a")
