@@ -1,5 +1,6 @@
 /** What is told of a run while it goes on: its events, each as a line for people. */
 import { isRetirement } from "#shared/metamemory/effect"
+import { failedBy } from "#services/reflector/behaviour"
 import type { RunEvent } from "#services/reflector/run-events"
 import { percent, some, timesNamed } from "./shown.ts"
 import { parameterLines } from "./train-options.ts"
@@ -18,7 +19,7 @@ const gateLine = ({ after, before, counts, decision, figures, kind, operation, p
 const tallied = (counts: Readonly<Record<string, number>>): string => Object.entries(counts).map(([name, n]) => timesNamed(name, n)).join(", ")
 
 /** Operations as they were submitted, each with why it went no further where it did not. */
-const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent, { readonly _tag: "OperationsConsolidated" }>): ReadonlyArray<string> => {
+const consolidatedLines = ({ by, discarded, operations, refused }: Extract<RunEvent, { readonly _tag: "OperationsConsolidated" }>): ReadonlyArray<string> => {
   const reasons = new Map(refused.map(({ index, reason }) => [index, reason]))
   return [
     ...(Object.keys(discarded).length === 0 ? [] : [`  thrown away of what was consolidated: ${tallied(discarded)}`]),
@@ -29,7 +30,8 @@ const consolidatedLines = ({ discarded, operations, refused }: Extract<RunEvent,
         : [operation, id, scope === undefined ? undefined : `[${scope}]`, content].filter((part) => part !== undefined).join(" ")
       return reason === undefined ? `  in line for the gate: ${what}` : `  not to the gate: ${what} — ${reason}`
     }),
-    ...(operations.length === 0 ? ["  nothing to put to the gate"] : [])
+    ...(by === failedBy ? ["  ALARM: the consolidation failed, and this step's proposals are lost; see why with `metamem dead list`"] : []),
+    ...(operations.length === 0 && by !== failedBy ? ["  nothing to put to the gate"] : [])
   ]
 }
 
@@ -83,7 +85,7 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "ReflectionsFolded":
       return `  ${some(event.done.length, "reflection")} (${tallied(event.by) || "none"})${event.failed > 0 ? `, ${event.failed} failed` : ""}`
     case "ProposalsFolded":
-      return `  ${some(event.proposals.length, "proposal")} (${tallied(event.by) || "none"})${Object.keys(event.discarded).length > 0 ? `; thrown away: ${tallied(event.discarded)}` : ""}`
+      return `  ${some(event.proposals.length, "proposal")} (${tallied(event.by) || "none"})${event.failed > 0 ? `, ${event.failed} failed` : ""}${Object.keys(event.discarded).length > 0 ? `; thrown away: ${tallied(event.discarded)}` : ""}`
     case "OperationsConsolidated":
       return consolidatedLines(event).join("\n")
     case "GateDecided":

@@ -240,9 +240,12 @@ const consolidated = (
   return [event, ...(nextRounds(submission.state).length > 0 ? [] : endOfStep(state, submission.state, step, submitted.length, [], results))]
 }
 
+/** What stands as the maker of a consolidation that failed. */
+export const failedBy = "nobody: it failed"
+
 const foldConsolidation = (state: RunState, parameters: RunParameters, step: number, results: Results): ReadonlyArray<RunEvent> => {
   const [reply] = planned(state, results, "consolidation", decodeConsolidation)
-  return consolidated(state, step, reply?.data?.operations.slice(0, parameters.operationsPerStep) ?? [], reply?.data?.by ?? "nobody: it failed", reply?.data?.discarded ?? {}, resultsDigest(state, results))
+  return consolidated(state, step, reply?.data?.operations.slice(0, parameters.operationsPerStep) ?? [], reply?.data?.by ?? failedBy, reply?.data?.discarded ?? {}, resultsDigest(state, results))
 }
 
 /** What one settled trial looks like in the log. */

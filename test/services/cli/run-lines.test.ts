@@ -15,7 +15,7 @@ test("that all judged attempts came out alike is an alarm beside errors too", ()
 })
 
 test("one of a kind is told as one", () => {
-  const opened = runLine({ _tag: "ProposalsFolded", step: 1, by: { rules: 1, m: 2 }, proposals: [{}], discarded: { TooManyOperations: 1, TooManyWords: 3 } } as never)
+  const opened = runLine({ _tag: "ProposalsFolded", step: 1, by: { rules: 1, m: 2 }, proposals: [{}], failed: 0, discarded: { TooManyOperations: 1, TooManyWords: 3 } } as never)
   assert.is(opened, "  1 proposal (rules, m × 2); thrown away: TooManyOperations, TooManyWords × 3")
   assert.match(runLine({ _tag: "RunFinished", generations: 1, incumbent: 0, recommended: 0, reason: "nothing was better" }) ?? "", /^finished: 1 generation, /)
 })
@@ -46,6 +46,9 @@ test("what is turned down before the gate is told with its reason", () => {
     ],
     refused: [{ index: 0, operation: { operation: "add", content: "Guess.", scope: "all" }, reason: "nearly the same was tried as O1-0-abc" }]
   })?.split("\n")
+  const failed = runLine({ _tag: "OperationsConsolidated", step: 9, by: "nobody: it failed", discarded: {}, results: "", patch: { trials: [], incumbent: {}, allowance: 0 }, operations: [], refused: [] })
+  assert.match(failed ?? "", /^  ALARM: the consolidation failed/)
+  assert.match(runLine({ _tag: "ProposalsFolded", step: 1, by: { m: 2 }, proposals: [{}], failed: 2, discarded: {} } as never) ?? "", /1 proposal \(m × 2\), 2 failed$/)
   assert.equal(lines, [
     "  not to the gate: add [all] Guess. — nearly the same was tried as O1-0-abc",
     "  in line for the gate: add [time] Count.",
