@@ -54,6 +54,8 @@ const plainCapitals = new Set(["I", "I'm", "I've", "I'd", "I'll", "If", "When", 
 export interface Forbidden {
   /** Lower-case words too rare to be general. */
   readonly rareWords: ReadonlySet<string>
+  /** In lower case: words written with a capital in the middle of a sentence, and never without one. */
+  readonly names: ReadonlySet<string>
   /** Runs of words that stand in training answers, joined by spaces. */
   readonly answerRuns: ReadonlySet<string>
   readonly canaries: ReadonlyArray<string>
@@ -95,17 +97,26 @@ const runsOf = (text: string, length = runLength): ReadonlyArray<string> => {
   })
 }
 
+/** Words with a capital that does not open a sentence. */
+const capitalised = /(?<=[^\s.!?:;"“'(]\s+["“'(]?)\p{Lu}[\p{L}\p{M}'’-]*/gu
+
+const nameOf = (word: string): string => word.toLowerCase().replace(/['’]s?$/, "")
+
 /** A word is rare when it occurs in at most this share of the documents, and never more than two documents where there are few. */
 const rareShare = 0.005
 
-/** What may not stand in a principle, from the training answers and their evidence. Words of three letters and fewer never count. */
+/** What may not stand in a principle, from the training answers and their evidence. Of rare words those of three letters and fewer never count. */
 export const forbiddenFrom = (material: TrainingMaterial): Forbidden => {
   const { documentFrequency, documents, isGeneral = () => false } = material
   const limit = Math.max(2, rareShare * documents)
   const rareWords = new Set<string>()
+  const names = new Set<string>()
+  const uncapitalised = new Set<string>()
   // Attempts at one question are shown much the same memories.
   const seen = new Set<string>()
   for (const text of new Set([...material.answers, ...material.evidence])) {
+    for (const [word] of text.matchAll(capitalised)) names.add(nameOf(word))
+    for (const [word] of text.matchAll(/(?<!\p{L})\p{Ll}[\p{L}\p{M}]*/gu)) uncapitalised.add(word)
     for (const word of wordsOf(text)) {
       if (seen.has(word)) continue
       seen.add(word)
@@ -113,9 +124,10 @@ export const forbiddenFrom = (material: TrainingMaterial): Forbidden => {
       if (!isCommon(word)) for (const form of formsOf(word)) if (!isCommon(form)) rareWords.add(form)
     }
   }
+  for (const name of names) if (name.length < 2 || uncapitalised.has(name) || isPlain(name)) names.delete(name)
   // An answer of two words is a run by itself.
   const runs = material.answers.flatMap((answer) => runsOf(answer, Math.min(runLength, Math.max(2, wordsOf(answer).length))))
-  return { rareWords, answerRuns: new Set(runs), canaries: material.canaries ?? [] }
+  return { rareWords, names, answerRuns: new Set(runs), canaries: material.canaries ?? [] }
 }
 
 /** What was found, with the words at fault; `canary` is never shown back to a model. */
@@ -133,10 +145,10 @@ export const leaks = (text: string, forbidden: Forbidden): ReadonlyArray<Leak> =
   if (digit !== null) found.push({ kind: "digit", found: digit[0] })
   const date = dateWords.exec(text)
   if (date !== null) found.push({ kind: "date", found: date[0] })
-  // A capital that opens a sentence says nothing; elsewhere it marks a name.
-  for (const match of text.matchAll(/(?<=[^\s.!?:;"“'(]\s+["“'(]?)\p{Lu}[\p{L}\p{M}'’-]*/gu)) {
-    if (!plainCapitals.has(match[0]) && match[0] !== date?.[0]) found.push({ kind: "name", found: match[0] })
-  }
+  // A capital that opens a sentence says nothing of itself; elsewhere it marks a name.
+  const named = new Set(Array.from(text.matchAll(capitalised), ([word]) => word).filter((word) => !plainCapitals.has(word)))
+  for (const [word] of text.matchAll(/\p{Lu}[\p{L}\p{M}'’-]+/gu)) if (forbidden.names.has(nameOf(word))) named.add(word)
+  for (const word of named) if (word !== date?.[0]) found.push({ kind: "name", found: word })
   for (const word of new Set(wordsOf(text))) if (formsOf(word).some((form) => forbidden.rareWords.has(form))) found.push({ kind: "rare-word", found: word })
   for (const run of [...runsOf(text), ...runsOf(text, 2)]) if (forbidden.answerRuns.has(run)) found.push({ kind: "copied-words", found: run })
   const bare = squeezed(text)

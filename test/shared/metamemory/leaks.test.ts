@@ -17,6 +17,15 @@ test("digits, dates and names do not pass", () => {
   assert.equal(kinds("Remember that Emily prefers tea."), ["name"])
 })
 
+test("a name of the training material does not pass where it opens a sentence either, however general or short", () => {
+  const named = forbiddenFrom({
+    answers: ["Rex"], evidence: ["My dog Rex likes John, and I told Tom's sister Will you? They always prefer it. No, Always first."],
+    documentFrequency: new Map(), documents: 40, isGeneral: () => true
+  })
+  for (const text of ["John prefers short answers.", "Tom was there, so count it.", "When asked about the pet: Rex is it."]) assert.equal(leaks(text, named).map(({ kind }) => kind), ["name"], text)
+  for (const text of ["Always prefer the newest.", "Johnson is no name here."]) assert.equal(leaks(text, named), [], text)
+})
+
 test("an ordinary sentence passes, capitals at its start and the word may included", () =>
   assert.equal(kinds("When memories disagree, I may compare their dates. The newest one holds."), []))
 
