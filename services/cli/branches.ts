@@ -37,13 +37,14 @@ const nonEmptyRefs = ([first, ...more]: RunParameters["train"]) => [{ id: first.
  */
 export const plannedBranch = (of: { readonly run: string; readonly from: number; readonly start: StartingPoint; readonly principles: StartingPoint["principles"]; readonly change?: Change; readonly last: number; readonly seed: number }): Planned => {
   const { change, from, last, principles, run, seed, start } = of
-  const { algorithm, branch, guard, memoryPosition, models, templates, test, train, validation, ...chosen } = start.parameters
+  const { algorithm, branch, guard, memoryPosition, models, templates, test, tokenLimits, train, validation, ...chosen } = start.parameters
   const what = change === undefined ? "same" : `${change.kind}-${digest(canonicalJson(change)).slice(0, 8)}`
   return {
     run: `${run}-g${from}-${what}-${last}-s${seed}`,
     seed,
     request: {
       ...chosen,
+      ledger: start.ledger,
       seed,
       steps: last,
       // The run it comes from was allowed to run; what its size says is said of both.

@@ -2,7 +2,9 @@
 import { Effect, Result } from "effect"
 import type { Principle } from "#shared/domain/principle"
 import type { GatePolicy } from "#shared/metamemory/gate"
+import { inherited, type LedgerEntry } from "#shared/metamemory/ledger"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
+import { trialLedger } from "#shared/metamemory/trial"
 import type { JudgeKind } from "#services/evaluator/protocol"
 import { behaviour } from "#services/reflector/behaviour"
 import type { RunParameters } from "#services/reflector/parameters"
@@ -40,6 +42,8 @@ export interface StartingPoint {
   readonly known: ReadonlyMap<string, Principle>
   /** Step that sealed it; 0 for generation 0. */
   readonly step: number
+  /** What had been tried by then and was not in force. */
+  readonly ledger: ReadonlyArray<LedgerEntry>
   readonly undersized: boolean
 }
 
@@ -48,7 +52,7 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
   Effect.gen(function*() {
     const commits = yield* runCommits(tenant, run)
     let state: RunState = behaviour.initial()
-    let found: Pick<StartingPoint, "principles" | "draws" | "step"> | undefined
+    let found: Pick<StartingPoint, "principles" | "draws" | "step" | "ledger"> | undefined
     for (const commit of commits) {
       for (const stored of commit.events) {
         const event = behaviour.codec.decode(stored)
@@ -56,7 +60,7 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
         state = behaviour.evolve(state, event.success, commit)
         if (event.success._tag === "GenerationSealed" && event.success.generation === generation) {
           const { draws, principles } = state.trials
-          found = { principles, draws, step: Math.max(event.success.step, state.parameters?.branch?.step ?? 0) }
+          found = { principles, draws, ledger: inherited([trialLedger(state.trials)]), step: Math.max(event.success.step, state.parameters?.branch?.step ?? 0) }
         }
       }
     }

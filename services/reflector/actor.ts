@@ -33,6 +33,8 @@ export const settings = Config.all({
   reflector: Config.Literals(["auto", "rules", "model", "both"], "METAMEM_REFLECTOR").pipe(Config.withDefault("auto" as const)),
   /** Who judges where a run does not say; the evaluator's own setting, read here so that a run can name it. */
   judge: Config.Literals(["auto", "lexical", "model"], "METAMEM_JUDGE").pipe(Config.withDefault("auto" as const)),
+  /** With which prompt rollouts are answered; the retriever's own setting, read here so that a run can name it. */
+  answerPrompts: Config.Literals(["auto", "small", "large"], "METAMEM_ANSWER_PROMPTS").pipe(Config.withDefault("auto" as const)),
   /** Tries of a reflection, proposal or consolidation before it is settled as failed. */
   maxAttempts: Config.schema(Positive, "METAMEM_REFLECTION_ATTEMPTS").pipe(Config.withDefault(3)),
   heldMaxMs: outageMs,
@@ -119,7 +121,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     ]
     for (const one of jobs) yield* runJobs(one).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    const requests = makeRunRequests({ adoptions, by: { judge, reflector }, log, models, pickUp, progress, questions, runs })
+    const isSmallPrompt = set.answerPrompts === "small" || (set.answerPrompts === "auto" && models.casting("answer")?.isLocal === true)
+    const requests = makeRunRequests({ adoptions, by: { judge, reflector }, isSmallPrompt, log, models, pickUp, progress, questions, runs })
 
     const online = yield* runOnline({
       runs, adoptions, material, open: requests.open, isOnByDefault: judge === "model" && isRemote("judge"), isRemote: isRemote("answer"), lookSeconds: set.scanSeconds

@@ -52,7 +52,7 @@ const shareInScope = (questions: ReadonlyArray<RunQuestion>): number => {
 const thresholds = { likely: likelyThreshold, proven: 1.645, always: 0 } as const
 
 /** What of a run decides on its budget. */
-export type Sized = Omit<RunParameters, "algorithm" | "models" | "templates" | "memoryPosition">
+export type Sized = Omit<RunParameters, "algorithm" | "models" | "templates" | "tokenLimits" | "memoryPosition">
 
 /** What a run will take and can see. */
 export const runBudget = (parameters: Sized) => {

@@ -19,7 +19,8 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
         policy: parameters.gate,
         reader: parameters.models["answer"] ?? "",
         questions: gateQuestions(parameters.validation, parameters.mix),
-        maxInScope: parameters.maxInScope
+        maxInScope: parameters.maxInScope,
+        ...(parameters.ledger === undefined ? {} : { earlier: parameters.ledger })
       })
       state.trials = { ...opened, principles: startOf(parameters) }
       state.phase = { _tag: "Between", step: (parameters.branch?.step ?? 0) + 1 }

@@ -1,8 +1,9 @@
 /** What the jobs of a run are told and what they give back. Inputs name texts by id; results hold no text of a user. */
 import { Schema } from "effect"
-import { Operation, OperationKind, Principle } from "#shared/domain/principle"
+import { Operation, Principle } from "#shared/domain/principle"
 import { Verdict } from "#shared/domain/question"
 import { PrincipleScope } from "#shared/domain/scope"
+import { LedgerEntry } from "#shared/metamemory/ledger"
 import { QuestionRefSchema } from "#services/evaluator/protocol"
 import { ReflectorKind } from "./parameters.ts"
 import { SourcedOperation } from "./run-events.ts"
@@ -37,17 +38,6 @@ export const ReflectionData = Schema.Struct({
 })
 export type ReflectionData = typeof ReflectionData.Type
 
-/** An entry of the ledger of what was tried. */
-const Tried = Schema.Struct({
-  id: Schema.String,
-  step: Schema.Int,
-  operation: OperationKind,
-  scope: PrincipleScope,
-  text: Schema.String,
-  outcome: Schema.Literals(["rejected", "undecided"]),
-  reader: Schema.String
-})
-
 /** Most principles a question is shown; absent in jobs that stood before it was asked for here. */
 const maxInScope = Schema.optionalKey(Schema.Int)
 
@@ -57,7 +47,7 @@ export const ProposalInput = Schema.Struct({
   /** With the attempts' keys, under which their reflections stand too. */
   attempts: Schema.Array(Attempt),
   principles: Schema.Array(Principle),
-  ledger: Schema.Array(Tried),
+  ledger: Schema.Array(LedgerEntry),
   reader: Schema.String,
   canaries: Schema.Array(Schema.String),
   maxInScope

@@ -1,7 +1,9 @@
 /** Runs from live feedback opened: which feedback is left for one, what it is called, and that it is recorded even where a process ended in between. */
 import { Effect } from "effect"
 import type { Folded } from "#shared/actor/entity"
+import { inherited } from "#shared/metamemory/ledger"
 import { wholeNumber } from "#shared/metamemory/random"
+import { trialLedger } from "#shared/metamemory/trial"
 import { isOpenForRun, onlineRun, type OnlineState } from "./online-behaviour.ts"
 import { batchOf, conversationsOf, type Feedback, offered, type RunTook, usedUp } from "./online-feedback.ts"
 import type { Following } from "./online-following.ts"
@@ -66,6 +68,17 @@ export const makeOpening = (following: Pick<Following, "of" | "through">, { inFo
     return { fresh: found, batch: batchOf(found, String(seedOf(tenant, number))) }
   })
 
+  /**
+   * What the tenant's runs rejected. What one of them left undecided may be tried again, since the next one has other questions to decide
+   * it by.
+   */
+  const rejectedBefore = Effect.fnUntraced(function*(tenant: string, { runs }: OnlineState, inForce: string) {
+    const last = runs.at(-1)?.run
+    const named = [...(inForce === "" ? [] : [inForce]), ...(last === undefined ? [] : [last])]
+    const states = yield* Effect.forEach([...new Set(named)], (run) => runState(tenant, run))
+    return inherited(states.map(({ trials }) => trialLedger(trials).filter(({ outcome }) => outcome === "rejected")))
+  })
+
   /** Opens the run of a number from a batch; false where feedback is not enough. */
   const openNext = Effect.fnUntraced(function*(tenant: string, state: OnlineState, number: number) {
     const seen = following.through()
@@ -75,7 +88,7 @@ export const makeOpening = (following: Pick<Following, "of" | "through">, { inFo
     const from = ref.run === "" ? undefined : yield* runState(tenant, ref.run)
     const step = from === undefined ? 0 : Math.max(from.generations.find(({ number }) => number === ref.generation)?.step ?? 0, from.parameters?.branch?.step ?? 0, 0)
     const branch = from === undefined ? undefined : { ...ref, step, change: "live feedback", principles, memoryPosition: seen }
-    const wanted = onlineRequest(batch, { seed: seedOf(tenant, number), isRemote: parts.isRemote, branch })
+    const wanted = onlineRequest(batch, { seed: seedOf(tenant, number), isRemote: parts.isRemote, branch, ledger: yield* rejectedBefore(tenant, state, ref.run) })
     if (wanted === undefined) return false
     yield* registerLive(tenant, [...batch.train, ...batch.validation, ...batch.guard])
     yield* parts.open({ tenant, run: onlineRun(number), request: wanted })

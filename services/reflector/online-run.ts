@@ -1,5 +1,6 @@
 /** A run from live feedback: what is asked of the reflector for a batch, and what is made of it when it is over. */
 import type { Question } from "#shared/domain/question"
+import type { LedgerEntry } from "#shared/metamemory/ledger"
 import { digest } from "#shared/metamemory/random"
 import type { Batch } from "./online-feedback.ts"
 import { presets, type RunParameters, type RunQuestion, type RunRequest } from "./parameters.ts"
@@ -21,7 +22,7 @@ export const questionsOf = (parameters: RunParameters | undefined): ReadonlyArra
   parameters === undefined ? [] : [...parameters.train, ...parameters.validation, ...parameters.guard]
 
 /** A run over a batch, of a size that fits it. @param branch what it goes on from; undefined = no principles */
-export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { readonly seed: number; readonly isRemote: boolean; readonly branch: RunRequest["branch"] }): RunRequest | undefined => {
+export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { readonly seed: number; readonly isRemote: boolean; readonly branch: RunRequest["branch"]; readonly ledger: ReadonlyArray<LedgerEntry> }): RunRequest | undefined => {
   const [train, validation] = [nonEmpty(batch.train), nonEmpty(batch.validation)]
   if (train === undefined || validation === undefined) return undefined
   const sizes = of.isRemote ? presets.metamem : presets.laptop
@@ -43,7 +44,8 @@ export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { re
     validation,
     guard: nonEmpty(batch.guard) ?? [],
     test: [],
-    ...(of.branch === undefined ? {} : { branch: of.branch })
+    ...(of.branch === undefined ? {} : { branch: of.branch }),
+    ledger: of.ledger
   }
 }
 

@@ -4,6 +4,7 @@ import { Principle } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
 import { QuestionClass } from "#shared/domain/scope"
 import type { GateQuestion } from "#shared/metamemory/gate"
+import { LedgerEntry } from "#shared/metamemory/ledger"
 import { digest } from "#shared/metamemory/random"
 import { routeQuestion } from "#shared/metamemory/router"
 import { typeOf } from "#shared/metamemory/split"
@@ -14,9 +15,10 @@ import { AskedQuestionRef, JudgeKind } from "#services/evaluator/protocol"
  * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids. A run opened under another version
  * is read and replayed, and not continued. Version 2: which principles are proposed for retirement, since their intervals are others. Version 3:
  * a principle is proposed for retirement by what its present words did, not those before an update. Version 4: errors of the incumbent make
- * one look void and not every later one, and what was only ever void may be tried again.
+ * one look void and not every later one, and what was only ever void may be tried again. Version 5: a run does not try again what those
+ * before it were not helped by.
  */
-export const algorithmVersion = 4
+export const algorithmVersion = 5
 
 /** A question as a run knows it. */
 export const RunQuestion = Schema.Struct({
@@ -106,7 +108,9 @@ const chosen = {
   /** Steps in a row that may seal nothing before the run ends early; 0 or absent = it goes through to the last step. */
   patience: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   /** Absent = from the empty generation. */
-  branch: Schema.optionalKey(Branch)
+  branch: Schema.optionalKey(Branch),
+  /** What runs before this one tried and are not helped by, oldest first; shown to the proposer, and not tried again with the same reader. Absent = nothing. */
+  ledger: Schema.optionalKey(Schema.Array(LedgerEntry))
 }
 
 const questionLists = <S extends Schema.Constraint>(question: S) => ({
@@ -137,6 +141,8 @@ export const RunParameters = Schema.Struct({
   models: Schema.Record(Schema.String, Schema.String),
   /** Hash of each prompt's template. */
   templates: Schema.Record(Schema.String, Schema.String),
+  /** Most tokens of a reply by role, other than answers; absent where an earlier version did not say. */
+  tokenLimits: Schema.optionalKey(Schema.Record(Schema.String, Schema.Int)),
   /** Sequence of the memory log up to which evidence is taken. */
   memoryPosition: Schema.Int
 })
@@ -172,7 +178,7 @@ export const gateQuestions = (questions: ReadonlyArray<RunQuestion>, mix: RunPar
 }
 
 /** What runs opened with earlier versions of their opening could not say: asked for with it, they go on as they were. */
-const saidLater: ReadonlySet<string> = new Set(["mix", "patience", "guardPolicy"])
+const saidLater: ReadonlySet<string> = new Set(["mix", "patience", "guardPolicy", "tokenLimits"])
 
 /** In what a request differs from the run that stands under its name, as far as that shows before the questions are looked up. */
 export const differingRequest = (stands: RunParameters, wanted: RunRequest): ReadonlyArray<keyof RunRequest> =>
@@ -210,6 +216,7 @@ const differenceText = (name: string, stands: unknown, wanted: unknown): string 
     const keys = Object.keys({ ...stands, ...wanted }).filter((key) => JSON.stringify(sorted(stands[key])) !== JSON.stringify(sorted(wanted[key])))
     return keys.length > membersMax ? `another ${name}` : keys.map((key) => differenceText(`${name}.${key}`, stands[key], wanted[key])).join(", ")
   }
+  if (name === "ledger") return "another ledger of what was tried before"
   if (name !== "canaries" && Array.isArray(stands) && Array.isArray(wanted)) return `${name} of ${stands.length} questions, not ${wanted.length === stands.length ? "these" : `of ${wanted.length}`}`
   return `${name} ${told(stands)}, not ${told(wanted)}`
 }

@@ -42,11 +42,12 @@ export type TrialsPatch = typeof TrialsPatch.Type
 
 /**
  * A run begins; nothing that determines it is left out. Version 1 knew no branches; version 2 neither the data set's mix of types, so that
- * every question counts alike, nor an early end; version 3 no policy of the guard test. What they wrote reads as it stands.
+ * every question counts alike, nor an early end; version 3 no policy of the guard test; version 4 neither a ledger
+ * of runs before it nor how long replies may be. What they wrote reads as it stands.
  */
 export const RunOpened = defineEvent("RunOpened", {
-  version: 4,
-  upcasts: { 1: (old) => old, 2: (old) => old, 3: (old) => old },
+  version: 5,
+  upcasts: { 1: (old) => old, 2: (old) => old, 3: (old) => old, 4: (old) => old },
   payload: Schema.Struct({
     parameters: RunParameters,
     /** Calls it takes and what its gate can see, in words. */

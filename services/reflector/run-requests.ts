@@ -9,6 +9,7 @@ import { adoptedSubject, type RunAddress, runSubject } from "#shared/eventlog/su
 import type { GenerationAdopted } from "#shared/metamemory/events"
 import { judgeTemplateHash } from "#shared/metamemory/judging"
 import { templateHashes } from "#shared/metamemory/prompts"
+import { smallAnswerTemplate } from "#shared/metamemory/small-answer-prompt"
 import type { QuestionRef, Questions } from "#shared/metamemory/questions"
 import { digest } from "#shared/metamemory/random"
 import type { Models } from "#shared/model/models"
@@ -33,13 +34,15 @@ export interface RunRequestParts {
   readonly questions: Questions
   /** Who judges and who reflects where a run does not say. */
   readonly by: Pick<RunParameters, "judge" | "reflector">
+  /** Whether rollouts are answered with the short prompt of small models. */
+  readonly isSmallPrompt: boolean
   /** Has this process drive the run, if nobody does. */
   readonly pickUp: (subject: string) => Effect.Effect<void>
   /** Of the runs that this process drives, by subject. */
   readonly progress: ReadonlyMap<string, Progress>
 }
 
-export const makeRunRequests = ({ adoptions, by, log, models, pickUp, progress, questions, runs }: RunRequestParts) => {
+export const makeRunRequests = ({ adoptions, by, isSmallPrompt, log, models, pickUp, progress, questions, runs }: RunRequestParts) => {
   const known = Effect.fnUntraced(function*(tenant: string, refs: ReadonlyArray<QuestionRef>) {
     return yield* Effect.forEach(refs, (ref) => Effect.map(questions.load(tenant, ref), runQuestionOf), { concurrency: 16 })
   })
@@ -61,7 +64,9 @@ export const makeRunRequests = ({ adoptions, by, log, models, pickUp, progress, 
       patience: chosen.patience ?? 0,
       algorithm: algorithmVersion,
       models: Object.fromEntries(names),
-      templates: { ...templateHashes, judge: judgeTemplateHash(Object.values(questions).flat().map(({ type }) => type)) },
+      // An answer's limit is the run's own parameter.
+      tokenLimits: Object.fromEntries(playing.flatMap((role) => (role === "answer" ? [] : [[role, models.casting(role)?.maxTokens ?? 0]]))),
+      templates: { ...templateHashes, ...(isSmallPrompt ? { answer: smallAnswerTemplate } : {}), judge: judgeTemplateHash(Object.values(questions).flat().map(({ type }) => type)) },
       memoryPosition: chosen.branch?.memoryPosition ?? (yield* log.head("MEMORY"))
     } satisfies RunParameters as RunParameters
   })

@@ -4,11 +4,11 @@ import { Config, Effect, Result, Stream } from "effect"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { Principle } from "#shared/domain/principle"
 import { answerPrompt, citedAnswerTemplate, templateHashes } from "#shared/metamemory/prompts"
+import { smallAnswerPrompt, smallAnswerTemplate } from "#shared/metamemory/small-answer-prompt"
 import type { CallRequest, CallTags, Sample } from "#shared/model/call"
 import { type ModelReply, Models } from "#shared/model/models"
 import { citationsOf, readMarks } from "./citations.ts"
 import type { AskPart, AskReply } from "./protocol.ts"
-import { smallAnswerPrompt, smallAnswerTemplate } from "./small-prompt.ts"
 
 export const settings = Config.all({
   /** `small` = a short few-shot prompt for models below a billion parameters; `auto` = small on the local model. */

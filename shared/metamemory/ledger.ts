@@ -2,21 +2,34 @@
  * The ledger of what was tried: operations a gate rejected or left undecided. The proposer is shown it, and what is nearly the same
  * in the same scope is not put to the gate again unless the reader changed.
  */
-import type { PrincipleScope } from "#shared/domain/scope"
-import type { Operation } from "#shared/domain/principle"
+import { Schema } from "effect"
+import { type Operation, OperationKind } from "#shared/domain/principle"
+import { PrincipleScope } from "#shared/domain/scope"
 import { plainText } from "./operations.ts"
 
-export interface LedgerEntry {
+export const LedgerEntry = Schema.Struct({
   /** Id of the operation. */
-  readonly id: string
-  readonly step: number
-  readonly operation: Operation["operation"]
-  readonly scope: PrincipleScope
+  id: Schema.String,
+  step: Schema.Int,
+  operation: OperationKind,
+  scope: PrincipleScope,
   /** Text proposed; for a delete, the text that would have gone. */
-  readonly text: string
-  readonly outcome: "rejected" | "undecided"
+  text: Schema.String,
+  outcome: Schema.Literals(["rejected", "undecided"]),
   /** Identity of the reader the gate asked; another reader may be helped by what failed with this one. */
-  readonly reader: string
+  reader: Schema.String
+})
+export type LedgerEntry = typeof LedgerEntry.Type
+
+/** Entries that a run takes over from others at most; the newest stay. */
+const inheritedMax = 200
+
+/** What a run takes over from those before it, oldest first: of entries that say the same, the last. */
+export const inherited = (ledgers: ReadonlyArray<ReadonlyArray<LedgerEntry>>): ReadonlyArray<LedgerEntry> => {
+  const all = ledgers.flat()
+  const last = new Map(all.map((entry) => [JSON.stringify([entry.reader, entry.scope, entry.operation === "delete", plainText(entry.text)]), entry]))
+  const kept = new Set(last.values())
+  return all.filter((entry) => kept.has(entry)).slice(-inheritedMax)
 }
 
 const fillers = new Set(

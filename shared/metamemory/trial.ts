@@ -81,6 +81,8 @@ export interface TrialsState {
   /** Answers left to spend. */
   readonly allowance: number
   readonly maxInScope: number
+  /** What this reader was found not helped by before the first trial. */
+  readonly earlier: ReadonlyArray<LedgerEntry>
 }
 
 export interface TrialsOptions {
@@ -90,6 +92,8 @@ export interface TrialsOptions {
   readonly reader: string
   readonly questions: ReadonlyArray<GateQuestion>
   readonly maxInScope?: number
+  /** Ledger taken over from runs before this one; entries of other readers are left out, and all where everything is accepted. */
+  readonly earlier?: ReadonlyArray<LedgerEntry>
 }
 
 /** Most principles a question is shown. */
@@ -106,7 +110,8 @@ export const openTrials = (options: TrialsOptions): TrialsState => ({
   draws: {},
   trials: [],
   allowance: 0,
-  maxInScope: options.maxInScope ?? shownMax
+  maxInScope: options.maxInScope ?? shownMax,
+  earlier: options.policy === "always" ? [] : (options.earlier ?? []).filter(({ reader }) => reader === options.reader)
 })
 
 /** Questions a scope bears on. */
@@ -141,10 +146,12 @@ export const added = (tallies: Tallies, more: Tallies): Tallies => ({ ...tallies
 /** Takes the number of the generation just sealed, so that principles accepted later name the right one. */
 export const sealed = (state: TrialsState, generation: number): TrialsState => ({ ...state, generation })
 
-/** The ledger the trials amount to: what is closed and not in force. */
-export const trialLedger = (state: TrialsState): ReadonlyArray<LedgerEntry> =>
-  state.trials.flatMap((trial) =>
+/** The ledger the trials amount to: what was taken over, then what is closed and not in force. */
+export const trialLedger = (state: TrialsState): ReadonlyArray<LedgerEntry> => [
+  ...state.earlier,
+  ...state.trials.flatMap((trial): ReadonlyArray<LedgerEntry> =>
     trial.state === "rejected" || trial.state === "undecided"
       ? [{ id: trial.id, step: trial.step, operation: trial.operation.operation, scope: trial.scope, text: textOf(state, trial), outcome: trial.state, reader: state.reader }]
       : []
   )
+]

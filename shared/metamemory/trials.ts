@@ -14,7 +14,7 @@
 import type { Operation, Principle } from "#shared/domain/principle"
 import type { PrincipleScope, QuestionClass } from "#shared/domain/scope"
 import { decideGate, type GateDecision, type GateQuestion, type Tallies, verdictReliability } from "./gate.ts"
-import { likeness, nearlySame } from "./ledger.ts"
+import { likeness, nearlySame, triedBefore } from "./ledger.ts"
 import { type AppliedOperation, applyOperations, operationId, type Refusal } from "./operations.ts"
 import { routedClasses } from "./router.ts"
 import {
@@ -40,7 +40,7 @@ export interface Submission {
 /**
  * Puts a step's operations up for trial and adds the step's allowance. An operation for all questions is tried first in the class it
  * comes from, since an effect in one class drowns among all; when it is accepted there, the other classes follow. What is in
- * force or was tried in nearly the same words in the same scope is refused; a trial that errors made void tried nothing.
+ * force or was tried in nearly the same words in the same scope, here or before the run, is refused; a trial that errors made void tried nothing.
  */
 export const submit = (state: TrialsState, step: number, operations: ReadonlyArray<Submitted>): Submission => {
   const refused: Array<Submission["refused"][number]> = []
@@ -68,7 +68,7 @@ export const submit = (state: TrialsState, step: number, operations: ReadonlyArr
       }
     }
     const direction = (kind: Operation["operation"]): boolean => kind === "delete"
-    const tried = trials.find(
+    const tried = triedBefore({ operation: operation.operation, scope, text: textOf(state, { operation }) }, state.earlier, state.reader) ?? trials.find(
       (trial) =>
         trial.state !== "obsolete" && trial.state !== "accepted" && trial.state !== "void" && trial.scope === scope &&
         direction(trial.operation.operation) === direction(operation.operation) &&

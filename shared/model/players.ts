@@ -21,6 +21,8 @@ export interface Casting {
   /** True for the model on this machine, used where no endpoint is set. */
   readonly isLocal: boolean
   readonly concurrency: number
+  /** Most tokens of a reply, where a request does not say. */
+  readonly maxTokens: number
 }
 
 /** The model on this machine, for roles without an endpoint. */
@@ -96,7 +98,7 @@ export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges
       if (isLocal || isAlsoLocal) return isLocal && isAlsoLocal
       return model === settings.model && theirs.length === replicas.length && theirs.every((replica, at) => replica === replicas[at])
     }) ?? role
-    return { role, urls: settings.urls, urlSetting: settings.urlSetting, sameAs, model: settings.model, isLocal, concurrency: settings.concurrency }
+    return { role, urls: settings.urls, urlSetting: settings.urlSetting, sameAs, model: settings.model, isLocal, concurrency: settings.concurrency, maxTokens: settings.maxTokens }
   }
 
   return { casting, identity, listModels, loaded, playing }

@@ -15,6 +15,7 @@ const principle = (id: string, scope: Principle["scope"]): Principle => ({ id, t
 const [one, other, refused] = [principle("P1", "single-fact"), principle("P2", "preference"), principle("P3", "assistant-said")]
 const start: StartingPoint = {
   parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, step: 2, undersized: false,
+  ledger: [{ id: "O1-1-abc", step: 1, operation: "add", scope: "preference", text: "Guess.", outcome: "rejected", reader: "m" }],
   known: new Map([one, other, refused].map((known) => [known.id, known]))
 }
 const after = (change: Parameters<typeof changed>[1]) => Result.getOrThrow(changed(start, change))
@@ -92,6 +93,7 @@ test("a branch is asked for as its run was, but for what is changed, and named b
   const placebo = plannedBranch({ ...of, principles: start.principles })
   const dropped = plannedBranch({ ...of, principles: [other], change: { kind: "drop", principle: "P1" } })
   assert.equal([dropped.request.seed, dropped.request.steps, dropped.request.branch?.step], [8, 6, 2])
+  assert.equal([dropped.request.ledger, placebo.request.ledger], [start.ledger, start.ledger])
   assert.equal([dropped.request.branch?.principles, placebo.request.branch?.principles], [[other], start.principles])
   assert.equal(dropped.request.train.slice(0, 1), [{ id: "t0", user: "u-t0" }])
   assert.is.not(dropped.run, placebo.run)

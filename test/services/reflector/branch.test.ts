@@ -46,6 +46,22 @@ test("its guard test is against what it began with", () => {
   for (const { input } of asked) assert.equal("principles" in input && input.principles.map(({ id }) => id), ["P1-1-abc"])
 })
 
+test("what was tried before it is shown to its proposers and not tried again", () => {
+  const plain = simulate(parameters({ steps: 5, branch })).state
+  const [first] = plain.operations.filter(({ operation }) => operation === "add")
+  assert.ok(first?.after !== undefined)
+  const ledger = [{ id: "O2-1-old", step: 2, operation: "add", scope: first.scope, text: first.after.text, outcome: "rejected", reader: "m" }] as const
+  const shown: Array<ReadonlyArray<string>> = []
+  const { state } = simulate(parameters({ steps: 5, branch, ledger, models: { answer: "m" } }), (job) => {
+    if (job.kind === "proposal") shown.push(job.input.ledger.map(({ id }) => id))
+    return undefined
+  })
+  assert.ok(shown.length > 0 && shown.some((ids) => ids[0] === "O2-1-old"), JSON.stringify(shown))
+  assert.equal(state.operations.filter(({ after, scope }) => scope === first.scope && after?.text === first.after?.text), [])
+  const refused = behaviour.decide(state, { _tag: "OpenRun", parameters: parameters({ steps: 5, branch, models: { answer: "m" }, ledger: [] }) })
+  assert.ok(Result.isFailure(refused) && /another ledger of what was tried before/.test(refused.failure.message))
+})
+
 test("the same name with another beginning is refused", () => {
   const { state } = simulate(parameters({ steps: 3, branch }))
   const refused = behaviour.decide(state, { _tag: "OpenRun", parameters: parameters({ steps: 3, branch: { ...branch, principles: [] } }) })

@@ -8,14 +8,24 @@ import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { Nats } from "#shared/eventlog/nats"
 import { heldSubject, onlineSubject, requestSubject, runSubject } from "#shared/eventlog/subjects"
+import { trialLedger } from "#shared/metamemory/trial"
 import type { OnlineStatus } from "#services/reflector/online-protocol"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
-import { scriptedModel } from "#test/support/scripted-model"
+import { type ScriptedOptions, scriptedModel } from "#test/support/scripted-model"
 import { adopted, adoptions, good, makeLive, none, onlineEvents, onlineModel, people, standing, until } from "./online-stage.ts"
 import { configured, connection, finished, openRun, questions, reflector, runRequest, stateOf, verification, withReflector, withWorkers, workers } from "./stage.ts"
 
 const test = suite("evolution from live feedback, whole")
+
+const harmful = "Whatever was asked, say what bears least on it."
+const harmfulModel: ScriptedOptions = {
+  ...onlineModel,
+  scripts: {
+    answer: (call) => (call.prompt.includes(harmful) ? "Something else (ref 000000-0)" : onlineModel.scripts.answer(call)),
+    propose: () => ({ operations: [{ operation: "add", id: null, content: harmful, scope: "all" }] })
+  }
+}
 
 const status = Effect.map(request(requestSubject("reflector", "online"), { tenant: "t" }, 20_000), (reply) => reply as OnlineStatus)
 
@@ -95,7 +105,7 @@ effect(
           yield* until("OnlineRunEnded")
           const ended = yield* status
           assert.is(ended.feedback.fresh, 11)
-          assert.is(ended.lastOutcome, "online-1: the run recommends what it began with: nothing was accepted")
+          assert.is(ended.lastOutcome, "online-1: the run recommends what it began with: nothing was accepted; of 1 changes tried 1 rejected")
         }))
         const first = yield* inRun("online-1")
         assert.is(first.length, 30)
@@ -109,7 +119,11 @@ effect(
         assert.equal(second.filter((id) => first.includes(id)), [])
         while ((yield* status).stage !== "run") yield* Effect.sleep(50)
         assert.is((yield* status).feedback.fresh, 10)
-      }), { known: 0, model: { ...onlineModel, scripts: { ...onlineModel.scripts, propose: () => ({ operations: [] }) } }, settings: { METAMEM_JUDGE: "model" } }),
+        // What the first run found to harm is not tried again by the second.
+        const rejected = trialLedger((yield* stateOf("online-1")).trials).filter(({ outcome }) => outcome === "rejected")
+        assert.ok(rejected.length > 0 && rejected.every(({ text }) => text === harmful), JSON.stringify(rejected))
+        assert.equal((yield* stateOf("online-2")).parameters?.ledger, rejected)
+      }), { known: 0, model: harmfulModel, settings: { METAMEM_JUDGE: "model" } }),
   120_000
 )
 

@@ -93,10 +93,10 @@ test("what only says that an answer was wrong counts for watching and never for 
 test("a run over the smallest batch is one that may be opened, and goes on from what is in force", () => {
   const batch = batchOf(many(30, (at) => `u${at}`), "s")
   assert.ok(batch._tag === "Ready")
-  const plain = onlineRequest(batch, { seed: 1, isRemote: true, branch: undefined })
+  const plain = onlineRequest(batch, { seed: 1, isRemote: true, branch: undefined, ledger: [] })
   assert.equal([plain?.gate, plain?.steps, plain?.batch, plain?.samples, plain?.guardSamples, plain?.anyway], ["likely", 3, 10, 5, 9, true])
   const branch = { run: "r", generation: 2, step: 5, change: "live feedback", principles: [], memoryPosition: 9 }
-  const request = onlineRequest(batch, { seed: 1, isRemote: false, branch })
+  const request = onlineRequest(batch, { seed: 1, isRemote: false, branch, ledger: [] })
   assert.equal([request?.steps, request?.batch, request?.branch], [8, 10, branch])
 })
 

@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { asAttempt, ledgerFor, type LedgerEntry, likeness, nearlySame, triedBefore } from "#shared/metamemory/ledger"
+import { asAttempt, inherited, ledgerFor, type LedgerEntry, likeness, nearlySame, triedBefore } from "#shared/metamemory/ledger"
 
 const entry = (id: string, scope: LedgerEntry["scope"], text: string, operation: LedgerEntry["operation"] = "add"): LedgerEntry => ({
   id, step: 1, operation, scope, text, outcome: "rejected", reader: "model-a"
@@ -32,6 +32,14 @@ test("a proposer is shown the newest entries of the scopes at hand, each text on
   const longer = [...ledger, entry("O4", "time", frames[0]!), entry("O5", "time", "Think of the season.")]
   assert.equal(ledgerFor(longer, new Set(["time"]), 2).map(({ id }) => id), ["O4", "O5"])
   assert.equal(ledgerFor(longer, new Set(["time", "all"]), 9).map(({ id }) => id), ["O2", "O3", "O4", "O5"])
+})
+
+test("a run takes over what those before it tried, each text once, the newest of many", () => {
+  assert.equal(inherited([ledger, [entry("O4", "time", `${frames[0]!.toUpperCase()}`)]]).map(({ id }) => id), ["O2", "O3", "O4"])
+  assert.equal(inherited([ledger, [{ ...ledger[0]!, id: "O5", reader: "model-b" }]]).map(({ id }) => id), ["O1", "O2", "O3", "O5"], "another reader is another matter")
+  const many = Array.from({ length: 300 }, (_, at) => entry(`M${at}`, "time", `Idea ${at}.`))
+  assert.equal([inherited([many]).length, inherited([many])[0]?.id], [200, "M100"])
+  assert.equal(inherited([]), [])
 })
 
 test("an update of a ledger entry becomes an add, other operations stay", () => {

@@ -95,6 +95,17 @@ test("what is in force or was tried in nearly the same words is refused with the
   assert.equal(refused.map(({ refusal }) => refusal.reason), ["InForce", "TriedBefore", "UnknownId", "MissingContent"])
 })
 
+test("what runs before this one tried with the same reader is not tried again, and is shown", () => {
+  const before = { id: "O9", step: 3, operation: "add", scope: "multi-evidence", text: texts.bad, outcome: "undecided", reader: "m" } as const
+  const opened = (reader: string, policy: GatePolicy = "likely") => openTrials({ runSeed: "r", policy, reader, questions, earlier: [before] })
+  const reasons = (state: TrialsState) => submit(state, 1, [add("Skip remaining memories!", "multi-evidence"), add(texts.good, "multi-evidence", 1)]).refused.map(({ refusal }) => refusal)
+  assert.equal(reasons(opened("m")), [{ reason: "TriedBefore", id: "O9" }])
+  assert.equal(reasons(opened("another")), [])
+  assert.equal(reasons(opened("m", "always")), [], "where everything is accepted nothing was refused")
+  assert.equal(trialLedger(opened("m")), [before])
+  assert.equal(trialLedger(opened("another")), [])
+})
+
 test("an operation for all is tried where it comes from, and in the other classes once accepted there", () => {
   const first = submitted(open(), 1, add(texts.good, "all"))
   assert.equal(nextRounds(first).map(({ scope }) => scope), ["multi-evidence"])

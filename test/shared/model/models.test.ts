@@ -247,7 +247,7 @@ effect(test, "the local model plays the roles without an endpoint, and no key re
     })
     yield* Effect.gen(function*() {
       const models = yield* Models
-      const cast = { role: "answer", urlSetting: "METAMEM_ANSWER_URL", sameAs: "extract", model: "small", isLocal: true, concurrency: 2 }
+      const cast = { role: "answer", urlSetting: "METAMEM_ANSWER_URL", sameAs: "extract", model: "small", isLocal: true, concurrency: 2, maxTokens: 1_024 }
       assert.equal(models.casting("answer"), { ...cast, urls: [] })
       assert.is(models.casting("judge")?.isLocal, false)
       assert.is(yield* models.identity("answer"), "small")

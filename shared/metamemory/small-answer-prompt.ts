@@ -1,6 +1,5 @@
 /** The reader's prompt for models below a billion parameters: short, by example; the evidence budget keeps it within what such a model can hold. */
-import type { AnswerInput } from "#shared/metamemory/prompts"
-import { asData, speakerName } from "#shared/metamemory/prompts"
+import { type AnswerInput, asData, speakerName } from "./prompts.ts"
 
 export const smallAnswerTemplate = "answer-small/4"
 
