@@ -105,7 +105,7 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
       placebo: plannedBranch({ run, from, start, principles: start.principles, last, seed })
     }))
     const planned = pairs.flatMap((pair) => [pair.changed, pair.placebo])
-    const expected = planned.reduce((sum, { request: { branch, gate, steps } }) => sum + runBudget({ ...parameters, steps, gate, ...(branch === undefined ? {} : { branch }) }).calls, 0)
+    const expected = planned.reduce((sum, { request: { branch, gate, steps } }) => sum + runBudget({ ...parameters, steps, gate, ...(branch === undefined ? {} : { branch }) }, start.mixedShare).calls, 0)
     yield* say(`${planned.length} branches of ${some(last - start.step, "step")}, about ${Math.round(expected).toLocaleString("en")} calls if nothing of them stands in the log; kill it at any time, the same command goes on`)
     const results = yield* Effect.forEach(planned, (one) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`)), { concurrency: atOnce })
     const states = new Map(yield* Effect.forEach(planned, (one) => Effect.map(foldRun(tenant, one.run), (state) => [one.run, state] as const)))

@@ -8,7 +8,7 @@ import type { Question, Verdict } from "#shared/domain/question"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { digest } from "#shared/metamemory/random"
 import { typeOf } from "#shared/metamemory/split"
-import { corrected, type Interval, judgeQuality, kappa, wilson } from "#shared/metamemory/statistics"
+import { corrected, type Interval, type JudgeQuality, kappa, wilson } from "#shared/metamemory/statistics"
 import { type JudgeKind, JudgeReply } from "#services/evaluator/protocol"
 import { RecordReply } from "#services/reflector/protocol"
 import type { JudgeCalibrated, LabelCounts } from "#services/reflector/run-events"
@@ -125,17 +125,41 @@ export const pooled = (counts: JudgeCalibrated["counts"]): LabelCounts =>
     errors: sum.errors + own.errors
   }), none)
 
+/** Fewest labels of a side, right or wrong, by which a type's answers are corrected; with fewer, labels of all types together tell more. */
+const fewestOfSide = 10
+
+const qualityIn = ({ rightJudgedRight: rr, rightJudgedWrong: rw, wrongJudgedRight: wr, wrongJudgedWrong: ww }: LabelCounts, fewest: number): JudgeQuality | undefined =>
+  rr + rw < fewest || ww + wr < fewest ? undefined : { sensitivity: rr / (rr + rw), specificity: ww / (ww + wr) }
+
+/** Answers of one type that were judged. */
+export interface JudgedOfType {
+  readonly type: string
+  readonly correct: number
+  readonly judged: number
+}
+
+/** Judged answers by the types that calibrations go by. */
+export const judgedByType = (answers: ReadonlyArray<{ readonly question: Pick<Question, "type" | "abstention">; readonly verdict: Verdict }>): ReadonlyArray<JudgedOfType> =>
+  [...Map.groupBy(answers.filter(({ verdict }) => verdict !== "error"), ({ question }) => typeOf(question))]
+    .map(([type, own]) => ({ type, correct: own.filter(({ verdict }) => verdict === "correct").length, judged: own.length }))
+
 /**
- * An accuracy corrected for what the last calibration of the judge says of it, over all types together. Undefined without a calibration
- * of that judge, without labels of both sides, or when the judge was no better than a coin.
+ * The accuracy over some answers, corrected for what the last calibration of the judge says of it: each type by its own labels where
+ * there are ten of either side, else by those of all types, and put together as the answers are. Undefined without a calibration of that
+ * judge, without labels of both sides, or where the judge was no better than a coin on a type.
  */
-export const correctedAccuracy = (calibrations: RunState["calibrations"], by: JudgeKind | undefined, accuracy: number): number | undefined => {
+export const correctedAccuracy = (calibrations: RunState["calibrations"], by: JudgeKind | undefined, types: ReadonlyArray<JudgedOfType>): number | undefined => {
   const last = calibrations.filter(({ judge }) => judge === by).at(-1)
-  if (last === undefined) return undefined
-  const { rightJudgedRight: rr, rightJudgedWrong: rw, wrongJudgedRight: wr, wrongJudgedWrong: ww } = pooled(last.counts)
-  const pairs = ([[rr, true, true], [rw, true, false], [wr, false, true], [ww, false, false]] as const).flatMap(([count, truth, verdict]) => Array.from({ length: count }, () => ({ truth, verdict })))
-  const { sensitivity, specificity } = judgeQuality(pairs)
-  return sensitivity === undefined || specificity === undefined ? undefined : corrected(accuracy, { sensitivity, specificity })
+  const judged = types.reduce((sum, own) => sum + own.judged, 0)
+  if (last === undefined || judged === 0) return undefined
+  const together = qualityIn(pooled(last.counts), 1)
+  const shares = types.map(({ correct, judged: own, type }) => {
+    const counts = last.counts[type]
+    const quality = (counts === undefined ? undefined : qualityIn(counts, fewestOfSide)) ?? together
+    const right = quality === undefined ? undefined : corrected(correct / own, quality)
+    return right === undefined ? undefined : (right * own) / judged
+  })
+  return shares.some((share) => share === undefined) ? undefined : Math.min(1, Math.max(0, shares.reduce<number>((sum, share) => sum + (share ?? 0), 0)))
 }
 
 const decodeJudge = Schema.decodeUnknownEffect(JudgeReply)

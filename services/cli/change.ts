@@ -8,6 +8,7 @@ import { trialLedger } from "#shared/metamemory/trial"
 import type { JudgeKind } from "#services/evaluator/protocol"
 import { behaviour } from "#services/reflector/behaviour"
 import type { RunParameters } from "#services/reflector/parameters"
+import { mixedShareOf } from "#services/reflector/stages"
 import { CommandFailed } from "./root.ts"
 import { runCommits, type RunState } from "./runs.ts"
 
@@ -42,6 +43,8 @@ export interface StartingPoint {
   readonly known: ReadonlyMap<string, Principle>
   /** Step that sealed it; 0 for generation 0. */
   readonly step: number
+  /** Share of the run's questions that came out both ways. */
+  readonly mixedShare: number | undefined
   /** What had been tried by then and was not in force. */
   readonly ledger: ReadonlyArray<LedgerEntry>
   readonly undersized: boolean
@@ -69,7 +72,7 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
     if (parameters === undefined) return yield* new CommandFailed({ message: `${run} is the record of an imported run: it has no validation questions to ask` })
     const named = [...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)]
     const known = new Map(named.map((principle) => [principle.id, principle]))
-    return { ...found, parameters, known, undersized } satisfies StartingPoint as StartingPoint
+    return { ...found, parameters, known, mixedShare: mixedShareOf(state.steps), undersized } satisfies StartingPoint as StartingPoint
   })
 
 /** The principles with the change made. A change that cannot be made, or changes nothing, is refused with what to do. */

@@ -1,9 +1,10 @@
 /** `metamem curve`: training accuracy step by step. No model and no actor is asked. */
 import { Effect, Option } from "effect"
 import { Command } from "effect/cli"
+import type { Verdict } from "#shared/domain/question"
 import { shareInterval } from "#shared/metamemory/statistics"
 import { curveOf } from "#services/reflector/analysis"
-import { correctedAccuracy } from "./calibrate.ts"
+import { correctedAccuracy, judgedByType } from "./calibrate.ts"
 import { logLayer } from "./home.ts"
 import { accuracyPlot, plotFlag, type PlotPoint, writePlot } from "./plot.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
@@ -28,6 +29,8 @@ export interface CurveStep {
   readonly interval: readonly [number, number]
 }
 
+const verdictOfLetter: Readonly<Record<string, Verdict>> = { c: "correct", i: "incorrect" }
+
 /** Training accuracy step by step. Batches differ and hard questions are repeated: something to watch, no evidence. */
 export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
   curveOf(state).map((point) => {
@@ -36,7 +39,11 @@ export const curveReport = (state: RunState): ReadonlyArray<CurveStep> =>
       [...verdicts].flatMap((letter) => (letter === "e" ? [] : [{ cluster: state.questions.get(question)?.cluster ?? question, value: letter === "c" ? 1 : 0 }])))
     const judged = point.correct + point.incorrect
     const accuracy = judged === 0 ? null : point.correct / judged
-    const corrected = accuracy === null ? undefined : correctedAccuracy(state.calibrations, state.parameters?.judge, accuracy)
+    const answers = attempts.flatMap(({ question: id, verdicts }) => {
+      const question = state.questions.get(id)
+      return question === undefined ? [] : [...verdicts].map((letter) => ({ question, verdict: verdictOfLetter[letter] ?? "error" }))
+    })
+    const corrected = correctedAccuracy(state.calibrations, state.parameters?.judge, judgedByType(answers))
     return {
       ...point,
       sealed: state.generations.find(({ step }) => step === point.step)?.number ?? null,

@@ -5,7 +5,7 @@ import { readDataset } from "#shared/datasets/read-dataset"
 import { EventLog } from "#shared/eventlog/event-log"
 import { CallStore } from "#shared/model/call-store"
 import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
-import { correctedAccuracy } from "./calibrate.ts"
+import { correctedAccuracy, judgedByType } from "./calibrate.ts"
 import { type GenerationReport, reportOf, reportTables } from "./generation-report.ts"
 import { withActors } from "./home.ts"
 import { answerGenerations, judgeOf, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
@@ -67,7 +67,7 @@ export const evaluate = Command.make(
         const tested = answers[list.findIndex(({ generation }) => generation === look?.generation)] ?? []
         const reports = list.map(({ generation }, at): GenerationReport => {
           const report = reportOf(generation, answers[at] ?? [], empty)
-          const corrected = correctedAccuracy(state.calibrations, judge, report.accuracy)
+          const corrected = correctedAccuracy(state.calibrations, judge, judgedByType(answers[at] ?? []))
           return { ...report, ...(corrected === undefined ? {} : { corrected }) }
         })
         progress.end()

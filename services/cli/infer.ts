@@ -7,10 +7,12 @@ import { readDataset } from "#shared/datasets/read-dataset"
 import type { Verdict } from "#shared/domain/question"
 import { EventLog } from "#shared/eventlog/event-log"
 import { answerPrompt } from "#shared/metamemory/prompts"
+import { smallAnswerPrompt, smallAnswerTemplate } from "#shared/metamemory/small-answer-prompt"
 import { CallStore } from "#shared/model/call-store"
 import { type AnswerLine, standingAnswers } from "./answers-file.ts"
 import { askedAtOnce } from "./asking.ts"
 import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
+import { correctedAccuracy, judgedByType } from "./calibrate.ts"
 import { withActors } from "./home.ts"
 import { answerAndJudge, judgeOf, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { refuseElsewhere } from "./memory-here.ts"
@@ -45,7 +47,7 @@ export const infer = Command.make(
         const of = { run: input.run, generation: generation.generation }
         const standing = yield* standingAnswers(input.out, of, whole.questions)
         yield* ensureBuilt(dataset)
-        const ids = new Set(dataset.questions.map(({ id }) => id))
+        const asked = new Map(dataset.questions.map((question) => [question.id, question]))
         yield* writing(() => writeFileSync(input.out, [...standing.values()].map((line) => `${JSON.stringify(line)}\n`).join("")))
         const judge = yield* judgeOf(state)
         const due = dataset.questions.filter(({ id }) => !standing.has(id))
@@ -67,7 +69,7 @@ export const infer = Command.make(
               const principles = generation.principles.filter(({ id }) => answer.principles.includes(id))
               const line: AnswerLine = {
                 question_id: question.id,
-                prompt: answerPrompt({ question: question.text, date: question.date, evidence, principles }).map(({ content }) => content).join("\n\n"),
+                prompt: (answer.template === smallAnswerTemplate ? smallAnswerPrompt : answerPrompt)({ question: question.text, date: question.date, evidence, principles }).map(({ content }) => content).join("\n\n"),
                 problem: question.text,
                 memories: evidence.map(({ text, time }) => `${time} ${text}`),
                 memory_ids: answer.evidenceIds,
@@ -82,21 +84,25 @@ export const infer = Command.make(
               }
               yield* writing(() => appendFileSync(input.out, `${JSON.stringify(line)}\n`))
               progress.update(`${++done} of ${due.length} answered`)
-              return { verdict: answer.verdict, reason: answer.reason }
+              return { question_id: question.id, verdict: answer.verdict, reason: answer.reason }
             }),
           { concurrency: yield* askedAtOnce }
         )
         const seconds = secondsAnswering(started)
         progress.end()
-        const all = [...[...standing.values()].filter(({ question_id }) => ids.has(question_id)), ...answers]
+        const all = [...[...standing.values()].filter(({ question_id }) => asked.has(question_id)), ...answers]
         const count = (verdict: Verdict) => all.filter((one) => one.verdict === verdict).length
         yield* someJudged(all, `${input.out} holds a line with the reason for each, and the same command asks again`)
         const [correct, incorrect, error] = [count("correct"), count("incorrect"), count("error")]
-        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), judge, look: look?.look ?? null, undersized: state.undersized, seconds }
+        const corrected = correctedAccuracy(state.calibrations, judge, judgedByType(all.flatMap(({ question_id, verdict }) => {
+          const question = asked.get(question_id)
+          return question === undefined ? [] : [{ question, verdict }]
+        })))
+        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge, look: look?.look ?? null, undersized: state.undersized, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
-      yield* emit(result, ({ accuracy, correct, error, generation, judge, look, total, undersized }) =>
+      yield* emit(result, ({ accuracy, correct, corrected, error, generation, judge, look, total, undersized }) =>
         [
-          `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${percent(accuracy)} % of those judged, ${judge} judge), ${some(error, "error")}; written to ${input.out}`,
+          `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${percent(accuracy)} % of those judged, ${judge} judge${corrected === undefined ? "" : `; ${percent(corrected)} corrected for its errors`}), ${some(error, "error")}; written to ${input.out}`,
           ...(undersized ? ["the run was too small to mean much"] : []),
           ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${generation}\` makes its paired test`])
         ].join("\n"))

@@ -32,6 +32,8 @@ export interface JudgedAnswer {
   readonly reason: string
   readonly evidenceIds: ReadonlyArray<string>
   readonly principles: ReadonlyArray<string>
+  /** Of the prompt it was answered by; absent where it was not answered. */
+  readonly template?: string
 }
 
 /** One answer under a list of principles, judged. Replies are kept, so asking again after an interruption costs nothing. A failure is an `error`, never a wrong answer. */
@@ -67,15 +69,15 @@ export const answerAndJudge = (run: string, state: RunState, judge: JudgeKind, q
     if (rollout._tag === "Failure") return failed(rollout.failure.message)
     const kept = yield* store.get(tenant, question.user, rollout.success.callKey)
     if (Option.isNone(kept)) return failed("the reply is not in the call store: it was erased meanwhile")
-    const response = kept.value.text
+    const { templateVersion: template, text: response } = kept.value
     const judged = yield* request(
       requestSubject("evaluator", "judge"),
       { tenant, judge, answers: [{ question: ref, response }] },
       answerDeadlineMs
     ).pipe(Effect.flatMap(decodeJudge), Effect.result)
     const verdict = judged._tag === "Success" ? judged.success.verdicts[0] : undefined
-    if (verdict === undefined) return { ...failed(judged._tag === "Failure" ? judged.failure.message : "the judge gave no verdict"), response }
-    return { question, response, verdict: verdict.verdict, reason: verdict.reason, evidenceIds: rollout.success.evidenceIds, principles: shown.map(({ id }) => id) } satisfies JudgedAnswer
+    if (verdict === undefined) return { ...failed(judged._tag === "Failure" ? judged.failure.message : "the judge gave no verdict"), response, template }
+    return { question, response, verdict: verdict.verdict, reason: verdict.reason, evidenceIds: rollout.success.evidenceIds, principles: shown.map(({ id }) => id), template } satisfies JudgedAnswer
   })
 
 /**

@@ -1,20 +1,23 @@
 /** A run from its opening to its end, told as it goes on, and what came of it. */
-import { Clock, Effect, Result, Schema, Stream } from "effect"
+import { Clock, Effect, Option, Result, Schema, Stream } from "effect"
 import { heldJobs } from "#shared/actor/jobs"
 import { request } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
 import { requestSubject, resultFilter, runSubject } from "#shared/eventlog/subjects"
+import { fewestMixed } from "#shared/metamemory/budget"
 import { CallStore } from "#shared/model/call-store"
 import { settings as roleSettings } from "#shared/model/roles"
 import { type CostRow, curveOf, makeCost } from "#services/reflector/analysis"
+import { shareInPercent } from "#services/reflector/online-words"
 import type { RunRequest } from "#services/reflector/parameters"
 import { OpenReply, RunStatus } from "#services/reflector/protocol"
 import { reflectorCodec } from "#services/reflector/run-events"
+import { mixedShareOf } from "#services/reflector/stages"
 import { type Repeated, spentOf } from "./repeated.ts"
 import { progressLine, root } from "./root.ts"
 import { errorAlarm, lettersOf, runLine } from "./run-lines.ts"
 import { makePace, moneyOf } from "./run-progress.ts"
-import { type Failures, failuresOf, foldRun } from "./runs.ts"
+import { type Failures, failuresOf, foldRun, type RunState } from "./runs.ts"
 import { absent, watchActors } from "./watch-actors.ts"
 import { watchModels } from "./watch-models.ts"
 
@@ -70,7 +73,7 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
       const sum = (pick: (row: CostRow) => number): number => rows.reduce((total, row) => total + pick(row), 0)
       const pace = paceOf({
         calls: sum(({ calls }) => calls), reused: sum(({ reused }) => reused), promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens),
-        money: moneyOf(rows, prices), expectedCalls: reply.expectedCalls, step: status.step, steps: status.steps
+        money: moneyOf(rows, prices), expectedCalls: status.expectedCalls, step: status.step, steps: status.steps
       }, yield* Clock.currentTimeMillis)
       progress.update(`step ${status.step} of ${status.steps}, ${status.stage}${status.expected > 0 ? `: ${status.done} of ${status.expected} done` : ""}${status.failed > 0 ? `, ${status.failed} failed` : ""}; ${pace}`)
     }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("500 millis")), Effect.forever)
@@ -94,6 +97,14 @@ export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => 
     return yield* resultOf(run)
   })
 
+/** What the budget could only suppose: steps found fewer questions to learn from than are needed. None where it was said before the run. */
+export const fewMixed = ({ parameters, steps, undersized }: Pick<RunState, "parameters" | "steps" | "undersized">): Option.Option<string> => {
+  const share = mixedShareOf(steps)
+  if (parameters === undefined || share === undefined || undersized || share * parameters.batch >= fewestMixed) return Option.none()
+  const wanted = share === 0 ? "" : `, so a batch of ${Math.ceil(fewestMixed / share)} would do`
+  return Option.some(`${shareInPercent(share)} of the questions came out both ways, ${(share * parameters.batch).toFixed(1)} a step; at least ${fewestMixed} a step are needed${wanted}`)
+}
+
 /** The result of a finished run, from the log. */
 export const resultOf = (run: string) =>
   Effect.gen(function*() {
@@ -112,7 +123,7 @@ export const resultOf = (run: string) =>
       cost: { promptTokens: sum(({ promptTokens }) => promptTokens), completionTokens: sum(({ completionTokens }) => completionTokens), reusedCalls: sum(({ reused }) => reused), repeated },
       errors,
       failures: errors === 0 ? [] : yield* failuresOf(tenant, run),
-      alarms: [...state.alarms, ...state.steps.flatMap(({ attempts, step }) => errorAlarm(step, lettersOf(attempts)) ?? [])],
+      alarms: [...state.alarms, ...state.steps.flatMap(({ attempts, step }) => errorAlarm(step, lettersOf(attempts)) ?? []), ...Option.toArray(fewMixed(state))],
       judged: curveOf(state).reduce((total, { correct, incorrect }) => total + correct + incorrect, 0),
       undersized: state.undersized
     } satisfies TrainResult

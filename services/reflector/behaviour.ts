@@ -54,8 +54,8 @@ const thresholds = { likely: likelyThreshold, proven: 1.645, always: 0 } as cons
 /** What of a run decides on its budget. */
 export type Sized = Omit<RunParameters, "algorithm" | "models" | "templates" | "tokenLimits" | "memoryPosition">
 
-/** What a run will take and can see. */
-export const runBudget = (parameters: Sized) => {
+/** What a run will take and can see. @param mixedShare as measured; absent = as it is taken to be before */
+export const runBudget = (parameters: Sized, mixedShare?: number) => {
   const weights = gateQuestions(parameters.validation, parameters.mix).flatMap(({ weight }) => (weight === undefined ? [] : [weight]))
   return budgetOf({
     batch: parameters.batch,
@@ -70,6 +70,7 @@ export const runBudget = (parameters: Sized) => {
     guard: { questions: parameters.guard.length, samples: parameters.guardSamples },
     judgements: parameters.judge === "lexical" ? 0 : parameters.validation.reduce((sum, question) => sum + judgementsNeeded(question), 0) / parameters.validation.length,
     modelLearns: parameters.reflector !== "rules",
+    ...(mixedShare === undefined ? {} : { mixedShare }),
     ...(weights.length === 0 ? {} : { validationWeights: weights })
   })
 }

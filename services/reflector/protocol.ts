@@ -129,6 +129,10 @@ export const RunStatus = Schema.Struct({
   /** Settled with an error in this stage. */
   failed: Schema.Int,
   generation: Schema.Int,
+  /** Share of questions that came out both ways so far; absent before the first step is through. */
+  mixedShare: Schema.optionalKey(Schema.Finite),
+  /** Calls of the whole run, by that share once it is measured. */
+  expectedCalls: Schema.Finite,
   recommended: Schema.optionalKey(Schema.Int),
   /** True = a process holds the run; false = it will be picked up within seconds. */
   driven: Schema.Boolean,

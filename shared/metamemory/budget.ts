@@ -50,7 +50,8 @@ export interface Budget {
 
 /** Largest effect a gate may fail to see before a run is refused. */
 const largestDetectable = 0.1
-const fewestMixed = 5
+/** Fewest questions a step that come out both ways, and can be learnt from. */
+export const fewestMixed = 5
 const fewestSteps = 3
 
 const whole = (n: number): string => Math.round(n).toLocaleString("en-US")

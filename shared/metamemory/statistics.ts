@@ -184,18 +184,8 @@ export interface JudgeQuality {
   readonly specificity: number
 }
 
-/** Sensitivity and specificity of verdicts against trusted labels; undefined where a side has no label. */
-export const judgeQuality = (pairs: ReadonlyArray<{ readonly verdict: boolean; readonly truth: boolean }>): Partial<JudgeQuality> => {
-  const right = pairs.filter((pair) => pair.truth)
-  const wrong = pairs.filter((pair) => !pair.truth)
-  return {
-    ...(right.length > 0 && { sensitivity: right.filter((pair) => pair.verdict).length / right.length }),
-    ...(wrong.length > 0 && { specificity: wrong.filter((pair) => !pair.verdict).length / wrong.length })
-  }
-}
-
-/** True share estimated from a raw one, cut to [0, 1]; undefined when the judge is no better than a coin. Source: Rogan & Gladen 1978. */
+/** True share estimated from a raw one; below 0 or above 1 where chance had it so, which shares put together keep. Undefined when the judge is no better than a coin. Source: Rogan & Gladen 1978. */
 export const corrected = (raw: number, quality: JudgeQuality): number | undefined => {
   const power = quality.sensitivity + quality.specificity - 1
-  return power <= 0 ? undefined : Math.min(1, Math.max(0, (raw + quality.specificity - 1) / power))
+  return power <= 0 ? undefined : (raw + quality.specificity - 1) / power
 }

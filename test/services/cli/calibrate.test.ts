@@ -2,7 +2,7 @@ import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Question } from "#shared/domain/question"
-import { correctedAccuracy, countLabels, pooled, qualityOf, readLabels } from "#services/cli/calibrate"
+import { correctedAccuracy, countLabels, judgedByType, pooled, qualityOf, readLabels } from "#services/cli/calibrate"
 import type { LabelCounts } from "#services/reflector/run-events"
 
 const test = suite("calibration of a judge")
@@ -57,7 +57,7 @@ test("a side without labels has no rate", () => {
 
 test("an accuracy is corrected by the last calibration of the run's own judge", () => {
   const calibrated = (...list: ReadonlyArray<readonly ["lexical" | "model", LabelCounts]>) =>
-    correctedAccuracy(list.map(([judge, own]) => ({ _tag: "JudgeCalibrated" as const, judge, labels: "l", counts: { time: own } })), "lexical", 0.5)
+    correctedAccuracy(list.map(([judge, own]) => ({ _tag: "JudgeCalibrated" as const, judge, labels: "l", counts: { time: own } })), "lexical", [{ type: "other", correct: 50, judged: 100 }])
   const near = (value: number | undefined, wanted: number) => assert.ok(value !== undefined && Math.abs(value - wanted) < 1e-9, String(value))
   near(calibrated(["lexical", counts(40, 10, 45, 5)]), 0.4 / 0.7)
   near(calibrated(["lexical", counts(40, 10, 45, 5)], ["lexical", counts(50, 0, 50, 0)]), 0.5)
@@ -66,6 +66,31 @@ test("an accuracy is corrected by the last calibration of the run's own judge", 
   assert.is(calibrated(["model", counts(50, 0, 50, 0)]), undefined)
   assert.is(calibrated(["lexical", counts(5, 0, 0, 0)]), undefined)
   assert.is(calibrated(["lexical", counts(25, 25, 25, 25)]), undefined)
+})
+
+test("each type is corrected by its own labels where there are enough, and put together as the answers are", () => {
+  const of = (counts: Readonly<Record<string, LabelCounts>>, ...types: Parameters<typeof correctedAccuracy>[2]) => correctedAccuracy([{ _tag: "JudgeCalibrated", judge: "model", labels: "l", counts }], "model", types)
+  const near = (value: number | undefined, wanted: number) => assert.ok(value !== undefined && Math.abs(value - wanted) < 1e-9, String(value))
+  const labels = { time: counts(40, 10, 45, 5), fact: counts(50, 0, 50, 0), few: counts(9, 0, 0, 40) }
+  const [time, fact] = [{ type: "time", correct: 50, judged: 100 }, { type: "fact", correct: 150, judged: 300 }]
+  near(of(labels, time), 0.4 / 0.7)
+  near(of(labels, fact), 0.5)
+  near(of(labels, time, fact), (100 * 0.4 / 0.7 + 300 * 0.5) / 400)
+  // Nine right labels tell nothing about a type: all together, 99 of 109 and 95 of 140.
+  const [sensitivity, specificity] = [99 / 109, 95 / 140]
+  near(of(labels, { type: "few", correct: 6, judged: 10 }), (0.6 + specificity - 1) / (sensitivity + specificity - 1))
+  // Where chance puts one type below nothing, the others make up for it, and the whole is a share.
+  near(of(labels, { type: "time", correct: 0, judged: 10 }, { ...fact, judged: 150, correct: 150 }), (10 * -0.1 / 0.7 + 150) / 160)
+  near(of(labels, { type: "time", correct: 0, judged: 10 }), 0)
+  assert.is(of({ time: counts(25, 25, 25, 25), fact: counts(50, 0, 50, 0) }, time, fact), undefined, "a coin on one type")
+  assert.is(of(labels), undefined)
+})
+
+test("answers that could not be judged are of no type", () => {
+  const question = { type: "time", abstention: false }
+  assert.equal(judgedByType([{ question, verdict: "correct" }, { question, verdict: "error" }, { question: { ...question, abstention: true }, verdict: "incorrect" }]), [
+    { type: "time", correct: 1, judged: 1 }, { type: "time (abstention)", correct: 0, judged: 1 }
+  ])
 })
 
 test.run()

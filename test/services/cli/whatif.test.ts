@@ -14,7 +14,7 @@ const principle = (id: string, scope: Principle["scope"]): Principle => ({ id, t
 // Classes of the simulated questions by number modulo three: single-fact, assistant-said, preference.
 const [one, other, refused] = [principle("P1", "single-fact"), principle("P2", "preference"), principle("P3", "assistant-said")]
 const start: StartingPoint = {
-  parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, step: 2, undersized: false,
+  parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, step: 2, undersized: false, mixedShare: undefined,
   ledger: [{ id: "O1-1-abc", step: 1, operation: "add", scope: "preference", text: "Guess.", outcome: "rejected", reader: "m" }],
   known: new Map([one, other, refused].map((known) => [known.id, known]))
 }

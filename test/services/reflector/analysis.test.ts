@@ -9,7 +9,7 @@ import { curveOf, droppedRollouts, makeCost, makeVerifier } from "#services/refl
 import { stageStep } from "#services/reflector/driver"
 import { reflectorCodec, type RunEvent } from "#services/reflector/run-events"
 import { expectedJobs, resultKey } from "#services/reflector/stages"
-import { behaviour } from "#services/reflector/behaviour"
+import { behaviour, runBudget } from "#services/reflector/behaviour"
 import { emptyFold, foldCommits } from "#shared/actor/entity"
 import { statusOf } from "#services/reflector/status"
 import { address, parameters, type Simulated, simulate } from "./simulation.ts"
@@ -150,7 +150,18 @@ test("curve, effects, cost and status come from the log alone", () => {
   assert.is(rows.find(({ kind, purpose, step }) => kind === "judgement" && purpose === "training" && step === 1)?.jobs, 12)
   assert.ok(rows.some(({ purpose }) => purpose === "gate") && rows.some(({ purpose }) => purpose === "guard"))
   assert.ok(rows.some(({ kind, promptTokens }) => kind === "reflection" && promptTokens > 0))
-  assert.is(statusOf(run.state, address, undefined).stage, "finished")
+  const status = statusOf(run.state, address, undefined)
+  assert.is(status.stage, "finished")
+  // What the run takes is told by the share of questions that came out both ways, once there is one.
+  const asked = run.state.steps.flatMap(({ attempts }) => attempts)
+  const mixed = asked.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length
+  assert.is(status.mixedShare, mixed / asked.length)
+  const learning = { ...run.state, parameters: { ...run.state.parameters!, reflector: "model" as const } }
+  const calls = (share: number) => runBudget(learning.parameters, share).calls
+  assert.is(statusOf(learning, address, undefined).expectedCalls, calls(mixed / asked.length))
+  assert.ok(calls(0.6) > calls(0.3))
+  const before = statusOf({ ...run.state, steps: [] }, address, undefined)
+  assert.equal([before.mixedShare, before.expectedCalls], [undefined, run.state.expectedCalls])
 })
 
 test.run()
