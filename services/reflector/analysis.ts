@@ -19,7 +19,7 @@ import { makeResults, readResult, stageStep } from "./driver.ts"
 import { algorithmVersion, startOf } from "./parameters.ts"
 import type { RunCommand } from "./protocol.ts"
 import { type GateDecided, JudgeCalibrated, reflectorCodec, TestOpened, TestReported } from "./run-events.ts"
-import { attemptKey, expectedJobs, resultKey, stageCommand, trainingArm } from "./stages.ts"
+import { attemptKey, expectedJobs, isMixed, resultKey, stageCommand, trainingArm } from "./stages.ts"
 import { rolloutsOf, type RunState } from "./state.ts"
 
 const besideRun: ReadonlySet<string> = new Set([JudgeCalibrated.tag, TestOpened.tag, TestReported.tag])
@@ -182,6 +182,12 @@ export const curveOf = (state: RunState): ReadonlyArray<CurvePoint> =>
     const of = (letter: string): number => [...all].filter((other) => other === letter).length
     return { step, generation, correct: of("c"), incorrect: of("i"), errors: of("e"), mixed: attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length }
   })
+
+/** Share of a run's questions that came out both ways, over all its steps so far: the budget's π, measured. Undefined before the first of them was judged twice. */
+export const mixedShareOf = (steps: RunState["steps"]): number | undefined => {
+  const judged = steps.flatMap(({ attempts }) => attempts.filter(({ verdicts }) => verdicts.replaceAll("e", "").length > 1))
+  return judged.length === 0 ? undefined : judged.filter(isMixed).length / judged.length
+}
 
 /** Judged training attempts of all steps with what each was shown, for the effects of principles. */
 export const droppedRollouts = (state: RunState): ReadonlyArray<DroppedRollout> => state.steps.flatMap((step) => rolloutsOf(state, step))

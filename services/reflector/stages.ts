@@ -49,12 +49,6 @@ export const attemptKey = (arm: string, draw: number, question: string, sample: 
 export const trainingArm = "r"
 export const incumbentArm = "i"
 
-/** Share of a run's questions that came out both ways, over all its steps so far: the budget's π, measured. Undefined before the first of them was judged twice. */
-export const mixedShareOf = (steps: RunState["steps"]): number | undefined => {
-  const judged = steps.flatMap(({ attempts }) => attempts.filter(({ verdicts }) => verdicts.replaceAll("e", "").length > 1))
-  return judged.length === 0 ? undefined : judged.filter(isMixed).length / judged.length
-}
-
 export const isMixed = ({ verdicts }: Pick<QuestionAttempts, "verdicts">): boolean => verdicts.includes("c") && verdicts.includes("i")
 
 const parametersOf = (state: RunState): RunParameters => {

@@ -1,9 +1,10 @@
 /** Where a run is, for showing progress. */
 import type { RunAddress } from "#shared/eventlog/subjects"
+import { mixedShareOf } from "./analysis.ts"
 import { runBudget } from "./behaviour.ts"
 import type { Progress } from "./driver.ts"
 import type { RunStatus } from "./protocol.ts"
-import { isThrough, mixedShareOf, plannedJobs } from "./stages.ts"
+import { isThrough, plannedJobs } from "./stages.ts"
 import type { RunState } from "./state.ts"
 
 const stages = { Rollouts: "rollouts", Reflections: "reflections", Proposals: "proposals", Consolidation: "consolidation", Gate: "gate", Finished: "finished" } as const
