@@ -1,5 +1,5 @@
 /** One verdict on one answer: by comparing words, or by asking the judge's model as often as the question's kind needs. */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import type { Question, Verdict } from "#shared/domain/question"
 import { judgementsNeeded, judgePrompt, judgeTemplateHash, majority } from "#shared/metamemory/judging"
 import { judgeLexically } from "#shared/metamemory/lexical"
@@ -26,7 +26,7 @@ export interface ToJudge {
 /** Votes of one answer are told apart by their number, above the samples a run can have. */
 const voteBase = 1_000
 
-/** Fails when a vote cannot be had; an answer that cannot be judged is an `error` verdict and no failure. */
+/** Fails when a vote cannot be had that could still decide; an answer that cannot be judged is an `error` verdict and no failure. */
 export const judge = Effect.fnUntraced(function*(of: ToJudge) {
   const { question, response } = of
   if (of.judge === "lexical") {
@@ -35,7 +35,7 @@ export const judge = Effect.fnUntraced(function*(of: ToJudge) {
   }
   const models = yield* Models
   const votes = judgementsNeeded(question)
-  const replies = yield* Effect.forEach(
+  const asked = yield* Effect.forEach(
     Array.from({ length: votes }, (_, vote) => vote),
     (vote) =>
       models.call({
@@ -49,10 +49,15 @@ export const judge = Effect.fnUntraced(function*(of: ToJudge) {
         // One vote is the one reply of its prompt, so that equal answers are judged once.
         ...(votes === 1 ? {} : { sample: { ...of.sample, sample: voteBase * (vote + 1) + of.sample.sample } }),
         tags: { ...(of.run === undefined ? {} : { run: of.run }), ...(of.step === undefined ? {} : { step: of.step }) }
-      }),
+      }).pipe(Effect.result),
     { concurrency: votes }
   )
+  const replies = asked.flatMap((vote) => (Result.isSuccess(vote) ? [vote.success] : []))
   const verdicts = replies.map(({ value }): Verdict => (value.verdict === "yes" ? "correct" : "incorrect"))
+  const isDecided = (["correct", "incorrect"] as const).some((verdict) => verdicts.filter((one) => one === verdict).length > votes / 2)
+  const failure = asked.find(Result.isFailure)
+  // Two of three that agree are the majority whatever the third would have said.
+  if (!isDecided && failure !== undefined) return yield* Effect.fail(failure.failure)
   return {
     data: {
       verdict: majority(verdicts),

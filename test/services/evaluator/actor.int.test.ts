@@ -73,6 +73,22 @@ effect(
         assert.is(((yield* outcome("taste")).data as { calls: ReadonlyArray<string> }).calls.length, 3)
         assert.ok(!JSON.stringify((yield* outcome("right")).data).includes("zarquon"), "no words of the reference answer in a run")
 
+        // Two votes that agree decide without the third; one alone decides nothing.
+        const silent = new Set<string>()
+        const withSilent = (count: number) => {
+          silent.clear()
+          model.setFault(({ call }) => (silent.has(call) || (silent.size < count && silent.add(call) === silent) ? { _tag: "Status", status: 400 } : undefined))
+        }
+        yield* store.put("t", preference.user, "other taste", answer("other taste", "Coffee (ref 0000aa-1)"))
+        yield* store.put("t", preference.user, "last taste", answer("last taste", "Milk (ref 0000aa-1)"))
+        withSilent(1)
+        yield* publishJobs("evaluator", [job("other taste", "model", preference)], 0)
+        assert.is(yield* verdict("other taste"), "correct")
+        assert.is(((yield* outcome("other taste")).data as { calls: ReadonlyArray<string> }).calls.length, 2)
+        withSilent(2)
+        yield* publishJobs("evaluator", [job("last taste", "model", preference)], 0)
+        assert.is((yield* outcome("last taste")).status, "failed")
+
         model.setFault(() => faults.prose)
         yield* publishJobs("evaluator", [job("hung", "model"), job("gone", "lexical")], 0)
         assert.is((yield* outcome("hung")).status, "failed")
