@@ -20,9 +20,6 @@ const tags = /<(?=[\s\p{Cf}]*\/?[\s\p{Cf}]*(?:memories|principles|attempts|lesso
 /** Text that may hold anything, with tags of our own taken apart so that it cannot leave its place. */
 export const asData = (text: string): string => text.replace(tags, "‹")
 
-const lines = (principles: ReadonlyArray<Pick<Principle, "id" | "text">>): string => principles.map(({ id, text }) => `[${id}] ${text}`).join("\n")
-const listed = (principles: ReadonlyArray<Pick<Principle, "id" | "text">>): string => (principles.length === 0 ? "(none yet)" : lines(principles))
-
 /** What scopes mean, for those who propose them. */
 const scopeMeaning: Readonly<Record<PrincipleScope, string>> = {
   all: "helps with every kind of question",
@@ -37,6 +34,10 @@ const scopeMeaning: Readonly<Record<PrincipleScope, string>> = {
 
 /** Lines after the first stand indented, so that a text cannot pass for an entry of its own. */
 const entryText = (text: string): string => asData(text).replace(/\r\n?|[\n\v\f\u0085\u2028\u2029]/g, "\n  ")
+
+/** One a line, as they are: but one that would leave its place, as an imported one may, cannot. */
+export const principleLines = (principles: ReadonlyArray<Pick<Principle, "id" | "text">>): string => principles.map(({ id, text }) => `[${id}] ${entryText(text)}`).join("\n")
+const listed = (principles: ReadonlyArray<Pick<Principle, "id" | "text">>): string => (principles.length === 0 ? "(none yet)" : principleLines(principles))
 
 /** A name on one line and without colons, so that it cannot bring along something said by another. */
 export const speakerName = (name: string): string => asData(name).replace(/[\s\u0085:：]+/g, " ").trim()
@@ -70,7 +71,7 @@ export const answerPrompt = (input: AnswerInput): ReadonlyArray<Message> => {
   const guidance =
     input.principles.length === 0
       ? ""
-      : `Principles on how to use memories, learnt from earlier questions. Apply those that fit.\n<principles>\n${lines(input.principles)}\n</principles>\n\n`
+      : `Principles on how to use memories, learnt from earlier questions. Apply those that fit.\n<principles>\n${principleLines(input.principles)}\n</principles>\n\n`
   const cites = input.isCited === true
   const evidence = cites ? input.evidence.map((item) => ({ time: item.time, speaker: withoutNumbers(item.speaker), text: withoutNumbers(item.text) })) : input.evidence
   const question = cites ? withoutNumbers(input.question) : input.question

@@ -1,5 +1,5 @@
 /** The reader's prompt for models below a billion parameters: short, by example; the evidence budget keeps it within what such a model can hold. */
-import { type AnswerInput, asData, speakerName } from "./prompts.ts"
+import { type AnswerInput, asData, principleLines, speakerName } from "./prompts.ts"
 
 export const smallAnswerTemplate = "answer-small/4"
 
@@ -19,7 +19,7 @@ export const smallAnswerPrompt = (input: AnswerInput): ReadonlyArray<{ readonly 
   { role: "assistant", content: "slate" },
   {
     role: "user",
-    content: `${input.principles.length === 0 ? "" : `Principles:\n${input.principles.map(({ id, text }) => `[${id}] ${text}`).join("\n")}\n`}${
+    content: `${input.principles.length === 0 ? "" : `Principles:\n${principleLines(input.principles)}\n`}${
       ask(input.evidence.length === 0 ? "(none)" : input.evidence.map(note).join("\n"), `${input.date === undefined ? "" : `(asked ${input.date.slice(0, 10)}) `}${asData(input.question)}`)
     }`
   }
