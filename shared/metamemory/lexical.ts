@@ -189,8 +189,18 @@ const nearSpan = (said: ReadonlyArray<string>, wanted: ReadonlyArray<string>): b
 /** Whether a question of this data set type asks about time. */
 const isAboutTime = (type: string): boolean => /tempor|time/.test(type)
 
+/** Words that turn a statement round: what says them is right only where the reference says them too. */
+const negations = new Set(["no", "not", "never", "neither", "nor", "without", "cannot", "none"])
+const isNegated = (tokens: ReadonlyArray<string>): boolean => tokens.some((token) => negations.has(token) || token.endsWith("n't"))
+/** All words of a short reference, in whatever order; with two numbers the order tells what each is of. */
+const isSaidInOtherOrder = (said: ReadonlyArray<string>, wanted: ReadonlyArray<string>): boolean =>
+  wanted.length > 1 && wanted.length < 5 && wanted.every((token) => said.includes(token)) && wanted.filter((token) => /\d/.test(token)).length < 2 && isNegated(said) === isNegated(wanted)
+/** Token F1 from which a short reference in other order counts as said: the response is at most about three times as long. */
+const shortF1 = 0.5
+
 /**
- * Judges a response without a model. Right: an accepted form stands in it word for word; or, for references of five words and
+ * Judges a response without a model. Right: an accepted form stands in it word for word; or, for references of two to four words, all its
+ * words in another order at a token F1 of .5; or, for references of five words and
  * more, .8 of its content words with all its numbers; for rubrics of twelve words and more that describe a taste, .35 of them. An abstention question is right when the response says it is
  * not known. An empty response is an error.
  */
@@ -211,6 +221,7 @@ export const judgeLexically = (question: Pick<Question, "answer" | "abstention" 
     if (isAboutTime(question.type) && nearSpan(said, wanted)) return { verdict: "correct", reason: "one off in a count of time", f1 }
     const content = [...new Set(wanted)].filter((token) => !skipped.has(token))
     const share = content.filter((token) => saidSet.has(token)).length / Math.max(1, content.length)
+    if (isSaidInOtherOrder(said, wanted) && tokenF1(response, form) >= shortF1) return { verdict: "correct", reason: `has all words of "${form}"`, f1 }
     const numbersThere = wanted.filter((token) => /\d/.test(token)).every((token) => saidSet.has(token))
     const needed = question.type.includes("preference") && wanted.length >= 12 ? 0.35 : 0.8
     if (wanted.length >= 5 && numbersThere && share >= needed && !isAbstention(response)) {

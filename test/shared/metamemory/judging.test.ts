@@ -64,6 +64,15 @@ test("numbers, dates, articles and plurals are compared in one form", () => {
   assert.is(lexical("the Blue Heron", "You stayed at Blue Heron."), "correct")
 })
 
+test("a short reference in other order is right in a short answer, where nothing turns it round", () => {
+  assert.is(lexical("red Toyota Corolla", "It is a Corolla by Toyota, in red."), "correct")
+  assert.is(lexical("vegan food", "The food is not vegan."), "incorrect")
+  assert.is(lexical("not vegan", "It isn't, the food is vegan."), "incorrect")
+  assert.is(lexical("2 cats, 3 dogs", "3 cats, 2 dogs"), "incorrect")
+  assert.is(lexical("red Toyota Corolla", "There was a Toyota and a red bicycle, and later on my neighbour bought something else, which may have been a Corolla."), "incorrect")
+  assert.is(lexical("red Toyota Corolla", "A red Toyota."), "incorrect")
+})
+
 test("a number inside another number, and part of an answer, do not count", () => {
   assert.is(lexical("5 days", "It took 15 days."), "incorrect")
   assert.is(lexical("a red scarf", "a red hat"), "incorrect")
