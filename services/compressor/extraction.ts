@@ -8,7 +8,7 @@ import { isPassingFailure } from "#shared/model/errors"
 import { Models } from "#shared/model/models"
 import { type ExtractionPass, extractionMessages, extractionReply, extractionTemplate, passesOf, readExtraction } from "./construction/extraction-prompts.ts"
 import { extractFacts } from "./construction/extraction-rules.ts"
-import { numberBatch } from "./construction/numbering.ts"
+import { callsOf, entryCharacters, numberBatch, type NumberedTurn } from "./construction/numbering.ts"
 import type { PreCompressor } from "./pre-compression.ts"
 
 export const settings = Config.all({
@@ -24,6 +24,9 @@ export const settings = Config.all({
   batchTokens: Config.schema(NotNegative, "METAMEM_EXTRACT_BATCH_TOKENS").pipe(Config.withDefault(512))
 })
 export type ExtractionSettings = Config.Success<typeof settings>
+
+/** Characters of turns that one call of a large model is shown at most, about 6,000 tokens; what is longer takes several calls. */
+const callCharacters = 24_000
 
 /** Version of the rules, recorded with what they found. */
 const rulesTemplate = "rules/1"
@@ -48,10 +51,8 @@ export const extractorOf = ({ attempts, batchTokens, extractor, mode, prompts }:
       return { batchTokens: 0, extract: (_, segments) => Effect.sync(() => ({ _tag: "Done", facts: segments.flatMap(extractFacts), extractor: "rules", template: rulesTemplate, call: undefined })) }
     }
     const small = prompts === "small" || (prompts === "auto" && models.casting("extract")?.isLocal === true)
-    const pass = (of: ConversationAddress, segments: ReadonlyArray<ReadonlyArray<Turn>>, which: ExtractionPass) =>
+    const pass = (of: ConversationAddress, batch: ReadonlyArray<NumberedTurn>, which: ExtractionPass) =>
       Effect.gen(function*() {
-        const shortened = yield* Effect.forEach(segments, (turns) => Effect.forEach(turns, (turn) => Effect.map(shorten(turn.text), (text) => ({ ...turn, text }))))
-        const batch = numberBatch(shortened, 1)
         const reply = yield* models.call({
           role: "extract",
           messages: extractionMessages(batch, which, small ? "small" : "large"),
@@ -60,7 +61,7 @@ export const extractorOf = ({ attempts, batchTokens, extractor, mode, prompts }:
           tenant: of.tenant,
           scope: of.user,
           templateVersion: extractionTemplate,
-          inputs: segments.flat().map(({ id }) => id)
+          inputs: [...new Set(batch.map(({ turn }) => turn.id))]
         })
         const { dropped, facts } = readExtraction(reply.value, batch)
         if (dropped.length > 0) yield* Effect.logWarning(`facts left out of a reply of the model`, { conversation: of.conversation, call: reply.key, reasons: dropped.map(({ detail, reason }) => `${reason}: ${detail}`) })
@@ -68,12 +69,14 @@ export const extractorOf = ({ attempts, batchTokens, extractor, mode, prompts }:
       })
     const extract: Extractor["extract"] = (of, segments) =>
       Effect.gen(function*() {
+        const shortened = yield* Effect.forEach(segments, (turns) => Effect.forEach(turns, (turn) => Effect.map(shorten(turn.text), (text) => ({ ...turn, text }))))
+        const batches = callsOf(numberBatch(shortened, 1), small ? entryCharacters : callCharacters)
         const facts: Array<Fact> = []
         let call: string | undefined
         let model = ""
-        for (const which of passesOf(mode)) {
+        for (const [which, batch] of passesOf(mode).flatMap((which) => batches.map((batch) => [which, batch] as const))) {
           for (let attempt = 1;; attempt++) {
-            const outcome = yield* Effect.result(pass(of, segments, which))
+            const outcome = yield* Effect.result(pass(of, batch, which))
             if (Result.isSuccess(outcome)) {
               // What the relations say over again is one memory.
               const known = new Set(facts.map(({ text }) => text.toLowerCase()))

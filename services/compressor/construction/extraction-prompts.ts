@@ -24,20 +24,14 @@ export interface ChatMessage {
   readonly content: string
 }
 
-/** Characters of one turn shown to the model; the middle of a longer one is left out. */
-const turnCharacterLimit = 6_000
 /** Characters of one fact at most; a longer one is a summary. */
 export const factCharacterLimit = 600
 /** Facts of one reply at most. */
 const factLimit = 200
 
-const shown = (text: string): string => {
-  const whole = text.length <= turnCharacterLimit
-    ? text
-    : `${text.slice(0, turnCharacterLimit / 2)} […] ${text.slice(-turnCharacterLimit / 2)}`
-  // Only the lines written here start at the margin, so no text can pass for another turn or end the block.
-  return whole.toWellFormed().replace(/<(?=[\s\p{Cf}]*\/?[\s\p{Cf}]*conversation)/giu, "(").replace(/\r\n?|[\n\v\f\u0085\u2028\u2029]/g, "\n    ")
-}
+/** Only the lines written here start at the margin, so no text can pass for another turn or end the block. */
+const shown = (text: string): string =>
+  text.toWellFormed().replace(/<(?=[\s\p{Cf}]*\/?[\s\p{Cf}]*conversation)/giu, "(").replace(/\r\n?|[\n\v\f\u0085\u2028\u2029]/g, "\n    ")
 
 /** The batch as the model sees it: a line a turn, `[number] time weekday speaker: text`, with a line before each topic. */
 export const renderBatch = (batch: ReadonlyArray<NumberedTurn>): string => {
@@ -187,7 +181,7 @@ export const readExtraction = (reply: ReplyOf<"extract">, batch: ReadonlyArray<N
         speaker: first.turn.speaker,
         time: first.turn.time,
         ...(meant === undefined || meant === first.turn.time.slice(0, 10) ? {} : { meant }),
-        turns: [first.turn.id, ...rest.map(({ turn }) => turn.id)]
+        turns: [first.turn.id, ...new Set(rest.map(({ turn }) => turn.id).filter((id) => id !== first.turn.id))]
       })
     }
   }

@@ -63,4 +63,20 @@ withModel(test, "a small model behind an endpoint is asked by example where that
     assert.equal(yield* roles("large"), ["system", "user"])
   }), scripts)
 
+withModel(test, "of a turn too long for one call every part is read, and a part that failed is the one asked again", (model) =>
+  Effect.gen(function*() {
+    const text = `${"Rain fell on the hills. ".repeat(1_200)}I moved to Oslo. ${"Rain fell on the hills. ".repeat(1_200)}`
+    const { extract } = yield* extractorOf({ ...settings, mode: "flat" })
+    const long = [{ id: "t9", speaker: "user", text, time }]
+    model.setFault(({ prompt }) => (prompt.includes("Oslo") ? { _tag: "Text", change: () => "none" } : undefined))
+    assert.is((yield* extract(of, [long]))._tag, "Failed")
+    model.setFault(undefined)
+    const done = yield* extract(of, [long])
+    assert.ok(done._tag === "Done")
+    assert.equal(done.facts.map(({ text, turns }) => [text, turns]), [["The user moved to Oslo.", ["t9"]]])
+    const calls = new Set(model.requests.filter(({ prompt }) => !prompt.includes("Oslo")).map(({ call }) => call.replace(/\.\d+$/, "")))
+    assert.equal([calls.size, model.requests.filter(({ prompt }) => !prompt.includes("Oslo")).length], [2, 2])
+    assert.is(model.requests.map(({ prompt }) => prompt.split("Rain fell").length - 1).reduce((most, one) => Math.max(most, one), 0) < 1_100, true)
+  }), { scripts: { extract: ({ prompt }) => ({ facts: prompt.includes("Oslo") ? [moved] : [] }) } })
+
 test.run()

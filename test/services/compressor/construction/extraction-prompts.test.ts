@@ -11,7 +11,7 @@ import {
   type ReadExtraction,
   renderBatch
 } from "#services/compressor/construction/extraction-prompts"
-import { numberBatch } from "#services/compressor/construction/numbering"
+import { callsOf, numberBatch, piecesOf } from "#services/compressor/construction/numbering"
 import { replySchemas } from "#shared/model/reply-schemas"
 
 const test = suite("extraction by a model")
@@ -45,11 +45,32 @@ test("a text can neither end the block nor pass for another turn", () => {
   assert.ok(shown.endsWith("\n</conversation>"))
 })
 
-test("a huge text is shown with its middle left out", () => {
-  const shown = renderBatch(numberBatch([[{ id: "x", speaker: "user", text: `begin ${"x".repeat(1e6)} end`, time }]], 0))
-  assert.ok(shown.length < 7000)
-  assert.match(shown, /begin/)
-  assert.match(shown, / end/)
+test("a huge text is shown whole, in pieces over several calls, and a fact of any of them comes from its turn", () => {
+  const text = `begin ${"All work and no play. ".repeat(4_000)}middle 😀${"x".repeat(20_000)} end`
+  const all = numberBatch([[{ id: "w", speaker: "user", text: "Hello.", time }, { id: "x", speaker: "user", text, time }]], 0)
+  assert.ok(all.every(({ turn }) => turn.text.length <= 6_000))
+  assert.is(all.slice(1).map(({ turn }) => turn.text).join(""), text)
+  assert.ok(all.slice(1, 14).every(({ turn }) => /[. ]$/.test(turn.text)), "cut behind sentences")
+  const calls = callsOf(all, 24_000)
+  assert.equal([calls.length, calls.flat().length], [5, all.length])
+  for (const call of calls) {
+    assert.equal(call.map(({ number }) => number), call.map((_, at) => at + 1))
+    assert.ok(renderBatch(call).length < 26_000)
+  }
+  const [, second] = calls
+  assert.ok(second !== undefined)
+  const { facts } = readExtraction({ facts: [{ turns: [1, 2, 3], fact: "The user works." }] }, second)
+  assert.equal(facts.map(({ turns }) => turns), [["x"]])
+  assert.equal(callsOf(batch, 24_000).length, 1)
+})
+
+test("pieces are cut behind a line, a sentence or a word, and never through a sign", () => {
+  assert.equal(piecesOf("aaaa bbbb. cccc", 11), ["aaaa bbbb.", " cccc"])
+  assert.equal(piecesOf("aaaaaa bbbbb", 8), ["aaaaaa ", "bbbbb"])
+  assert.equal(piecesOf("aaaaa\nbbbbb", 8), ["aaaaa\n", "bbbbb"])
+  assert.equal(piecesOf("我喜欢猫。我住在海边。我养狗", 12), ["我喜欢猫。我住在海边。", "我养狗"])
+  assert.equal(piecesOf("aaa😀bbb", 4), ["aaa", "😀bb", "b"])
+  assert.equal(piecesOf("", 4), [""])
 })
 
 test("large models get rules and data apart, small ones one message with an example", () => {
