@@ -95,18 +95,19 @@ const locked = async <A>(home: string, body: (lock: FileLock) => Promise<A>): Pr
   }
 }
 
-/** Where the server's binary is: the setting, the home's own, then the PATH. */
+const canRun = (path: string): boolean => {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Where the server's binary is: as set, whether or not it can be run; else the home's own, then the PATH. */
 export const findServerBinary = (home: string, setting: string | undefined): string | undefined => {
-  const candidates = [setting, join(home, "bin", "nats-server"), ...(process.env["PATH"] ?? "").split(delimiter).map((folder) => join(folder, "nats-server"))]
-  return candidates.find((path) => {
-    if (path === undefined || path === "") return false
-    try {
-      accessSync(path, constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
+  const set = setting?.trim() ?? ""
+  return set !== "" ? set : [join(home, "bin"), ...(process.env["PATH"] ?? "").split(delimiter)].filter((folder) => folder !== "").map((folder) => join(folder, "nats-server")).find(canRun)
 }
 
 interface ServerRecord {
@@ -317,6 +318,7 @@ export const homeServer = (options: { readonly home: string; readonly binary?: s
             const alive = await living(home)
             if (alive !== undefined) return { ...alive, started: false }
             const binary = findServerBinary(home, options.binary)
+            if (binary !== undefined && !canRun(binary)) throw new Error(`METAMEM_NATS_SERVER names ${binary}, which is no program that can be run here.`)
             if (binary === undefined) throw new Error("no nats-server found. Run `npm run setup`, or set METAMEM_NATS_SERVER to its path, or METAMEM_NATS_URL to a running server.")
             const before = readRecord(home)
             const free = before !== undefined && (await isFree(before.port))

@@ -225,6 +225,14 @@ it("a damaged lock file is taken over", (home) => Effect.gen(function*() {
   assert.is(server.started, true)
 }))
 
+it("a server that was set and cannot be run is named, and no other one is taken in its place", (home) => Effect.gen(function*() {
+  const set = join(home, "nowhere", "nats-server")
+  assert.is(findServerBinary(setUpHome, set), set)
+  const refused = yield* Effect.flip(homeServer({ home, binary: set }))
+  assert.match(refused.message, /METAMEM_NATS_SERVER names .*nowhere\/nats-server, which is no program/)
+  assert.is(findServerBinary(setUpHome, " "), findServerBinary(setUpHome, undefined), "blank is not set")
+}))
+
 it("a port that another program took meanwhile is not waited for", (home) => Effect.gen(function*() {
   const one = yield* user(home)
   const before = yield* got(one)
