@@ -3,7 +3,7 @@ import type { Operation, Principle } from "#shared/domain/principle"
 import type { LedgerEntry } from "#shared/metamemory/ledger"
 import { asAttempt } from "#shared/metamemory/ledger"
 import { type Forbidden, forbiddenFrom, leaks, leakText } from "#shared/metamemory/leaks"
-import { applyOperations, refusalText } from "#shared/metamemory/operations"
+import { applyOperations, refusalText, withBareId } from "#shared/metamemory/operations"
 import { tokensOf } from "#shared/model/tokens"
 
 /** A word of general language is one token of the o200k vocabulary; names and made-up words are mostly not. */
@@ -29,7 +29,7 @@ export interface Limits {
 }
 const unlimited: Limits = { operations: Number.POSITIVE_INFINITY, inScope: Number.POSITIVE_INFINITY }
 
-/** The operations that pass, an update of a ledger's entry turned into an add; those above the limit, the last ones, do not. */
+/** The operations that pass, ids without the brackets they were shown in, an update of a ledger's entry turned into an add; those above the limit, the last ones, do not. */
 export const checked = (
   operations: ReadonlyArray<Operation>, principles: ReadonlyArray<Principle>, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>, forbidden: Forbidden, limits: Limits = unlimited
 ): Checked => {
@@ -41,7 +41,7 @@ export const checked = (
     complaints.push(...complaint)
   }
   for (const proposed of operations) {
-    const operation = asAttempt(proposed, ledger)
+    const operation = asAttempt(withBareId(proposed), ledger)
     const found = operation.operation === "delete" ? [] : leaks(operation.content ?? "", forbidden)
     // What is for all questions is tried class by class, and some class may have room.
     const maxInScope = (operation.scope ?? "all") === "all" ? Number.POSITIVE_INFINITY : limits.inScope

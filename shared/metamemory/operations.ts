@@ -92,10 +92,16 @@ const same = (a: string, b: string): boolean => plainText(a) === plainText(b)
 /** Lower case, single spaces, no punctuation at the ends: what "the same text" means. */
 export const plainText = (text: string): string => text.toLowerCase().replace(/\s+/g, " ").replace(/^[\s\p{P}]+|[\s\p{P}]+$/gu, "")
 
-/** Ids come back from models with the brackets they were shown in. */
+/** Ids come back from models with the brackets they were shown in. Undefined = none. */
 const bareId = (id: string | undefined): string | undefined => {
   const bare = id?.trim().replace(/^\[(.*)\]$/, "$1").trim()
   return bare === "" ? undefined : bare
+}
+
+/** The operation with its id as principles have it, so that whoever looks for the principle finds it. */
+export const withBareId = <O extends Operation>(operation: O): O => {
+  const id = bareId(operation.id)
+  return id === undefined || id === operation.id ? operation : { ...operation, id }
 }
 
 /** Principles a question of this scope's class is shown: for `all`, the fullest class decides. */

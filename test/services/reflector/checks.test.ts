@@ -40,6 +40,11 @@ test("an update of what the ledger lists becomes an add, brackets around an id o
   assert.equal(operations, [{ operation: "add", content: "Read the question twice.", scope: "time" }])
 })
 
+test("an id that comes back in the brackets it was shown in names its principle for whoever reads it later", () => {
+  const { operations } = checked([{ operation: "update", id: "[P1]", content: "Prefer what was said last." }, { operation: "delete", id: " [P1] " }], [principle], [], forbiddenIn([], [], []))
+  assert.equal(operations.map(({ id }) => id), ["P1", "P1"])
+})
+
 test("a long memory is cut to the sentences that bear on the question, in their order", () => {
   const filler = Array.from({ length: 60 }, (_, i) => `Filler sentence number ${i} about nothing.`).join(" ")
   const cut = excerpt(`${filler} The kayak is green. ${filler} I sold the kayak in May.`, "what colour is the kayak", 200)
