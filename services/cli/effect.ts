@@ -6,6 +6,7 @@ import { Effect, Option, Result } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { QuestionClass } from "#shared/domain/scope"
 import { effectsByClass, type PrincipleEffect, principleEffects, retirements, wordingOf } from "#shared/metamemory/effect"
+import { isMergedFrom } from "#shared/metamemory/generation"
 import { CallStore } from "#shared/model/call-store"
 import { droppedRollouts } from "#services/reflector/analysis"
 import type { RunParameters } from "#services/reflector/parameters"
@@ -41,6 +42,8 @@ export interface EffectReport {
     readonly scope: string
     /** In these words. */
     readonly inForce: boolean
+    /** The one in force that it was merged into, which has an effect of its own. */
+    readonly mergedInto?: string
     readonly byClass: Readonly<Partial<Record<QuestionClass, Estimate>>>
     readonly retire: boolean
   }>
@@ -68,11 +71,13 @@ export const effectReport = (state: RunState): EffectReport => {
     dropShare: state.parameters?.dropShare ?? 0,
     effects: all.flatMap((one) => {
       const principle = known.get(one.wording)
+      const into = principle === undefined ? undefined : last.find((other) => isMergedFrom(other, principle))
       return principle === undefined ? [] : [{
         id: principle.id,
         text: principle.text,
         scope: principle.scope,
         inForce: inForce.has(one.wording),
+        ...(into === undefined ? {} : { mergedInto: into.id }),
         ...estimate(one),
         byClass: Object.fromEntries(byClass.flatMap(([questionClass, effects]) => {
           const own = effects.find(({ wording }) => wording === one.wording)
@@ -175,7 +180,7 @@ export const effectCommand = Command.make(
             : table([
               ["principle", "effect", "90 %", "steps", "attempts", "", "text"],
               ...effects.flatMap((one) => [
-                [one.id, points(one.effect), interval(one), String(one.steps), String(one.rollouts), one.inForce ? "" : inForce.has(one.id) ? "in earlier words" : "gone", `[${one.scope}] ${one.text}`],
+                [one.id, points(one.effect), interval(one), String(one.steps), String(one.rollouts), one.inForce ? "" : one.mergedInto !== undefined ? `merged into ${one.mergedInto}` : inForce.has(one.id) ? "in earlier words" : "gone", `[${one.scope}] ${one.text}`],
                 ...(Object.keys(one.byClass).length < 2 ? [] : Object.entries(one.byClass).map(([questionClass, own]) => [`  ${questionClass}`, points(own.effect), interval(own), String(own.steps), String(own.rollouts), "", ""]))
               ])
             ]),

@@ -18,7 +18,7 @@ import { onlineCommand } from "./online.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { runFlag, smallSample } from "./run-notes.ts"
 import { adoptedNow, foldRun, generationMeant, replayAll, replayRun, type Replayed, type RunState } from "./runs.ts"
-import { percent, points, some } from "./shown.ts"
+import { kindText, percent, points, some } from "./shown.ts"
 import { split } from "./split.ts"
 import { train } from "./train.ts"
 import { verify } from "./verify.ts"
@@ -58,8 +58,9 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
         principles: principles.map(({ bornIn, id, parents, scope, text }) => ({ id, text, scope, bornIn, parents })),
         validation: state.generations[generation]?.decisions.map(({ counts, decision, figures, scope }) => ({ scope, decision, counts, difference: figures.mean })) ?? []
       })),
-      rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ after, before, decision, difference, id, operation, reason, scope, sources, step }) => ({
+      rejected: state.operations.filter(({ decision }) => decision !== "accepted").map(({ after, before, decision, difference, id, merged, operation, reason, scope, sources, step }) => ({
         step, scope, decision, reason, operation: id, kind: operation, principle: (after ?? before)?.id ?? null, text: (after ?? before)?.text ?? "", difference,
+        ...(merged === undefined ? {} : { merged: merged.map((one) => one.id) }),
         retirement: retirementIn(state, operation, sources)
       })),
       // Nothing of an imported record was tested here.
@@ -75,8 +76,8 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       [
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
-        ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, principle, reason, retirement, scope, step, text }) =>
-          [`  step ${step}`, decision, points(difference), retirement ? "retire" : kind, principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
+        ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, merged, principle, reason, retirement, scope, step, text }) =>
+          [`  step ${step}`, decision, points(difference), retirement ? "retire" : kindText(kind, merged), principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
         ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => {
           const which = `generation ${generation}${step === 0 ? "" : ` of step_${step}`}`
           return `evaluated where it was made: ${which}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`

@@ -10,7 +10,7 @@ import { onlineEntries } from "./online.ts"
 import { CommandFailed, emit, root } from "./root.ts"
 import { importedNote, principleArgument, runFlag, smallSample } from "./run-notes.ts"
 import { foldRun, type RunResult, runResults, type RunState } from "./runs.ts"
-import { points, some, toSecond } from "./shown.ts"
+import { kindText, points, some, toSecond } from "./shown.ts"
 
 /** Operations under the ids that principles name as parents: one that spread to further classes has an id of its own in each. */
 const operationsOf = (state: RunState): ReadonlyArray<DecidedOperation> =>
@@ -24,7 +24,7 @@ export interface BlamedAttempt {
   readonly calls: ReadonlyArray<string>
 }
 
-export interface BlamedOperation extends Pick<DecidedOperation, "id" | "step" | "proposed" | "operation" | "scope" | "decision" | "before" | "after"> {
+export interface BlamedOperation extends Pick<DecidedOperation, "id" | "step" | "proposed" | "operation" | "scope" | "decision" | "before" | "after" | "merged"> {
   /** Mean difference to the incumbent as a share, over questions; selection, not evidence. The arms may differ in samples. */
   readonly gate: { readonly difference: number | null; readonly questions: number; readonly reason: string }
   readonly questions: ReadonlyArray<{ readonly id: string; readonly type: string; readonly attempts: ReadonlyArray<BlamedAttempt> }>
@@ -46,6 +46,9 @@ export const retirementIn = (state: RunState, kind: DecidedOperation["operation"
 const decisionText = ({ asked, difference, operation, proposed, reason, step }: Pick<HistoryEntry, "asked" | "difference" | "operation" | "proposed" | "reason" | "step">): string =>
   [`${operation}${proposed === step ? "" : `, proposed in step ${proposed}`}`, reason, ...(difference === null ? [] : [`${points(difference)} points on ${some(asked, "question")}`])].join("; ")
 
+/** Kind of what happened; of a merge, of which principles and into which. */
+const mergeText = ({ kind, merge }: Pick<HistoryEntry, "kind" | "merge">): string => (merge === undefined ? kind : `${kindText(kind, merge.from)} into ${merge.into}`)
+
 const verdicts = { c: "correct", i: "incorrect", e: "error" } as const
 
 const callsOf = ({ data }: RunResult["settled"]): ReadonlyArray<string> => {
@@ -61,11 +64,12 @@ export const blameReport = (state: RunState, results: ReadonlyArray<RunResult>, 
   if (last === undefined || found === undefined) return undefined
   const byKey = Map.groupBy(results, ({ address }) => `${address.step}/${address.key}`)
   const kinds = { rollout: 0, judgement: 0, reflection: 0 }
-  const operations = found.operations.map(({ after, asked, before, decision, difference, id: operation, operation: kind, proposed, reason, scope, sources, step }): BlamedOperation => {
+  const operations = found.operations.map(({ after, asked, before, decision, difference, id: operation, merged, operation: kind, proposed, reason, scope, sources, step }): BlamedOperation => {
     return {
       id: operation, step, proposed, operation: kind, scope, decision,
       ...(before === undefined ? {} : { before }),
       ...(after === undefined ? {} : { after }),
+      ...(merged === undefined ? {} : { merged }),
       gate: { difference, questions: asked, reason },
       questions: sources.map((question) => {
         const letters = state.steps.find((one) => one.step === proposed)?.attempts.find((one) => one.question === question)?.verdicts ?? ""
@@ -128,8 +132,8 @@ export const blameCommand = Command.make(
         [
           `${id} [${scope}] ${text}`,
           `as of generation ${generation}: ${countsText(counts, state.imported !== undefined)}`,
-          ...operations.flatMap(({ after, decision, gate, id, operation, proposed, questions, step }) => [
-            `step ${step}: ${operation} ${decision} (${decisionText({ operation: id, step, proposed, ...gate, asked: gate.questions })})${after === undefined ? "" : `: ${after.text}`}`,
+          ...operations.flatMap(({ after, decision, gate, id, merged, operation, proposed, questions, step }) => [
+            `step ${step}: ${kindText(operation, merged?.map((one) => one.id))} ${decision} (${decisionText({ operation: id, step, proposed, ...gate, asked: gate.questions })})${after === undefined ? "" : `: ${after.text}`}`,
             ...questions.map(({ attempts, id, type }) => `  ${id}${type === "" ? "" : ` (${type})`}: ${attempts.map(({ verdict }) => verdict).join(", ")}`)
           ]),
           ...(unknown.length === 0 ? [] : [`not in this run: ${unknown.join(", ")}`]),
@@ -160,7 +164,7 @@ export const historyCommand = Command.make("history", { run: runFlag, principle:
     yield* emit({ run, principle, ...found, entries, live: live.map(({ event: _, ...one }) => one), undersized: state.undersized, modelCalls: 0 }, ({ entries, generations, live }) =>
       [
         ...entries.map((entry) =>
-          `step ${entry.step}: ${entry.kind} ${entry.decision} (${decisionText(entry)})${entry.retirement ? ", proposed for its measured effect" : ""}: ${entry.text}`
+          `step ${entry.step}: ${mergeText(entry)} ${entry.decision} (${decisionText(entry)})${entry.retirement ? ", proposed for its measured effect" : ""}: ${entry.text}`
         ),
         generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`,
         ...live.map(({ time, what }) => `${toSecond(time)}: ${what}`),

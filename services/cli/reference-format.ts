@@ -7,6 +7,7 @@ import { Option, Result, Schema } from "effect"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import type { Operation, Principle } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
+import { targetsOf } from "#shared/metamemory/operations"
 import { answerPrompt } from "#shared/metamemory/prompts"
 import { inScope } from "#shared/metamemory/router"
 import { replySchemas } from "#shared/model/reply-schemas"
@@ -49,10 +50,21 @@ const decodeReflection = Schema.decodeUnknownOption(Schema.Struct({ lesson: Sche
 
 const dataOf = (result: RunResult | undefined): unknown => (result?.settled.status === "done" ? result.settled.data : undefined)
 
-/** An operation under the numbers of the generation it is about. */
-const referenceOperation = ({ content, id, operation }: Operation, used: ReadonlyArray<Principle>) => {
-  const at = used.findIndex((principle) => principle.id === id)
-  return { operation, ...(id === undefined ? {} : { id: at === -1 ? id : `M${at}` }), ...(content === undefined ? {} : { content }) }
+/**
+ * An operation under the numbers of the generation it is about. The layout knows no merge: it becomes an update of the first of those merged,
+ * in whose place the new principle stands, and deletions of the others.
+ */
+const referenceOperations = (proposed: Operation, used: ReadonlyArray<Principle>): ReadonlyArray<{ readonly operation: string; readonly id?: string; readonly content?: string }> => {
+  const { content, id, operation } = proposed
+  const numberOf = (id: string): string => {
+    const at = used.findIndex((principle) => principle.id === id)
+    return at === -1 ? id : `M${at}`
+  }
+  const said = content === undefined ? {} : { content }
+  if (operation !== "merge") return [{ operation, ...(id === undefined ? {} : { id: numberOf(id) }), ...said }]
+  const targets = targetsOf(proposed)
+  const first = used.find((principle) => targets.includes(principle.id))?.id ?? targets[0]
+  return targets.toSorted((a, b) => Number(b === first) - Number(a === first)).map((target) => (target === first ? { operation: "update", id: numberOf(target), ...said } : { operation: "delete", id: numberOf(target) }))
 }
 
 const usedIn = (state: RunState, step: number): ReadonlyArray<Principle> => state.generations.filter((generation) => generation.step < step).at(-1)?.principles ?? []
@@ -111,7 +123,7 @@ const ownResults = (results: ReadonlyArray<RunResult>, step: number): ReadonlyMa
 const proposedIn = ({ events, state }: ExportMaterial, step: number, problemOf: StepTexts["problemOf"]) => {
   const used = usedIn(state, step)
   const bySource = Map.groupBy(eventOf(events, "ProposalsFolded", step)?.proposals ?? [], ({ sources }) => sources[0] ?? "")
-  return [...bySource].map(([question, some]) => ({ question, entry: { problem: problemOf(question), operations: some.map(({ operation }) => referenceOperation(operation, used)), reasoning: "" } }))
+  return [...bySource].map(([question, some]) => ({ question, entry: { problem: problemOf(question), operations: some.flatMap(({ operation }) => referenceOperations(operation, used)), reasoning: "" } }))
 }
 
 const textsOf = (material: ExportMaterial, step: number): StepTexts => {
@@ -215,7 +227,7 @@ const stepFiles = (material: ExportMaterial, step: number): { readonly files: Re
       {
         path: `${folder}/applied_updates.json`,
         content: json({
-          all_operations: operations.map(({ operation, sources }) => ({ ...referenceOperation(operation, used), source_problem: problemOf(sources[0]) })),
+          all_operations: operations.flatMap(({ operation, sources }) => referenceOperations(operation, used).map((one) => ({ ...one, source_problem: problemOf(sources[0]) }))),
           new_meta_memories: numbered(usedIn(state, step + 1))
         })
       }

@@ -1,7 +1,7 @@
 /** What the published system's folder of a step holds: attempts with their verdicts, what they taught, what was proposed, and the operations that were applied. */
 import { Effect, Result, Schema } from "effect"
 import { Name, nameLimitBytes } from "#shared/domain/name"
-import { OperationKind } from "#shared/domain/principle"
+import { SingleOperation } from "#shared/domain/principle"
 import { trainingAttempt } from "#services/reflector/analysis"
 import type { FoundOperations, ImportedRecord } from "#services/reflector/protocol"
 import type { SourcedOperation } from "#services/reflector/run-events"
@@ -35,7 +35,7 @@ const reward = Schema.optional(Schema.NullOr(Schema.Union([Schema.Boolean, Schem
 const decodeAttempt = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct({ question_id: Name, problem: text, response: text, reward })))
 const decodeSummary = Schema.decodeUnknownResult(Schema.Struct({ problem: text, response: text, reward }))
 const decodeOperation = Schema.decodeUnknownResult(Schema.Struct({ operation: Schema.String, id: text, content: text, source_problem: text }))
-const isKind = Schema.is(OperationKind)
+const isKind = Schema.is(SingleOperation.fields.operation)
 
 interface Attempt {
   readonly question: string

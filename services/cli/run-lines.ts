@@ -2,15 +2,15 @@
 import { isRetirement } from "#shared/metamemory/effect"
 import { failedBy } from "#services/reflector/behaviour"
 import type { RunEvent } from "#services/reflector/run-events"
-import { percent, some, timesNamed } from "./shown.ts"
+import { kindText, percent, some, timesNamed } from "./shown.ts"
 import { parameterLines } from "./train-options.ts"
 
 const gained = (share: number | null): string => (share === null ? "?" : `${percent(share)} points`)
 
-const gateLine = ({ after, before, counts, decision, figures, kind, operation, policy, reason, scope, sources }: Extract<RunEvent, { readonly _tag: "GateDecided" }>): string => {
+const gateLine = ({ after, before, counts, decision, figures, kind, merged, operation, policy, reason, scope, sources }: Extract<RunEvent, { readonly _tag: "GateDecided" }>): string => {
   const answers = counts.questions * counts.samples
-  const [so, otherwise] = ({ add: ["with it", "without"], update: ["reworded", "before"], delete: ["without it", "with it"] } as const)[kind]
-  return `  gate (${policy}) ${decision}: ${isRetirement(kind, sources) ? "retire" : kind} [${scope}] ${after?.text ?? before?.text ?? operation} — ${
+  const [so, otherwise] = ({ add: ["with it", "without"], update: ["reworded", "before"], delete: ["without it", "with it"], merge: ["merged", "apart"] } as const)[kind]
+  return `  gate (${policy}) ${decision}: ${isRetirement(kind, sources) ? "retire" : kindText(kind, merged?.map(({ id }) => id))} [${scope}] ${after?.text ?? before?.text ?? operation} — ${
     answers === 0 ? "asked of no question" : `${counts.candidateCorrect} of ${answers} correct ${so}, difference to ${otherwise} ${gained(figures.mean)} (selection, not evidence): ${reason}`
   }`
 }
@@ -23,11 +23,11 @@ const consolidatedLines = ({ by, discarded, operations, refused }: Extract<RunEv
   const reasons = new Map(refused.map(({ index, reason }) => [index, reason]))
   return [
     ...(Object.keys(discarded).length === 0 ? [] : [`  thrown away of what was consolidated: ${tallied(discarded)}`]),
-    ...operations.map(({ index, operation: { content, id, operation, scope }, sources }) => {
+    ...operations.map(({ index, operation: { content, id, ids, operation, scope }, sources }) => {
       const reason = reasons.get(index)
       const what = isRetirement(operation, sources)
         ? `retire ${id}, which by its measured effect brings less than a point`
-        : [operation, id, scope === undefined ? undefined : `[${scope}]`, content].filter((part) => part !== undefined).join(" ")
+        : [kindText(operation, ids), id, scope === undefined ? undefined : `[${scope}]`, content].filter((part) => part !== undefined).join(" ")
       return reason === undefined ? `  in line for the gate: ${what}` : `  not to the gate: ${what} — ${reason}`
     }),
     ...(by === failedBy ? ["  ALARM: the consolidation failed, and this step's proposals are lost; see why with `metamem dead list`"] : []),

@@ -13,6 +13,8 @@ export const points = (share: number | null): string => {
 export const some = (count: number, what: string, many = `${what}s`): string => `${count} ${count === 1 ? what : many}`
 /** A name, with how often it stands there where that is more than once. */
 export const timesNamed = (name: string, count: number): string => (count === 1 ? name : `${name} × ${count}`)
+/** Kind of an operation; of a merge, of which principles it is. */
+export const kindText = (kind: string, merged: ReadonlyArray<string> = []): string => (merged.length === 0 ? kind : `${kind} of ${merged.join(", ")}`)
 /** A time to the minute. */
 export const toMinute = (time: string): string => time.slice(0, 16).replace("T", " ")
 /** A time to the second. */

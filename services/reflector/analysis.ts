@@ -12,6 +12,7 @@ import { formatPosition } from "#shared/eventlog/position"
 import { runSubject, type RunAddress } from "#shared/eventlog/subjects"
 import type { DroppedRollout } from "#shared/metamemory/effect"
 import { generationHash } from "#shared/metamemory/generation"
+import { withMerged } from "#shared/metamemory/operations"
 import { JudgementData } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { behaviour } from "./behaviour.ts"
@@ -37,8 +38,9 @@ export interface ReplayedGeneration {
   readonly principles: ReadonlyArray<Principle>
 }
 
-const afterDecision = (principles: ReadonlyArray<Principle>, { after, before, decision, kind }: GateDecided): ReadonlyArray<Principle> => {
+const afterDecision = (principles: ReadonlyArray<Principle>, { after, before, decision, kind, merged = [] }: GateDecided): ReadonlyArray<Principle> => {
   if (decision !== "accepted") return principles
+  if (kind === "merge") return after === undefined ? principles : withMerged(principles, merged, after)
   if (kind === "add") return after === undefined ? principles : [...principles, after]
   return kind === "delete" ? principles.filter(({ id }) => id !== before?.id) : principles.map((principle) => (principle.id === before?.id && after !== undefined ? after : principle))
 }

@@ -225,7 +225,7 @@ const retirement = (state: RunState): ReadonlyArray<SourcedOperation> =>
 
 /** Puts a step's operations up for trial; when there is nothing to try, the step ends in the same commit. */
 const consolidated = (
-  state: RunState, step: number, operations: ReadonlyArray<SourcedOperation>, by: string, discarded: Readonly<Record<string, number>>, results: string
+  state: RunState, step: number, operations: ConsolidationData["operations"], by: string, discarded: Readonly<Record<string, number>>, results: string
 ): ReadonlyArray<RunEvent> => {
   const submitted = [...operations, ...retirement(state)].map(({ operation, sources }, index) => ({ index, operation, sources, origin: originOf(state, sources) }))
   const submission = submit(state.trials, step, submitted.map(({ index, operation, origin }): Submitted => ({ index, operation, origin })))
@@ -266,6 +266,7 @@ const decisionOf = (state: RunState, before: TrialsState, { applied, decision, t
     kind: trial.operation.operation,
     ...(change?.before === undefined ? {} : { before: change.before }),
     ...(change?.after === undefined ? {} : { after: change.after }),
+    ...(change?.merged === undefined ? {} : { merged: change.merged }),
     sources: state.sources.get(sourceKey(trial.step, trial.index)) ?? [],
     draw: before.draws[trial.scope] ?? 0,
     counts: decision.counts,

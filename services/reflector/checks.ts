@@ -1,9 +1,8 @@
 /** What an operation must pass before it reaches a run: length, known ids, and that nothing of the training material stands in it. */
-import type { Operation, Principle } from "#shared/domain/principle"
-import type { LedgerEntry } from "#shared/metamemory/ledger"
-import { asAttempt } from "#shared/metamemory/ledger"
+import type { Operation, Principle, SingleOperation } from "#shared/domain/principle"
+import { asAttempt, type LedgerEntry } from "#shared/metamemory/ledger"
 import { type Forbidden, forbiddenFrom, leaks, leakText } from "#shared/metamemory/leaks"
-import { applyOperations, refusalText, withBareId } from "#shared/metamemory/operations"
+import { applyOperations, refusalText, withBareIds } from "#shared/metamemory/operations"
 import { tokensOf } from "#shared/model/tokens"
 
 /** A word of general language is one token of the o200k vocabulary; names and made-up words are mostly not. */
@@ -13,8 +12,8 @@ const isGeneral = (word: string): boolean => tokensOf(` ${word}`) === 1
 export const forbiddenIn = (answers: ReadonlyArray<string>, evidence: ReadonlyArray<string>, canaries: ReadonlyArray<string>): Forbidden =>
   forbiddenFrom({ answers, evidence, canaries, documentFrequency: new Map(), documents: 0, isGeneral })
 
-export interface Checked {
-  readonly operations: ReadonlyArray<Operation>
+export interface Checked<O extends Operation = Operation> {
+  readonly operations: ReadonlyArray<O>
   /** By reason. */
   readonly discarded: Readonly<Record<string, number>>
   /** What to tell a model; undefined when nothing was wrong but that there were more than are wanted. Repeats no training material. */
@@ -30,10 +29,10 @@ export interface Limits {
 const unlimited: Limits = { operations: Number.POSITIVE_INFINITY, inScope: Number.POSITIVE_INFINITY }
 
 /** The operations that pass, ids without the brackets they were shown in, an update of a ledger's entry turned into an add; those above the limit, the last ones, do not. */
-export const checked = (
-  operations: ReadonlyArray<Operation>, principles: ReadonlyArray<Principle>, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>, forbidden: Forbidden, limits: Limits = unlimited
-): Checked => {
-  const passed: Array<Operation> = []
+export const checked = <O extends Operation>(
+  operations: ReadonlyArray<O>, principles: ReadonlyArray<Principle>, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>, forbidden: Forbidden, limits: Limits = unlimited
+): Checked<O | SingleOperation> => {
+  const passed: Array<O | SingleOperation> = []
   const discarded: Record<string, number> = {}
   const complaints: Array<string> = []
   const discard = (reason: string, ...complaint: ReadonlyArray<string>): void => {
@@ -41,7 +40,7 @@ export const checked = (
     complaints.push(...complaint)
   }
   for (const proposed of operations) {
-    const operation = asAttempt(withBareId(proposed), ledger)
+    const operation = asAttempt(withBareIds(proposed), ledger)
     const found = operation.operation === "delete" ? [] : leaks(operation.content ?? "", forbidden)
     // What is for all questions is tried class by class, and some class may have room.
     const maxInScope = (operation.scope ?? "all") === "all" ? Number.POSITIVE_INFINITY : limits.inScope

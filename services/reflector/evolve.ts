@@ -89,6 +89,7 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
         scope: event.scope,
         ...(event.before === undefined ? {} : { before: event.before }),
         ...(event.after === undefined ? {} : { after: event.after }),
+        ...(event.merged === undefined ? {} : { merged: event.merged }),
         step: event.step,
         proposed: state.trials.trials.find(({ id }) => id === event.operation)?.step ?? event.step,
         decision: event.decision,

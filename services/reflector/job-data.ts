@@ -1,6 +1,6 @@
 /** What the jobs of a run are told and what they give back. Inputs name texts by id; results hold no text of a user. */
 import { Schema } from "effect"
-import { Operation, Principle } from "#shared/domain/principle"
+import { Operation, Principle, SingleOperation } from "#shared/domain/principle"
 import { Verdict } from "#shared/domain/question"
 import { PrincipleScope } from "#shared/domain/scope"
 import { LedgerEntry } from "#shared/metamemory/ledger"
@@ -56,7 +56,7 @@ export type ProposalInput = typeof ProposalInput.Type
 
 export const ProposalData = Schema.Struct({
   by: Schema.NonEmptyString,
-  operations: Schema.Array(Operation),
+  operations: Schema.Array(SingleOperation),
   /** By reason. */
   discarded: Schema.Record(Schema.String, Schema.Int),
   ...Spent
@@ -72,13 +72,17 @@ export const ConsolidationInput = Schema.Struct({
   /** Whose answers may not be repeated. */
   questions: Schema.Array(QuestionRefSchema),
   canaries: Schema.Array(Schema.String),
-  maxInScope
+  maxInScope,
+  /** Merges that were tried, and the reader of now; absent in jobs that stood before there were merges. */
+  triedMerges: Schema.optionalKey(Schema.Array(LedgerEntry)),
+  reader: Schema.optionalKey(Schema.String)
 })
 export type ConsolidationInput = typeof ConsolidationInput.Type
 
 export const ConsolidationData = Schema.Struct({
   by: Schema.NonEmptyString,
-  operations: Schema.Array(SourcedOperation),
+  /** With the questions whose attempts suggested them; a merge may have none. */
+  operations: Schema.Array(Schema.Struct({ operation: Operation, sources: Schema.Array(Schema.String) })),
   discarded: Schema.Record(Schema.String, Schema.Int),
   ...Spent
 })

@@ -16,9 +16,9 @@ import { AskedQuestionRef, JudgeKind } from "#services/evaluator/protocol"
  * is read and replayed, and not continued. Version 2: which principles are proposed for retirement, since their intervals are others. Version 3:
  * a principle is proposed for retirement by what its present words did, not those before an update. Version 4: errors of the incumbent make
  * one look void and not every later one, and what was only ever void may be tried again. Version 5: a run does not try again what those
- * before it were not helped by.
+ * before it were not helped by. Version 6: principles may be merged.
  */
-export const algorithmVersion = 5
+export const algorithmVersion = 6
 
 /** A question as a run knows it. */
 export const RunQuestion = Schema.Struct({

@@ -1,6 +1,6 @@
 /** What a run records: its opening, what each step found, tried and decided, the generations sealed, and what is found out of it beside. */
 import { Schema } from "effect"
-import { Operation, Principle } from "#shared/domain/principle"
+import { Operation, OperationKind, Principle, SingleOperation } from "#shared/domain/principle"
 import { PrincipleScope, QuestionClass } from "#shared/domain/scope"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 import { GenerationSealed } from "#shared/metamemory/events"
@@ -43,11 +43,11 @@ export type TrialsPatch = typeof TrialsPatch.Type
 /**
  * A run begins; nothing that determines it is left out. Version 1 knew no branches; version 2 neither the data set's mix of types, so that
  * every question counts alike, nor an early end; version 3 no policy of the guard test; version 4 neither a ledger
- * of runs before it nor how long replies may be. What they wrote reads as it stands.
+ * of runs before it nor how long replies may be; version 5 no merge in that ledger. What they wrote reads as it stands.
  */
 export const RunOpened = defineEvent("RunOpened", {
-  version: 5,
-  upcasts: { 1: (old) => old, 2: (old) => old, 3: (old) => old, 4: (old) => old },
+  version: 6,
+  upcasts: { 1: (old) => old, 2: (old) => old, 3: (old) => old, 4: (old) => old, 5: (old) => old },
   payload: Schema.Struct({
     parameters: RunParameters,
     /** Calls it takes and what its gate can see, in words. */
@@ -110,7 +110,7 @@ export const ReflectionsFolded = defineEvent("ReflectionsFolded", {
 })
 
 /** An operation with the questions whose attempts suggested it. */
-export const SourcedOperation = Schema.Struct({ operation: Operation, sources: Schema.Array(Schema.String) })
+export const SourcedOperation = Schema.Struct({ operation: SingleOperation, sources: Schema.Array(Schema.String) })
 export type SourcedOperation = typeof SourcedOperation.Type
 
 export const ProposalsFolded = defineEvent("ProposalsFolded", {
@@ -126,9 +126,10 @@ export const ProposalsFolded = defineEvent("ProposalsFolded", {
   })
 })
 
-/** What a step puts to the gate, and what it does not. No operations = no proposal. */
+/** What a step puts to the gate, and what it does not. No operations = no proposal. Version 1 knew no merge: what it wrote reads as it stands. */
 export const OperationsConsolidated = defineEvent("OperationsConsolidated", {
-  version: 1,
+  version: 2,
+  upcasts: { 1: (old) => old },
   payload: Schema.Struct({
     step: Schema.Int,
     operations: Schema.Array(
@@ -153,9 +154,10 @@ const GateCountsSchema = Schema.Struct({
 /** Shares; null = not finite. Selection, not evidence. */
 const Figures = Schema.Struct({ mean: Schema.NullOr(Schema.Finite), standardError: Schema.NullOr(Schema.Finite), z: Schema.NullOr(Schema.Finite), p: Schema.optionalKey(Schema.Finite) })
 
-/** One round of looks: what the arms answered, folded into the trials. */
+/** One round of looks: what the arms answered, folded into the trials. Version 1 knew no merge: what it wrote reads as it stands. */
 export const GateLooked = defineEvent("GateLooked", {
-  version: 1,
+  version: 2,
+  upcasts: { 1: (old) => old },
   payload: Schema.Struct({
     step: Schema.Int,
     round: Schema.Int,
@@ -166,9 +168,10 @@ export const GateLooked = defineEvent("GateLooked", {
   })
 })
 
-/** The gate is through with one operation in one scope. */
+/** The gate is through with one operation in one scope. Version 1 knew no merge: what it wrote reads as it stands. */
 export const GateDecided = defineEvent("GateDecided", {
-  version: 1,
+  version: 2,
+  upcasts: { 1: (old) => old },
   payload: Schema.Struct({
     step: Schema.Int,
     round: Schema.Int,
@@ -179,10 +182,12 @@ export const GateDecided = defineEvent("GateDecided", {
     /** Id of the operation. */
     operation: Schema.String,
     index: Schema.Int,
-    kind: Schema.Literals(["add", "update", "delete"]),
+    kind: OperationKind,
     /** The principle before and after; for what was not accepted, as it would have been. */
     before: Schema.optionalKey(Principle),
     after: Schema.optionalKey(Principle),
+    /** Only of a merge: those that leave for the one after it, in the order they stood. */
+    merged: Schema.optionalKey(Schema.Array(Principle)),
     /** Questions whose attempts led to it. */
     sources: Schema.Array(Schema.String),
     /** How often the scope had been drawn anew. */

@@ -203,7 +203,8 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
           question: { id: question.id, user: question.user },
           attempts: judged.map(({ correct, key }) => ({ key, correct })),
           principles: state.trials.principles,
-          ledger: ledgerFor(ledger, new Set(["all", "not-known", question.questionClass]), ledgerShown),
+          // Nobody who sees one question's attempts can merge, and that two were no help as one says nothing of the words.
+          ledger: ledgerFor(ledger.filter(({ operation }) => operation !== "merge"), new Set(["all", "not-known", question.questionClass]), ledgerShown),
           reader: state.trials.reader,
           canaries: parametersOf(state).canaries,
           maxInScope: parametersOf(state).maxInScope
@@ -222,7 +223,9 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
         limit: parametersOf(state).operationsPerStep,
         questions: [...new Set(phase.proposals.flatMap(({ sources }) => sources))].map((id) => questionOf(state, id)).map(({ id, user }) => ({ id, user })),
         canaries: parametersOf(state).canaries,
-        maxInScope: parametersOf(state).maxInScope
+        maxInScope: parametersOf(state).maxInScope,
+        triedMerges: trialLedger(state.trials).filter(({ operation }) => operation === "merge"),
+        reader: state.trials.reader
       }
       return [{ ...address, step: phase.step, kind: "consolidation", key: "all", input }]
     }

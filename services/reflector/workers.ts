@@ -4,13 +4,13 @@
  */
 import { Effect, Option, Schema } from "effect"
 import { callFailed, type Job, JobFailed } from "#shared/actor/jobs"
-import type { Operation } from "#shared/domain/principle"
+import type { Operation, SingleOperation } from "#shared/domain/principle"
 import type { Question } from "#shared/domain/question"
-import { likeness, nearlySame } from "#shared/metamemory/ledger"
-import { plainText } from "#shared/metamemory/operations"
+import { likeness, nearlySame, triedBefore } from "#shared/metamemory/ledger"
+import { plainText, targetsOf } from "#shared/metamemory/operations"
 import { consolidatePrompt, proposePrompt, reflectPrompt, templateHashes, withinBudget } from "#shared/metamemory/prompts"
 import type { QuestionRef } from "#shared/metamemory/questions"
-import { ruleBased, ruleConsolidation, ruleLesson, ruleProposals } from "#shared/metamemory/rules"
+import { ruleBased, ruleConsolidation, ruleLesson, ruleMerge, ruleProposals } from "#shared/metamemory/rules"
 import type { CallTags } from "#shared/model/call"
 import type { ModelError } from "#shared/model/errors"
 import { type ModelReply, Models } from "#shared/model/models"
@@ -86,7 +86,7 @@ export const reflect = (material: Material) => (job: Job) =>
 
 const decodeLesson = Schema.decodeUnknownOption(Schema.Struct({ lesson: Schema.optionalKey(Schema.String), calls: Schema.Array(Schema.String) }))
 
-type OperationsAsked = ModelReply<{ readonly operations: ReadonlyArray<Operation> }>
+type OperationsAsked<O extends Operation> = ModelReply<{ readonly operations: ReadonlyArray<O> }>
 
 /**
  * Asks for operations, and once again with what was wrong when some cannot be used; the second list is taken unless it is empty, or is no
@@ -94,12 +94,14 @@ type OperationsAsked = ModelReply<{ readonly operations: ReadonlyArray<Operation
  *
  * @param reasons that are worth asking again; absent = every one
  */
-const askedTwice = <E, R>(ask: (complaint: string | undefined) => Effect.Effect<OperationsAsked, E, R>, check: (operations: ReadonlyArray<Operation>) => Checked, reasons?: ReadonlySet<string>) =>
+const askedTwice = <O extends Operation, E, R>(
+  ask: (complaint: string | undefined) => Effect.Effect<OperationsAsked<O>, E, R>, check: (operations: ReadonlyArray<O>) => Checked<O | SingleOperation>, reasons?: ReadonlySet<string>
+) =>
   Effect.gen(function*() {
     const first = yield* ask(undefined)
     const before = check(first.value.operations)
     const isWorth = before.complaint !== undefined && (reasons === undefined || Object.keys(before.discarded).some((reason) => reasons.has(reason)))
-    const second = isWorth ? yield* Effect.option(ask(before.complaint)) : Option.none<OperationsAsked>()
+    const second = isWorth ? yield* Effect.option(ask(before.complaint)) : Option.none<OperationsAsked<O>>()
     if (Option.isNone(second)) return { best: before, replies: [first] as const }
     const after = check(second.value.value.operations)
     const isClean = after.complaint === undefined && after.operations.length > 0
@@ -149,8 +151,12 @@ export const propose = (material: Material) => (job: Job) =>
     return proposed.operations.length > 0 || proposed.by === ruleBased ? proposed : byRule(proposed, proposed.discarded)
   })
 
-/** Sources of a consolidated operation: those of the proposals it stands for; where none is like it, of all. */
+/** Sources of a consolidated operation: those of the proposals it stands for; where none is like it, of all. No proposal merges: of a merge those on what it is of. */
 const sourcesOf = (operation: Operation, proposals: ReadonlyArray<SourcedOperation>): ReadonlyArray<string> => {
+  if (operation.operation === "merge") {
+    const targets = new Set(targetsOf(operation))
+    return [...new Set(proposals.filter(({ operation: { id } }) => id !== undefined && targets.has(id)).flatMap(({ sources }) => sources))]
+  }
   const alike = proposals.filter(({ operation: other }) =>
     other.operation === operation.operation && (operation.id === undefined || other.id === operation.id) &&
     (operation.content === undefined || plainText(other.content ?? "") === plainText(operation.content) || likeness(other.content ?? "", operation.content) >= nearlySame))
@@ -163,13 +169,13 @@ const limitsBroken: ReadonlySet<string> = new Set(["TooManyPrinciples", "TooMany
 const decodeConsolidation = input(ConsolidationInput, "consolidation")
 export const consolidate = (material: Material) => (job: Job) =>
   Effect.gen(function*() {
-    const { by, canaries, limit, maxInScope, principles, proposals, questions } = yield* decodeConsolidation(job)
-    const byRule = (spent: Spent, discarded: Readonly<Record<string, number>>): ConsolidationData => ({
-      by: ruleBased,
-      operations: ruleConsolidation(proposals, limit).map(({ operation, sources }) => ({ operation, sources })),
-      discarded,
-      ...spent
-    })
+    const { by, canaries, limit, maxInScope, principles, proposals, questions, reader = "", triedMerges = [] } = yield* decodeConsolidation(job)
+    const byRule = (spent: Spent, discarded: Readonly<Record<string, number>>): ConsolidationData => {
+      const merge = ruleMerge(principles, triedMerges, reader)
+      const kept = ruleConsolidation(proposals, limit).map(({ operation, sources }): ConsolidationData["operations"][number] => ({ operation, sources }))
+      const operations = merge === undefined ? kept : [...kept, { operation: merge, sources: sourcesOf(merge, proposals) }].slice(0, limit)
+      return { by: ruleBased, operations, discarded, ...spent }
+    }
     if (by === "rules") return byRule(nothingSpent, {})
     // Of a user erased meanwhile no answer is left to repeat; what came of their attempts was held against it when it was proposed.
     const answersTo = (ref: QuestionRef) =>
@@ -177,25 +183,32 @@ export const consolidate = (material: Material) => (job: Job) =>
     const answers = yield* Effect.forEach(questions, answersTo, { concurrency: 16 })
     const forbidden = forbiddenIn(answers.flat(), [], canaries)
     const models = yield* Models
-    const merge = (operations: ReadonlyArray<Operation>) =>
+    const check = (operations: ReadonlyArray<Operation>): Checked => {
+      const isTried = (operation: Operation): boolean =>
+        operation.operation === "merge" && triedBefore({ ...operation, scope: operation.scope ?? "all", text: operation.content ?? "" }, triedMerges, reader) !== undefined
+      const found = checked(operations.filter((operation) => !isTried(operation)), principles, [], forbidden, { operations: limit, inScope: maxInScope ?? Number.POSITIVE_INFINITY })
+      const tried = operations.filter(isTried).length
+      return tried === 0 ? found : { ...found, discarded: { ...found.discarded, TriedBefore: tried } }
+    }
+    const consolidated = (operations: ReadonlyArray<Operation>) =>
       askedTwice(
         (complaint) =>
           models.call({
             role: "consolidate",
-            messages: consolidatePrompt({ proposals: operations, principles, limit, ...(complaint === undefined ? {} : { complaint }) }),
+            messages: consolidatePrompt({ proposals: operations, principles, limit, triedMerges: triedMerges.flatMap(({ ids }) => (ids === undefined ? [] : [ids])), ...(complaint === undefined ? {} : { complaint }) }),
             parameters: { temperature: 0 },
             tenant: job.tenant,
             scope: `run:${job.run}`,
             templateVersion: templateHashes.consolidate,
             tags: tagsOf(job)
           }),
-        (merged) => checked(merged, principles, [], forbidden, { operations: limit, inScope: maxInScope ?? Number.POSITIVE_INFINITY }),
+        check,
         limitsBroken
       )
     const byModel = Effect.gen(function*() {
       const parts = withinBudget(proposals.map(({ operation }) => operation), consolidationTokens, (operation) => tokensOf(JSON.stringify(operation)))
-      const merged = yield* Effect.forEach(parts, merge, { concurrency: 4 })
-      const whole = merged.length === 1 ? merged : [...merged, yield* merge(merged.flatMap(({ best }) => best.operations))]
+      const ofParts = yield* Effect.forEach(parts, consolidated, { concurrency: 4 })
+      const whole = ofParts.length === 1 ? ofParts : [...ofParts, yield* consolidated(ofParts.flatMap(({ best }) => best.operations))]
       const last = whole[whole.length - 1]
       return {
         by: last?.replies[0].model ?? ruleBased,

@@ -2,7 +2,7 @@
  * What each principle does, from rollouts that went without some of them by lot. Attempts at one question in one step differ only
  * in what was dropped and in chance, so a regression within them identifies all effects at once.
  */
-import type { Principle } from "#shared/domain/principle"
+import type { OperationKind, Principle } from "#shared/domain/principle"
 import type { QuestionClass } from "#shared/domain/scope"
 
 /** A principle in the words it was shown in. An update keeps the id, and what was measured of the old words says nothing of the new ones. */
@@ -153,7 +153,7 @@ const worthwhile = 0.01
 export const fewestStepsSeen = 7
 
 /** Whether a deletion goes back to the principle's own measured effect: no question suggests it. An imported record names no questions at all. */
-export const isRetirement = (kind: "add" | "update" | "delete", sources: ReadonlyArray<string>): boolean => kind === "delete" && sources.length === 0
+export const isRetirement = (kind: OperationKind, sources: ReadonlyArray<string>): boolean => kind === "delete" && sources.length === 0
 
 /** Wordings of principles to propose for deletion: 90 % sure to bring less than a point, after at least seven steps. The gate decides. */
 export const retirements = (effects: ReadonlyArray<PrincipleEffect>): ReadonlyArray<string> =>

@@ -58,8 +58,14 @@ export interface GenerationDiff {
   readonly added: ReadonlyArray<Principle>
   readonly removed: ReadonlyArray<Principle>
   readonly changed: ReadonlyArray<Change>
+  /** Of those added, the ids of the removed ones that they were merged from. */
+  readonly merged: ReadonlyArray<{ readonly into: string; readonly from: ReadonlyArray<string> }>
   readonly kept: number
 }
+
+/** Whether a principle was merged from another one, as their lineage tells: it holds all that made the other what it is. */
+export const isMergedFrom = (principle: Pick<Principle, "id" | "parents">, other: Pick<Principle, "id" | "parents">): boolean =>
+  principle.id !== other.id && other.parents.length > 0 && other.parents.every((operation) => principle.parents.includes(operation))
 
 /** How to get from one list of principles to another, by id; each part in the order of the list it stands in. */
 export const diffGenerations = (from: ReadonlyArray<Principle>, to: ReadonlyArray<Principle>): GenerationDiff => {
@@ -68,10 +74,15 @@ export const diffGenerations = (from: ReadonlyArray<Principle>, to: ReadonlyArra
     const before = old.get(after.id)
     return before !== undefined && (before.text !== after.text || before.scope !== after.scope) ? [{ id: after.id, before, after }] : []
   })
+  const [added, removed] = [to.filter((p) => !old.has(p.id)), from.filter((p) => !now.has(p.id))]
   return {
-    added: to.filter((p) => !old.has(p.id)),
-    removed: from.filter((p) => !now.has(p.id)),
+    added,
+    removed,
     changed,
+    merged: added.flatMap((principle) => {
+      const parts = removed.filter((other) => isMergedFrom(principle, other)).map(({ id }) => id)
+      return parts.length === 0 ? [] : [{ into: principle.id, from: parts }]
+    }),
     kept: to.filter((p) => old.has(p.id)).length - changed.length
   }
 }
@@ -101,7 +112,7 @@ export interface DecidedOperation extends AppliedOperation {
 
 export interface Blame {
   readonly principle: Principle
-  /** The accepted operations that made it what it is, oldest first. */
+  /** The accepted operations that made it what it is, oldest first; of a merged one also those that made what it was merged from. */
   readonly operations: ReadonlyArray<DecidedOperation>
   /** Operations named in its lineage that the log does not hold, e.g. of an imported run. */
   readonly unknown: ReadonlyArray<string>
@@ -122,8 +133,10 @@ export const blame = (generation: SealedGeneration, operations: ReadonlyArray<De
 /** One thing that happened to a principle. */
 export interface HistoryEntry extends Pick<DecidedOperation, "step" | "proposed" | "decision" | "reason" | "sources" | "difference" | "asked"> {
   readonly kind: DecidedOperation["operation"]
-  readonly what: "added" | "updated" | "deleted" | "refused by the gate"
+  readonly what: "added" | "updated" | "deleted" | "merged" | "refused by the gate"
   readonly text: string
+  /** Only of a merge: of which principles, and into which. */
+  readonly merge?: { readonly from: ReadonlyArray<string>; readonly into: string }
   readonly operation: string
 }
 
@@ -133,12 +146,15 @@ export interface History {
   readonly generations: ReadonlyArray<number>
 }
 
-const happened = { add: "added", update: "updated", delete: "deleted" } as const
+const happened = { add: "added", update: "updated", delete: "deleted", merge: "merged" } as const
 
-/** What became of a principle over a run, in order of step: accepted and refused operations on it, and the generations that hold it. */
+/**
+ * What became of a principle over a run, in order of step: accepted and refused operations on it, and the generations that hold it. A merge
+ * belongs to the principles it took together and to the one that came of it.
+ */
 export const history = (generations: ReadonlyArray<SealedGeneration>, operations: ReadonlyArray<DecidedOperation>, id: string): History => ({
   entries: operations
-    .filter((operation) => (operation.before ?? operation.after)?.id === id)
+    .filter(({ after, before, merged = [] }) => [before ?? after, ...merged].some((principle) => principle?.id === id))
     .toSorted((a, b) => a.step - b.step || a.index - b.index)
     .map((operation) => ({
       step: operation.step,
@@ -146,6 +162,7 @@ export const history = (generations: ReadonlyArray<SealedGeneration>, operations
       kind: operation.operation,
       what: operation.decision === "accepted" ? happened[operation.operation] : "refused by the gate",
       text: (operation.after ?? operation.before)!.text,
+      ...(operation.merged === undefined || operation.after === undefined ? {} : { merge: { from: operation.merged.map(({ id }) => id), into: operation.after.id } }),
       operation: operation.id,
       decision: operation.decision,
       reason: operation.reason,

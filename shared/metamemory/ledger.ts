@@ -3,9 +3,9 @@
  * in the same scope is not put to the gate again unless the reader changed.
  */
 import { Schema } from "effect"
-import { type Operation, OperationKind } from "#shared/domain/principle"
+import { type Operation, OperationKind, type SingleOperation } from "#shared/domain/principle"
 import { PrincipleScope } from "#shared/domain/scope"
-import { plainText } from "./operations.ts"
+import { haveSameTargets, plainText, targetsOf } from "./operations.ts"
 
 export const LedgerEntry = Schema.Struct({
   /** Id of the operation. */
@@ -15,11 +15,15 @@ export const LedgerEntry = Schema.Struct({
   scope: PrincipleScope,
   /** Text proposed; for a delete, the text that would have gone. */
   text: Schema.String,
+  /** Only of a merge: the principles it would have made one. */
+  ids: Schema.optionalKey(Schema.Array(Schema.String)),
   outcome: Schema.Literals(["rejected", "undecided"]),
   /** Identity of the reader the gate asked; another reader may be helped by what failed with this one. */
   reader: Schema.String
 })
 export type LedgerEntry = typeof LedgerEntry.Type
+
+const directionOf = (operation: Operation["operation"]): "delete" | "merge" | "say" => (operation === "delete" || operation === "merge" ? operation : "say")
 
 /** Entries that a run takes over from others at most; the newest stay. */
 const inheritedMax = 200
@@ -27,7 +31,8 @@ const inheritedMax = 200
 /** What a run takes over from those before it, oldest first: of entries that say the same, the last. */
 export const inherited = (ledgers: ReadonlyArray<ReadonlyArray<LedgerEntry>>): ReadonlyArray<LedgerEntry> => {
   const all = ledgers.flat()
-  const last = new Map(all.map((entry) => [JSON.stringify([entry.reader, entry.scope, entry.operation === "delete", plainText(entry.text)]), entry]))
+  const said = (entry: LedgerEntry): unknown => (entry.operation === "merge" ? targetsOf(entry).toSorted() : plainText(entry.text))
+  const last = new Map(all.map((entry) => [JSON.stringify([entry.reader, entry.scope, directionOf(entry.operation), said(entry)]), entry]))
   const kept = new Set(last.values())
   return all.filter((entry) => kept.has(entry)).slice(-inheritedMax)
 }
@@ -60,23 +65,31 @@ export interface Attempt {
   readonly operation: Operation["operation"]
   readonly scope: PrincipleScope
   readonly text: string
+  readonly ids?: ReadonlyArray<string>
 }
 
-/** The entry that already answers an attempt: same scope, same direction (adding a text, or deleting it), nearly the same text, same reader. */
+/** Whether both would say something, both take something away, or both make one of several. */
+export const haveSameDirection = (a: Operation["operation"], b: Operation["operation"]): boolean => directionOf(a) === directionOf(b)
+
+/**
+ * The entry that already answers an attempt: same direction, same reader, same scope and nearly the same text; of a merge the same
+ * principles, whatever the words.
+ */
 export const triedBefore = (attempt: Attempt, ledger: ReadonlyArray<LedgerEntry>, reader: string): LedgerEntry | undefined =>
   ledger.find(
     (entry) =>
       entry.reader === reader &&
-      entry.scope === attempt.scope &&
-      (entry.operation === "delete") === (attempt.operation === "delete") &&
-      likeness(entry.text, attempt.text) >= nearlySame
+      haveSameDirection(entry.operation, attempt.operation) &&
+      (attempt.operation === "merge" ? haveSameTargets(entry, attempt) : entry.scope === attempt.scope && likeness(entry.text, attempt.text) >= nearlySame)
   )
 
 /** An update of something the ledger lists is a new attempt at it and becomes an add: the entry was never in force. Others are left as they are. */
-export const asAttempt = (operation: Operation, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>): Operation => {
-  const { id, ...rest } = operation
+export const asAttempt = <O extends Operation>(operation: O, ledger: ReadonlyArray<Pick<LedgerEntry, "id">>): O | SingleOperation => {
+  const { content, id, scope } = operation
   const bare = id?.trim().replace(/^\[(.*)\]$/, "$1")
-  return operation.operation === "update" && ledger.some((entry) => entry.id === bare) ? { ...rest, operation: "add" } : operation
+  return operation.operation === "update" && ledger.some((entry) => entry.id === bare)
+    ? { operation: "add", ...(content === undefined ? {} : { content }), ...(scope === undefined ? {} : { scope }) }
+    : operation
 }
 
 /** The part of a ledger a proposer is shown: entries of the scopes at hand, the newest last, at most `limit`. */

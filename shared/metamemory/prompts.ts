@@ -178,7 +178,22 @@ export interface ConsolidateInput {
   readonly principles: ReadonlyArray<Pick<Principle, "id" | "text" | "scope">>
   /** Most operations wanted. */
   readonly limit: number
+  /** Ids of principles whose merge the gate turned down before. */
+  readonly triedMerges?: ReadonlyArray<ReadonlyArray<string>>
   readonly complaint?: string
+}
+
+/** What may be merged, said only where there are at least two of one scope: the list of principles does not name scopes. */
+const mergeable = (principles: ConsolidateInput["principles"], tried: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const groups = [...Map.groupBy(principles, ({ scope }) => scope)].filter(([, own]) => own.length > 1)
+  if (groups.length === 0) return ""
+  const standing = new Set(principles.map(({ id }) => id))
+  const known = tried.filter((ids) => ids.every((id) => standing.has(id)))
+  const kinds = groups.map(([scope, own]) => `${own.map(({ id }) => id).join(", ")} (${scope})`).join("; ")
+  return (
+    " Standing principles of one kind that say much the same may be merged: an operation merge names all of them in ids, and its content is the one sentence that takes their place. " +
+    `Of one kind are ${kinds}.${known.length === 0 ? "" : ` These merges did not help: ${known.map((ids) => ids.join(" with ")).join("; ")}.`}`
+  )
 }
 
 /** Asks for one short list out of all proposals of a step. */
@@ -187,7 +202,7 @@ export const consolidatePrompt = (input: ConsolidateInput): ReadonlyArray<Messag
     role: "system",
     content:
       `You consolidate proposed operations on a list of principles into at most ${input.limit}, the best supported first. Keep what several proposals support, merge what says the same, and drop what the list already says. ` +
-      `Where two contradict each other keep the better supported one, or the more careful one. Keep the wording of the proposal you choose, and its scope. ${rules}`
+      `Where two contradict each other keep the better supported one, or the more careful one. Keep the wording of the proposal you choose, and its scope. ${rules}${mergeable(input.principles, input.triedMerges ?? [])}`
   },
   {
     role: "user",
@@ -227,7 +242,9 @@ export const templateHashes = {
   propose: digest(
     JSON.stringify(proposePrompt({ ...example, question: { text: "Q" }, lessons: [{ lesson: "L", correct: true }], tried: [{ id: "O", operation: "add", text: "W", outcome: "rejected" }], complaint: "C" }))
   ).slice(0, 12),
-  consolidate: digest(JSON.stringify(consolidatePrompt({ ...example, proposals: [], limit: 4, complaint: "C" }))).slice(0, 12)
+  consolidate: digest(
+    JSON.stringify(consolidatePrompt({ principles: [...example.principles, { id: "J", text: "R", scope: questionClasses[0] }], proposals: [], limit: 4, triedMerges: [["I", "J"]], complaint: "C" }))
+  ).slice(0, 12)
 }
 
 /** The same of the answer's prompt with numbered memories, which no run uses. */

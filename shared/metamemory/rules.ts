@@ -2,12 +2,12 @@
  * The rule-based reflector, proposer and consolidator: no model, no tokens. Lessons follow from features of judged attempts, and
  * proposals come from the catalogue. Wherever their work shows it is named `rule-based`.
  */
-import type { Operation, Principle } from "#shared/domain/principle"
+import type { Operation, Principle, SingleOperation } from "#shared/domain/principle"
 import type { PrincipleScope } from "#shared/domain/scope"
 import { attemptFeatures, type AttemptFeatures, type Feature, type JudgedAttempt } from "./attempt-features.ts"
 import { catalogue, type CataloguePrinciple } from "./catalogue.ts"
 import { type LedgerEntry, likeness, nearlySame, triedBefore } from "./ledger.ts"
-import { type MergedOperation, mergeProposals, type Proposed } from "./operations.ts"
+import { type PooledOperation, poolProposals, type Proposed } from "./operations.ts"
 import { uniform } from "./random.ts"
 import { inScope } from "./router.ts"
 
@@ -93,19 +93,31 @@ export const ruleProposals = (input: RuleProposalInput): ReadonlyArray<Proposed>
     .filter(({ gain }) => gain > 0)
     .sort((a, b) => b.gain - a.gain || a.tie - b.tie)
     .slice(0, limit)
-    .map(({ entry }) => ({ operation: { operation: "add", content: entry.text, scope: entry.scope } satisfies Operation, sources: [question] }))
+    .map(({ entry }) => ({ operation: { operation: "add", content: entry.text, scope: entry.scope } satisfies SingleOperation, sources: [question] }))
 }
 
-/** Consolidation by rule: equal proposals merged, near-duplicates of better supported ones left out, at most `limit`. */
-export const ruleConsolidation = (proposals: ReadonlyArray<Proposed>, limit: number): ReadonlyArray<MergedOperation> => {
-  const kept: Array<MergedOperation> = []
-  for (const merged of mergeProposals(proposals, proposals.length)) {
-    const text = merged.operation.content ?? ""
+/** Consolidation by rule: equal proposals as one, near-duplicates of better supported ones left out, at most `limit`. */
+export const ruleConsolidation = (proposals: ReadonlyArray<Proposed>, limit: number): ReadonlyArray<PooledOperation> => {
+  const kept: Array<PooledOperation> = []
+  for (const pooled of poolProposals(proposals, proposals.length)) {
+    const text = pooled.operation.content ?? ""
     const twin = kept.find(
       ({ operation }) =>
-        operation.operation === merged.operation.operation && operation.scope === merged.operation.scope && text !== "" && likeness(operation.content ?? "", text) >= nearlySame
+        operation.operation === pooled.operation.operation && operation.scope === pooled.operation.scope && text !== "" && likeness(operation.content ?? "", text) >= nearlySame
     )
-    if (twin === undefined && kept.length < limit) kept.push(merged)
+    if (twin === undefined && kept.length < limit) kept.push(pooled)
   }
   return kept
+}
+
+/** Merge by rule: the first two principles of one scope that say nearly the same and were not tried as one, in the words of the older. */
+export const ruleMerge = (principles: ReadonlyArray<Principle>, ledger: ReadonlyArray<LedgerEntry>, reader: string): Operation | undefined => {
+  for (const [at, one] of principles.entries()) {
+    for (const other of principles.slice(at + 1)) {
+      if (one.scope !== other.scope || likeness(one.text, other.text) < nearlySame) continue
+      const operation = { operation: "merge", ids: [one.id, other.id], content: (other.bornIn < one.bornIn ? other : one).text } satisfies Operation
+      if (triedBefore({ ...operation, scope: one.scope, text: operation.content }, ledger, reader) === undefined) return operation
+    }
+  }
+  return undefined
 }

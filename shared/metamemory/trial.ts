@@ -151,7 +151,7 @@ export const trialLedger = (state: TrialsState): ReadonlyArray<LedgerEntry> => [
   ...state.earlier,
   ...state.trials.flatMap((trial): ReadonlyArray<LedgerEntry> =>
     trial.state === "rejected" || trial.state === "undecided"
-      ? [{ id: trial.id, step: trial.step, operation: trial.operation.operation, scope: trial.scope, text: textOf(state, trial), outcome: trial.state, reader: state.reader }]
+      ? [{ id: trial.id, step: trial.step, operation: trial.operation.operation, scope: trial.scope, text: textOf(state, trial), ...(trial.operation.ids === undefined ? {} : { ids: trial.operation.ids }), outcome: trial.state, reader: state.reader }]
       : []
   )
 ]

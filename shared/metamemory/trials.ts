@@ -14,8 +14,8 @@
 import type { Operation, Principle } from "#shared/domain/principle"
 import type { PrincipleScope, QuestionClass } from "#shared/domain/scope"
 import { decideGate, type GateDecision, type GateQuestion, type Tallies, verdictReliability } from "./gate.ts"
-import { likeness, nearlySame, triedBefore } from "./ledger.ts"
-import { type AppliedOperation, applyOperations, operationId, type Refusal } from "./operations.ts"
+import { haveSameDirection, likeness, nearlySame, triedBefore } from "./ledger.ts"
+import { type AppliedOperation, applyOperations, haveSameTargets, operationId, type Refusal, targetsOf } from "./operations.ts"
 import { routedClasses } from "./router.ts"
 import {
   added, answersPerQuestion, type Ask, asked, fewestQuestions, fewQuestions, fingerprint, incumbentSamples, looks, questionsOf, reopenings, textOf, type Trial, type TrialsState, voidsMax
@@ -40,15 +40,16 @@ export interface Submission {
 /**
  * Puts a step's operations up for trial and adds the step's allowance. An operation for all questions is tried first in the class it
  * comes from, since an effect in one class drowns among all; when it is accepted there, the other classes follow. What is in
- * force or was tried in nearly the same words in the same scope, here or before the run, is refused; a trial that errors made void tried nothing.
+ * force or was tried in nearly the same words in the same scope, here or before the run, is refused, and so is a merge of principles that were
+ * tried as one; a trial that errors made void tried nothing.
  */
 export const submit = (state: TrialsState, step: number, operations: ReadonlyArray<Submitted>): Submission => {
   const refused: Array<Submission["refused"][number]> = []
   const trials = [...state.trials]
   for (const { operation, index, origin } of operations) {
     const refuse = (refusal: SubmissionRefusal): void => void refused.push({ index, operation, refusal })
-    const target = state.principles.find((p) => p.id === operation.id)
-    const wanted = operation.operation === "add" ? (operation.scope ?? "all") : target?.scope
+    const targets = targetsOf(operation)
+    const wanted = operation.operation === "add" ? (operation.scope ?? "all") : state.principles.find(({ id }) => targets.includes(id))?.scope
     const enough = (scope: PrincipleScope): boolean => questionsOf(state, scope).length >= fewestQuestions
     const home = origin.find(enough)
     const spreading = operation.operation === "add" && wanted === "all" && home !== undefined && state.policy !== "always"
@@ -67,12 +68,12 @@ export const submit = (state: TrialsState, step: number, operations: ReadonlyArr
         continue
       }
     }
-    const direction = (kind: Operation["operation"]): boolean => kind === "delete"
-    const tried = triedBefore({ operation: operation.operation, scope, text: textOf(state, { operation }) }, state.earlier, state.reader) ?? trials.find(
+    const byTarget = operation.operation === "delete" || operation.operation === "merge"
+    const tried = triedBefore({ ...operation, scope, text: textOf(state, { operation }) }, state.earlier, state.reader) ?? trials.find(
       (trial) =>
         trial.state !== "obsolete" && trial.state !== "accepted" && trial.state !== "void" && trial.scope === scope &&
-        direction(trial.operation.operation) === direction(operation.operation) &&
-        (operation.operation === "delete" ? trial.operation.id === operation.id : likeness(textOf(state, trial), operation.content!) >= nearlySame)
+        haveSameDirection(trial.operation.operation, operation.operation) &&
+        (byTarget ? haveSameTargets(trial.operation, operation) : likeness(textOf(state, trial), operation.content!) >= nearlySame)
     )
     if (tried !== undefined) {
       refuse({ reason: "TriedBefore", id: tried.id })
@@ -268,7 +269,7 @@ const drawnAnew = (state: TrialsState, questions: ReadonlyArray<GateQuestion>): 
 const accept = (state: TrialsState, trial: Trial, principles: ReadonlyArray<Principle>): TrialsState => {
   const held = new Set(principles.map(({ id }) => id))
   const trials = state.trials.map((other): Trial => {
-    if (other.operation.operation !== "add" && !held.has(other.operation.id!) && other.state !== "accepted") return { ...other, state: "obsolete" }
+    if (targetsOf(other.operation).some((id) => !held.has(id)) && other.state !== "accepted") return { ...other, state: "obsolete" }
     const again =
       other.id !== trial.id && other.scope === trial.scope && other.operation.operation === "add" &&
       (other.state === "undecided" || other.state === "rejected") && other.z > 0 && other.reopened < reopenings

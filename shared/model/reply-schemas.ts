@@ -3,7 +3,7 @@
  * The names are part of the contract with endpoints. A changed shape or reading raises `version`, which is part of the call key.
  */
 import { Result, Schema } from "effect"
-import { Operation } from "#shared/domain/principle"
+import { Operation, SingleOperation } from "#shared/domain/principle"
 import { type PrincipleScope, scopes } from "#shared/domain/scope"
 import { findJson } from "./reply-text.ts"
 import type { Role } from "./roles.ts"
@@ -32,8 +32,8 @@ export interface ReflectReply {
   readonly lesson: string
   readonly scope: PrincipleScope
 }
-export interface OperationsReply {
-  readonly operations: ReadonlyArray<Operation>
+export interface OperationsReply<O extends Operation> {
+  readonly operations: ReadonlyArray<O>
 }
 
 export interface Replies {
@@ -42,8 +42,8 @@ export interface Replies {
   readonly answer: string
   readonly judge: typeof JudgeReply.Type
   readonly reflect: ReflectReply
-  readonly propose: OperationsReply
-  readonly consolidate: OperationsReply
+  readonly propose: OperationsReply<SingleOperation>
+  readonly consolidate: OperationsReply<Operation>
 }
 export type ReplyOf<R extends Role> = Replies[R]
 
@@ -75,6 +75,8 @@ const lowerVerdict = (member: unknown, name: string): unknown => (name === "verd
 const fromJson = <A>(
   options: {
     readonly name: string
+    /** Default 1. */
+    readonly version?: number
     readonly jsonSchema: Readonly<Record<string, unknown>>
     /** Member that a bare list stands for. */
     readonly list?: string
@@ -88,7 +90,7 @@ const fromJson = <A>(
   const decodeValue = Schema.decodeUnknownResult(schema)
   return {
     name: options.name,
-    version: 1,
+    version: options.version ?? 1,
     jsonSchema: options.jsonSchema,
     decode: (text) => {
       const json: unknown = findJson(text) ?? options.plain?.(text)
@@ -129,10 +131,14 @@ const judgeReply = fromJson(
 export const reflectReply = (offered: ReadonlyArray<PrincipleScope> = scopes): ReplySchema<ReflectReply> =>
   fromJson({ name: "reflect", jsonSchema: object({ lesson: string, scope: { type: "string", enum: offered } }) }, Schema.Struct({ lesson: Schema.NonEmptyString, scope: Schema.Literals(offered) }))
 
-const operationsReply = (name: string) => (offered: ReadonlyArray<PrincipleScope> = scopes): ReplySchema<OperationsReply> =>
+const single = (offered: ReadonlyArray<PrincipleScope>) => Schema.Struct({ ...SingleOperation.fields, scope: Schema.optionalKey(Schema.Literals(offered)) })
+const merge = Schema.Struct({ operation: Schema.Literal("merge"), ids: Operation.fields.ids, content: Operation.fields.content })
+
+/** Operations one question's attempts suggest. @param offered the scopes that may be named */
+export const proposeReply = (offered: ReadonlyArray<PrincipleScope> = scopes): ReplySchema<OperationsReply<SingleOperation>> =>
   fromJson(
     {
-      name,
+      name: "propose",
       list: "operations",
       change: withoutBlank,
       jsonSchema: object({
@@ -147,12 +153,31 @@ const operationsReply = (name: string) => (offered: ReadonlyArray<PrincipleScope
         }
       })
     },
-    Schema.Struct({ operations: Schema.Array(Schema.Struct({ ...Operation.fields, scope: Schema.optionalKey(Schema.Literals(offered)) })) })
+    Schema.Struct({ operations: Schema.Array(single(offered)) })
   )
-/** Operations one question's attempts suggest. @param offered the scopes that may be named */
-export const proposeReply = operationsReply("propose")
-/** Operations merged from many. @param offered the scopes that may be named */
-const consolidateReply = operationsReply("consolidate")
+
+/** A step's operations made out of many. Version 1 knew no merge. */
+const consolidateReply: ReplySchema<OperationsReply<Operation>> = fromJson(
+  {
+    name: "consolidate",
+    version: 2,
+    list: "operations",
+    change: withoutBlank,
+    jsonSchema: object({
+      operations: {
+        type: "array",
+        items: object({
+          operation: { type: "string", enum: ["add", "update", "delete", "merge"] },
+          id: nullableString,
+          ids: { type: ["array", "null"], items: string },
+          content: nullableString,
+          scope: { type: ["string", "null"], enum: [...scopes, null] }
+        })
+      }
+    })
+  },
+  Schema.Struct({ operations: Schema.Array(Schema.Union([merge, single(scopes)])) })
+)
 
 const answerReply: ReplySchema<string> = {
   name: "answer",
@@ -169,5 +194,5 @@ export const replySchemas: { readonly [R in Role]: ReplySchema<ReplyOf<R>> } = {
   judge: judgeReply,
   reflect: reflectReply(),
   propose: proposeReply(),
-  consolidate: consolidateReply()
+  consolidate: consolidateReply
 }

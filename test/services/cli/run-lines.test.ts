@@ -36,6 +36,16 @@ test("a deletion is told as one, and as a retirement where no question suggests 
   assert.match(runLine({ ...decided, kind: "add", after: principle, sources: [] }) ?? "", /accepted: add \[time\] Guess\. — 55 of 100 correct with it, difference to without 15\.0 points \(selection, not evidence\): better by at least \.84/)
 })
 
+test("a merge is told with what it is of", () => {
+  const one = { ...principle, id: "P1-2-abd" }
+  assert.match(runLine({ ...decided, kind: "merge", after: principle, merged: [principle, one], sources: [] }) ?? "", /accepted: merge of P1-1-abc, P1-2-abd \[time\] Guess\. — 55 of 100 correct merged, difference to apart 15\.0 points/)
+  const lines = runLine({
+    _tag: "OperationsConsolidated", step: 9, by: "m", discarded: {}, results: "", patch: { trials: [], incumbent: {}, allowance: 0 }, refused: [],
+    operations: [{ index: 0, operation: { operation: "merge", ids: ["P1-1-abc", "P1-2-abd"], content: "Guess." }, sources: [], origin: [] }]
+  })
+  assert.is(lines, "  in line for the gate: merge of P1-1-abc, P1-2-abd Guess.")
+})
+
 test("what is turned down before the gate is told with its reason", () => {
   const lines = runLine({
     _tag: "OperationsConsolidated", step: 9, by: "m", discarded: {}, results: "", patch: { trials: [], incumbent: {}, allowance: 0 },

@@ -45,6 +45,18 @@ test("an id that comes back in the brackets it was shown in names its principle 
   assert.equal(operations.map(({ id }) => id), ["P1", "P1"])
 })
 
+test("a merge passes where it may be made, and is held to words and leaks as any other", () => {
+  const held: ReadonlyArray<Principle> = [principle, { ...principle, id: "P2", text: "Read twice." }, { ...principle, id: "P3", text: "Mind dates.", scope: "time" }]
+  const merge = (ids: ReadonlyArray<string>, content: string) => ({ operation: "merge" as const, ids, content })
+  const { complaint = "", discarded, operations } = checked(
+    [merge(["[P1]", "P2"], "Read twice and prefer the newest."), merge(["P1"], "Read."), merge(["P1", "P3"], "Read."), merge(["P1", "P9"], "Read."), merge(["P1", "P2"], "Look for what Quentilda said.")],
+    held, [], forbiddenIn([], ["We met Quentilda at the harbour."], [])
+  )
+  assert.equal(operations, [merge(["P1", "P2"], "Read twice and prefer the newest.")])
+  assert.equal(discarded, { TooFewIds: 1, DifferentScopes: 1, UnknownId: 1, "leak: name": 1 })
+  assert.match(complaint, /at least two principles; .*one scope, not of all and time/)
+})
+
 test("a long memory is cut to the sentences that bear on the question, in their order", () => {
   const filler = Array.from({ length: 60 }, (_, i) => `Filler sentence number ${i} about nothing.`).join(" ")
   const cut = excerpt(`${filler} The kayak is green. ${filler} I sold the kayak in May.`, "what colour is the kayak", 200)

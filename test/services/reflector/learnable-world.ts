@@ -3,7 +3,7 @@
  * of very different difficulty; rules act on one class or on all when one of their three wordings is shown. Which text is which rule is
  * drawn by seed, so that nothing can be guessed from the words.
  */
-import type { Operation } from "#shared/domain/principle"
+import type { SingleOperation } from "#shared/domain/principle"
 import type { PrincipleScope } from "#shared/domain/scope"
 import { stream } from "#shared/metamemory/random"
 import { inScope, routedClasses } from "#shared/metamemory/router"
@@ -167,12 +167,12 @@ export const makeWorld = (seed: number, kind: Kind) => {
       return best.reduce((sum, value) => sum + value, 0) / parts.test.length
     },
     /** One or two operations from the lessons of a question; what is known already is mostly left alone. */
-    propose: (question: WorldQuestion, lessons: ReadonlyArray<string>, known: ReadonlyArray<{ readonly id: string; readonly text: string }>, ...key: ReadonlyArray<string | number>): ReadonlyArray<Operation> => {
+    propose: (question: WorldQuestion, lessons: ReadonlyArray<string>, known: ReadonlyArray<{ readonly id: string; readonly text: string }>, ...key: ReadonlyArray<string | number>): ReadonlyArray<SingleOperation> => {
       const at = [seed, question.id, ...key]
       const familiar = new Set(known.map(({ text }) => ruleOf.get(text)))
       const news = lessons.filter((text) => !familiar.has(ruleOf.get(text)))
       const from = news.length > 0 ? news : lessons
-      return Array.from({ length: draw(...at, "two") < 0.35 ? 2 : 1 }, (_, n): Operation => {
+      return Array.from({ length: draw(...at, "two") < 0.35 ? 2 : 1 }, (_, n): SingleOperation => {
         const text = picked(from, ...at, n, "lesson")
         const rule = ruleOf.get(text)
         const content = rule !== undefined && draw(...at, n, "reword") < 0.3 ? picked(rule.wordings, ...at, n, "wording") : text

@@ -34,8 +34,8 @@ export const parameters = (changed: Partial<RunParameters> = {}): RunParameters 
   ...changed
 })
 
-const helpful = "Look for the newest memory first."
-const useless = "Write in full sentences."
+export const helpful = "Look for the newest memory first."
+export const useless = "Write in full sentences."
 
 /** Chance of a right answer: the question's own, more where the helpful principle is shown. */
 const isRight = (job: RunJob): boolean => {
@@ -45,7 +45,7 @@ const isRight = (job: RunJob): boolean => {
   return uniform("answer", purpose, draw, id, sample, JSON.stringify(principles.map(({ text }) => text))) < chance
 }
 
-const spent = { promptTokens: 10, completionTokens: 2, reused: 0, calls: ["k"] }
+export const spent = { promptTokens: 10, completionTokens: 2, reused: 0, calls: ["k"] }
 
 /** What the workers would give back. */
 export const answer = (job: RunJob, rolloutOf: (key: string) => RunJob | undefined): unknown => {

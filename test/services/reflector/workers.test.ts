@@ -20,9 +20,11 @@ const principle = (at: number): Principle => ({ id: `P${at}`, text: `Think ${at 
 const consolidated = (replies: ReadonlyArray<ReadonlyArray<Operation>>, proposals: ReadonlyArray<Operation> = sentences.map((sentence) => add(sentence)), more: object = {}) =>
   Effect.gen(function*() {
     const prompts: Array<string> = []
+    const systems: Array<string> = []
     const call = ({ messages }: { readonly messages: ReadonlyArray<{ readonly content: string }> }) =>
       Effect.sync(() => {
         prompts.push(messages.at(-1)?.content ?? "")
+        systems.push(messages[0]?.content ?? "")
         return { value: { operations: replies[prompts.length - 1] ?? [] }, model: "m", key: `k${prompts.length}`, usage: { promptTokens: 1, completionTokens: 1, estimated: false }, reused: false }
       })
     const question = (_: string, { id, user }: { readonly id: string; readonly user: string }) =>
@@ -31,7 +33,7 @@ const consolidated = (replies: ReadonlyArray<ReadonlyArray<Operation>>, proposal
     const input = { by: "model", runSeed: 1, step: 1, proposals: proposals.map((operation) => ({ operation, sources: ["q"] })), principles: [], limit: 4, questions: [{ id: "q", user: "u" }], canaries: [], ...more }
     const job = { tenant: "t", run: "r", step: 1, kind: "consolidation", key: "all", input } as unknown as Parameters<ReturnType<typeof consolidate>>[0]
     const data = yield* consolidate(material)(job).pipe(Effect.provideService(Models, { call } as never))
-    return { data, prompts, contents: data.operations.map(({ operation }) => operation.content) }
+    return { data, prompts, systems, contents: data.operations.map(({ operation }) => operation.content) }
   })
 
 effect(test, "of more operations than wanted the first are taken, without asking again", () =>
@@ -68,6 +70,31 @@ effect(test, "a class that holds as many principles as a question is shown takes
     assert.match(prompts[1] ?? "", /at most 2 principles; delete or update one instead/)
     assert.equal(contents, [sentences[0]])
     assert.is((yield* consolidated([[add(sentences[0]!, "time")]], undefined, { ...full, maxInScope: 3 })).prompts.length, 1)
+  }))
+
+effect(test, "principles of one scope are merged where the model says so; a merge that was tried takes no place", () =>
+  Effect.gen(function*() {
+    const merge = (ids: ReadonlyArray<string>, content: string): Operation => ({ operation: "merge", ids, content })
+    const held = { principles: [principle(1), principle(2), { ...principle(3), text: "Think of time." }], reader: "m" }
+    const tried = { id: "O1", step: 1, operation: "merge", scope: "time", text: "Think.", ids: ["P1", "P2"], outcome: "rejected", reader: "m" }
+    const proposals = [add(sentences[0]!), { operation: "update", id: "P3", content: sentences[2]! } as const]
+    const reply = [merge(["P1", "P2"], "Think."), merge(["[P1]", "P3"], "Think of time once."), ...sentences.slice(0, 4).map((sentence) => add(sentence))]
+    const { data, prompts, systems } = yield* consolidated([reply], proposals, { ...held, triedMerges: [tried] })
+    assert.equal([prompts.length, data.discarded], [1, { TriedBefore: 1, TooManyOperations: 1 }])
+    assert.equal([data.operations.length, data.operations[0]], [4, { operation: merge(["P1", "P3"], "Think of time once."), sources: ["q"] }])
+    assert.match(systems[0] ?? "", /Of one kind are P1, P2, P3 \(time\)\. These merges did not help: P1 with P2\./)
+    // Nobody proposed anything about these two, nor does another reader's ledger count.
+    const fresh = yield* consolidated([[merge(["P1", "P2"], "Think.")]], proposals, { ...held, reader: "n", triedMerges: [tried] })
+    assert.equal(fresh.data.operations, [{ operation: merge(["P1", "P2"], "Think."), sources: [] }])
+  }))
+
+effect(test, "by rule, what says nearly the same in one scope is merged after all that was proposed, where there is room", () =>
+  Effect.gen(function*() {
+    const held = [{ ...principle(1), text: "Compare the days whenever dates differ." }, { ...principle(2), text: "When dates differ, compare the days." }]
+    const ruled = (limit: number, triedMerges: ReadonlyArray<object> = []) => consolidated([], [add(sentences[0]!), add(sentences[2]!)], { by: "rules", principles: held, limit, reader: "m", triedMerges })
+    assert.equal((yield* ruled(3)).data.operations.map(({ operation }) => ("ids" in operation ? operation.ids : operation.content)), [sentences[0], sentences[2], ["P1", "P2"]])
+    assert.equal((yield* ruled(2)).contents, [sentences[0], sentences[2]])
+    assert.equal((yield* ruled(3, [{ id: "O1", step: 1, operation: "merge", scope: "time", text: "x", ids: ["P1", "P2"], outcome: "undecided", reader: "m" }])).contents, [sentences[0], sentences[2]])
   }))
 
 effect(test, "what repeats a point of an answer is left out", () =>

@@ -41,6 +41,13 @@ test("a diff names what was added, removed and changed", () => {
   assert.is(diffGenerations([p1], [p1]).kept, 1)
 })
 
+test("a diff tells what was merged into what, also where it was changed on the way", () => {
+  const merged = principle("P4", "Compare and read.", ["O1", "O2", "O3", "O4"])
+  assert.equal(diffGenerations([p1, p2, principle("P5", "Gone.", ["O5"])], [merged]).merged, [{ into: "P4", from: ["P1", "P2"] }])
+  assert.equal(diffGenerations([p1, p2], [p1changed]).merged, [])
+  assert.equal(diffGenerations([p1], [principle("P6", "New.", ["O6"])]).merged, [])
+})
+
 const operation = (id: string, step: number, decision: string, change: Partial<DecidedOperation>): DecidedOperation => ({
   id, index: 0, step, proposed: step, decision, reason: "", difference: null, asked: 0, operation: "update", scope: "time", sources: [`q${step}`], ...change
 })

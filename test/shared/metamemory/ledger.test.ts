@@ -28,6 +28,16 @@ test("a delete and an add of the same text are different attempts", () => {
   assert.is(triedBefore({ operation: "delete", scope: "time", text: "List every date first." }, ledger, "model-a")?.id, "O3")
 })
 
+test("a merge of the same principles is the same attempt, whatever its words; other directions are not", () => {
+  const merged: LedgerEntry = { ...entry("O4", "all", "Mind the dates.", "merge"), ids: ["P1", "P2"] }
+  const attempt = { operation: "merge", scope: "time", text: "Other words.", ids: ["[P2]", "P1"] } as const
+  assert.is(triedBefore(attempt, [...ledger, merged], "model-a")?.id, "O4")
+  assert.is(triedBefore(attempt, [merged], "model-b"), undefined)
+  assert.is(triedBefore({ ...attempt, ids: ["P1", "P2", "P3"] }, [merged], "model-a"), undefined)
+  assert.is(triedBefore({ operation: "add", scope: "all", text: "Mind the dates." }, [merged], "model-a"), undefined)
+  assert.is(triedBefore({ ...attempt, scope: "time", text: frames[0]! }, ledger, "model-a"), undefined)
+})
+
 test("a proposer is shown the newest entries of the scopes at hand, each text once", () => {
   const longer = [...ledger, entry("O4", "time", frames[0]!), entry("O5", "time", "Think of the season.")]
   assert.equal(ledgerFor(longer, new Set(["time"]), 2).map(({ id }) => id), ["O4", "O5"])
@@ -39,6 +49,8 @@ test("a run takes over what those before it tried, each text once, the newest of
   assert.equal(inherited([ledger, [{ ...ledger[0]!, id: "O5", reader: "model-b" }]]).map(({ id }) => id), ["O1", "O2", "O3", "O5"], "another reader is another matter")
   const many = Array.from({ length: 300 }, (_, at) => entry(`M${at}`, "time", `Idea ${at}.`))
   assert.equal([inherited([many]).length, inherited([many])[0]?.id], [200, "M100"])
+  const merged = (id: string, ids: ReadonlyArray<string>): LedgerEntry => ({ ...entry(id, "time", frames[0]!, "merge"), ids })
+  assert.equal(inherited([[entry("O1", "time", frames[0]!), merged("O6", ["P1", "P2"])], [{ ...merged("O7", ["P2", "P1"]), text: "Other words." }, merged("O8", ["P1", "P3"])]]).map(({ id }) => id), ["O1", "O7", "O8"])
   assert.equal(inherited([]), [])
 })
 

@@ -1,7 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { Operation, Principle } from "#shared/domain/principle"
-import { applyOperations, mergeProposals, operationId, principleId, refusalText } from "#shared/metamemory/operations"
+import { applyOperations, operationId, poolProposals, principleId, refusalText } from "#shared/metamemory/operations"
 
 const options = { runSeed: "r", step: 3, generation: 2, maxInScope: 3 }
 const principle = (id: string, text: string, scope: Principle["scope"] = "all"): Principle => ({ id, text, scope, bornIn: 1, parents: ["O1"] })
@@ -71,8 +71,50 @@ test("a scope is full when a question of its class would be shown too many", () 
   assert.equal(refused.map(({ refusal }) => refusal.reason), ["TooManyPrinciples", "TooManyPrinciples"])
 })
 
+const several: ReadonlyArray<Principle> = [
+  { ...principle("P1", "Check dates.", "time"), parents: ["O1-1-aaa", "O4-1-ddd"] },
+  principle("P2", "Quote the memory."),
+  { ...principle("P3", "Compare the dates.", "time"), parents: ["O2-1-bbb"] },
+  { ...principle("P4", "Look at the order.", "time"), parents: ["O1-1002-ccc", "O1-1-aaa"] }
+]
+
+test("a merge makes one of several, in the place of the first that stands, with the lineage of all and its own", () => {
+  const { principles, applied, refused } = applyOperations(several, [{ operation: "merge", ids: ["[P4]", "P1", "P4"], content: " Mind dates and order. ", scope: "preference" }], options)
+  const key = { runSeed: "r", step: 3, index: 0 }
+  assert.equal(refused, [])
+  const merged: Principle = { id: principleId(key), text: "Mind dates and order.", scope: "time", bornIn: 2, parents: ["O1-1-aaa", "O1-1002-ccc", "O4-1-ddd", operationId(key)] }
+  assert.equal(principles, [merged, several[1], several[2]])
+  assert.equal(applied, [{ id: operationId(key), index: 0, operation: "merge", scope: "time", after: merged, merged: [several[0]!, several[3]!] }])
+})
+
+test("a merge that cannot be made is refused with its reason, and changes nothing", () => {
+  const merge = (ids: ReadonlyArray<string> | undefined, content = "Mind dates."): Operation => ({ operation: "merge", content, ...(ids === undefined ? {} : { ids }) })
+  const reasons = (...operations: ReadonlyArray<Operation>) => applyOperations(several, operations, options).refused.map(({ refusal }) => refusal)
+  assert.equal(reasons(merge(undefined)), [{ reason: "TooFewIds" }])
+  assert.equal(reasons(merge(["P1", "[P1]", " "])), [{ reason: "TooFewIds" }])
+  assert.equal(reasons({ ...merge([]), id: "P1" }), [{ reason: "TooFewIds" }])
+  assert.equal(reasons(merge(["P1", "P9"])), [{ reason: "UnknownId", id: "P9" }])
+  assert.equal(reasons(merge(["P1", "P2"])), [{ reason: "DifferentScopes", scopes: ["time", "all"] }])
+  assert.equal(reasons(merge(["P1", "P3"], "  ")), [{ reason: "MissingContent" }])
+  assert.equal(reasons(merge(["P1", "P3"], Array.from({ length: 31 }, () => "word").join(" "))), [{ reason: "TooManyWords", words: 31, limit: 30 }])
+  assert.equal(reasons(merge(["P1", "P3"], "look at the ORDER")), [{ reason: "DuplicateText", id: "P4" }])
+  assert.equal(reasons(merge(["P1", "P3"], "Quote the memory.")), [{ reason: "DuplicateText", id: "P2" }])
+  assert.equal(reasons({ operation: "update", id: "P3", content: "Compare days." }, merge(["P1", "P3"])), [{ reason: "AlreadyChanged", id: "P3" }])
+  assert.equal(reasons(merge(["P1", "P3"]), { operation: "delete", id: "P1" }), [{ reason: "AlreadyChanged", id: "P1" }])
+  assert.equal(reasons(merge(["P1", "P3"]), { operation: "update", id: principleId({ runSeed: "r", step: 3, index: 0 }), content: "New." }).map(({ reason }) => reason), ["AlreadyChanged"])
+  assert.equal(applyOperations(several, [merge(["P1", "P2"])], options).principles, several)
+  assert.match(refusalText({ reason: "TooFewIds" }), /at least two principles/)
+  assert.match(refusalText({ reason: "DifferentScopes", scopes: ["time", "all"] }), /one scope, not of time and all/)
+})
+
+test("a merge may keep the words of one of those merged, and makes room in its scope", () => {
+  const { principles, refused } = applyOperations(several, [{ operation: "merge", ids: ["P3", "P4"], content: "Compare the dates." }, { operation: "add", content: "New.", scope: "time" }], { ...options, maxInScope: 4 })
+  assert.equal(refused, [])
+  assert.equal(principles.map(({ text }) => text), ["Check dates.", "Quote the memory.", "Compare the dates.", "New."])
+})
+
 test("equal proposals become one with all their sources, the most supported first", () => {
-  const merged = mergeProposals(
+  const pooled = poolProposals(
     [
       { operation: { operation: "add", content: "Be brief.", scope: "all" }, sources: ["q1"] },
       { operation: { operation: "add", content: "Check dates.", scope: "time" }, sources: ["q2"] },
@@ -81,7 +123,7 @@ test("equal proposals become one with all their sources, the most supported firs
     ],
     2
   )
-  assert.equal(merged.map(({ operation, sources, support }) => [operation.content, sources, support]), [["Check dates.", ["q2", "q3"], 2], ["Be brief.", ["q1"], 1]])
+  assert.equal(pooled.map(({ operation, sources, support }) => [operation.content, sources, support]), [["Check dates.", ["q2", "q3"], 2], ["Be brief.", ["q1"], 1]])
 })
 
 test("the published order of effects, without its overwriting, its guessed ids and its brackets that name nothing", () => {

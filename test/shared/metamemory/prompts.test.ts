@@ -76,6 +76,18 @@ test("operations to consolidate stand one a line as JSON", () => {
   assert.ok(text.includes('\n{"operation":"add","content":"Be \\"brief\\".","scope":"all"}\n'))
 })
 
+test("merging is offered to consolidations alone, and where two principles of one scope stand", () => {
+  const at = (id: string, scope: "all" | "time") => ({ id, text: `Text of ${id}.`, scope })
+  const consolidated = (...list: ReadonlyArray<ReturnType<typeof at>>) => consolidatePrompt({ proposals: [], principles: list, limit: 4, triedMerges: [["P1", "P3"], ["P1", "P9"]] })
+  const without = consolidated(at("P1", "all"), at("P2", "time"))
+  assert.is(without[0]!.content, consolidated()[0]!.content)
+  const [system, user] = consolidated(at("P1", "all"), at("P2", "time"), at("P3", "all"))
+  assert.ok(system!.content.startsWith(without[0]!.content))
+  assert.match(system!.content, /operation merge names all of them in ids.* Of one kind are P1, P3 \(all\)\. These merges did not help: P1 with P3\.$/)
+  assert.is(user!.content.replace("\n[P3] Text of P3.", ""), without[1]!.content)
+  assert.not.match(whole(proposePrompt({ question: { text: "Q?" }, principles: [at("P1", "all"), at("P2", "all")], lessons: [], tried: [] })), /merge/)
+})
+
 test("templates have distinct hashes", () => {
   assert.is(new Set(Object.values(templateHashes)).size, 4)
   for (const hash of Object.values(templateHashes)) assert.match(hash, /^[0-9a-f]{12}$/)

@@ -1,10 +1,11 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { EvidenceItem } from "#shared/domain/evidence"
+import type { Principle } from "#shared/domain/principle"
 import { attemptFeatures, features, type JudgedAttempt } from "#shared/metamemory/attempt-features"
 import { catalogue } from "#shared/metamemory/catalogue"
 import { wordCount } from "#shared/metamemory/operations"
-import { ruleConsolidation, ruleLesson, ruleProposals } from "#shared/metamemory/rules"
+import { ruleConsolidation, ruleLesson, ruleMerge, ruleProposals } from "#shared/metamemory/rules"
 
 const memory = (n: number, text: string, speaker = "user"): EvidenceItem => ({
   memoryId: `m${n}`, kind: "turn", text, time: `2026-01-0${n}T10:00:00.000Z`, speaker, conversation: `c${n}`, turns: [`t${n}`], score: 1
@@ -81,6 +82,16 @@ test("consolidation merges near-duplicates and keeps the most supported", () => 
   const kept = ruleConsolidation([add("Be brief.", "q1"), add("When dates differ, compare the days.", "q1"), add("When dates differ, compare the days.", "q2"), add("Compare the days whenever dates differ.", "q3")], 4)
   assert.equal(kept.map(({ operation, support }) => [operation.content, support]), [["When dates differ, compare the days.", 2], ["Be brief.", 1]])
   assert.is(ruleConsolidation([add("One thing.", "a"), add("Another matter.", "b")], 1).length, 1)
+})
+
+test("two principles of one scope that say nearly the same are merged in the words of the older, unless that was tried", () => {
+  const at = (id: string, text: string, bornIn: number, scope: Principle["scope"] = "time"): Principle => ({ id, text, scope, bornIn, parents: [] })
+  const list = [at("P1", "Be brief.", 1), at("P2", "Compare the days whenever dates differ.", 4), at("P3", "When dates differ, compare the days.", 2), at("P4", "When dates differ, compare the days.", 1, "all")]
+  assert.equal(ruleMerge(list, [], "m"), { operation: "merge", ids: ["P2", "P3"], content: "When dates differ, compare the days." })
+  assert.is(ruleMerge(list.filter(({ id }) => id !== "P3"), [], "m"), undefined)
+  const tried = [{ id: "O5", step: 5, operation: "merge", scope: "time", text: "x", ids: ["P3", "P2"], outcome: "undecided", reader: "m" }] as const
+  assert.is(ruleMerge(list, tried, "m"), undefined)
+  assert.ok(ruleMerge(list, tried, "another") !== undefined)
 })
 
 test.run()

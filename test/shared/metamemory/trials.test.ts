@@ -130,6 +130,40 @@ test("a delete is put to the same gate", () => {
   assert.is(after.state.principles.length, 1)
 })
 
+const held = (...list: ReadonlyArray<readonly [id: string, text: string, scope?: Principle["scope"]]>): TrialsState => ({
+  ...open(), principles: list.map(([id, text, scope = "multi-evidence"]): Principle => ({ id, text, scope, bornIn: 1, parents: [`O-${id}`] }))
+})
+const merge = (content: string, ids: ReadonlyArray<string>, index = 0): Submitted => ({ operation: { operation: "merge", ids, content }, index, origin: ["time"] })
+
+test("a merge is put to the gate of its principles' scope, whatever scope it comes from, and to no other", () => {
+  const start = submitted(held(["P1", texts.plain], ["P2", "Mind the date.", "time"], ["P3", texts.other]), 2, merge(texts.good, ["P3", "P1"]))
+  const [round] = nextRounds(start)
+  assert.equal([round!.scope, round!.candidate.length, round!.principles.map(({ text }) => text)], ["multi-evidence", 20, [texts.good, "Mind the date."]])
+  const { settled, state } = run(start)
+  assert.equal(settled.map(({ applied, trial }) => [trial.state, applied?.operation, applied?.merged?.map(({ id }) => id)]), [["accepted", "merge", ["P1", "P3"]]])
+  assert.equal(state.principles.map(({ id, text }) => [id, text]), [[settled[0]!.applied!.after!.id, texts.good], ["P2", "Mind the date."]])
+  assert.equal([state.draws["multi-evidence"], state.draws.time, state.trials.length], [1, undefined, 1])
+})
+
+test("a merge that does not help is refused, and its principles are not tried as one again, in whatever words", () => {
+  const { state } = run(submitted(held(["P1", texts.good], ["P2", texts.plain], ["P3", texts.other]), 2, merge(texts.bad, ["P1", "P2"])))
+  assert.equal(state.principles.map(({ id }) => id), ["P1", "P2", "P3"])
+  assert.equal(trialLedger(state).map(({ ids, operation, outcome }) => [operation, ids, outcome]), [["merge", ["P1", "P2"], "rejected"]])
+  const { refused, state: again } = submit(state, 3, [merge("Other words for both.", ["[P2]", "P1"]), merge("Other words for both.", ["P1", "P3"], 1), add(texts.bad, "multi-evidence", 2), merge("Three.", ["P1", "P9"], 3)])
+  assert.equal(refused.map(({ index, refusal }) => [index, refusal.reason]), [[0, "TriedBefore"], [3, "UnknownId"]])
+  assert.is(again.trials.length, 3, "another merge, and the words by themselves, are other attempts")
+  const later = openTrials({ runSeed: "s", policy: "likely", reader: "m", questions, earlier: trialLedger(state) })
+  assert.equal(submit({ ...later, principles: state.principles }, 1, [merge("Other words for both.", ["P2", "P1"])]).refused.map(({ refusal }) => refusal.reason), ["TriedBefore"])
+})
+
+test("what is tried about principles that were merged away is obsolete, and so is a merge of one that left", () => {
+  const update = (id: string, index: number): Submitted => ({ operation: { operation: "update", id, content: `Weigh ${id} twice.` }, index, origin: [] })
+  const start = submitted({ ...held(["P1", texts.plain], ["P2", texts.other], ["P3", "Read on."]), policy: "always" }, 2, merge(texts.good, ["P1", "P2"]), update("P1", 1), update("P3", 2), merge("Read all.", ["P2", "P3"], 3))
+  const { state } = run(start)
+  assert.equal(state.trials.map(({ state }) => state === "obsolete"), [false, true, false, true])
+  assert.is(state.trials[0]!.state, "accepted")
+})
+
 test("a step spends no more than its allowance and one round, and what is left over waits", () => {
   const many = Array.from({ length: 30 }, (_, i) => add(`Think of ${["trees", "rivers", "stones", "clouds", "birds", "roads"][i % 6]} ${"abcdefghij"[i % 10]}${"klmno"[i % 5]}q first.`, routedClasses[i % 6]!, i))
   const { state, answers } = run(submitted(open(), 1, ...many))

@@ -30,6 +30,18 @@ test("null, and blank in operations, mean that a member is absent; members not a
   accepts("propose", { operations: [{ operation: "delete", id: "P1", content: "", scope: null }], why: "old" }, { operations: [{ operation: "delete", id: "P1" }] })
 })
 
+test("a merge is read of a consolidation alone, with its ids and nothing of other operations", () => {
+  const merge = { operation: "merge", ids: ["P1", "P2"], content: "Count." }
+  accepts("consolidate", { operations: [{ ...merge, id: null, scope: null }] }, { operations: [merge] })
+  accepts("consolidate", { operations: [{ operation: "update", id: "P1", ids: [], content: "x", scope: null }, { ...merge, id: "P1", scope: "all" }] }, { operations: [{ operation: "update", id: "P1", content: "x" }, merge] })
+  accepts("consolidate", { operations: [{ operation: "merge", ids: null, content: "" }] }, { operations: [{ operation: "merge" }] })
+  refuses("consolidate", { operations: [{ ...merge, ids: "P1, P2" }] }, /ids/)
+  refuses("consolidate", { operations: [{ operation: "rewrite", content: "x" }] }, /operation/)
+  refuses("propose", { operations: [merge] }, /operation/)
+  assert.not.match(JSON.stringify(replySchemas.propose.jsonSchema), /merge|ids/)
+  assert.equal([replySchemas.propose.version, replySchemas.consolidate.version], [1, 2])
+})
+
 test("a bare list stands for the one list a reply holds", () => {
   accepts("extract", [{ turns: [1], fact: "x" }], { facts: [{ turns: [1], fact: "x" }] })
   accepts("propose", '```json\n[{"operation": "add", "content": "x"}]\n```', { operations: [{ operation: "add", content: "x" }] })
