@@ -14,6 +14,7 @@ import { applyOperations, refusalText } from "#shared/metamemory/operations"
 import type { TrialsState } from "#shared/metamemory/trial"
 import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal, type Submitted } from "#shared/metamemory/trials"
 import type { QuestionClass } from "#shared/domain/scope"
+import { summed } from "./checks.ts"
 import { importedEvents } from "./imported.ts"
 import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
 import { differencesText, differingParameters, gateQuestions, startOf, twoPartsText, type RunParameters, type RunQuestion } from "./parameters.ts"
@@ -36,11 +37,6 @@ const count = (list: ReadonlyArray<string>): Readonly<Record<string, number>> =>
   const counts: Record<string, number> = {}
   for (const item of [...list].sort()) counts[item] = (counts[item] ?? 0) + 1
   return counts
-}
-const summed = (list: ReadonlyArray<Readonly<Record<string, number>>>): Readonly<Record<string, number>> => {
-  const sums: Record<string, number> = {}
-  for (const name of [...new Set(list.flatMap(Object.keys))].sort()) sums[name] = list.reduce((sum, counts) => sum + (counts[name] ?? 0), 0)
-  return sums
 }
 
 /** Share of questions that a change of one class bears on, on average over questions. */

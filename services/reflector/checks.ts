@@ -53,3 +53,10 @@ export const checked = <O extends Operation>(
   }
   return { operations: passed, discarded, complaint: complaints.length === 0 ? undefined : [...new Set(complaints)].join("; ") }
 }
+
+/** Counts by reason, of all together. */
+export const summed = (list: ReadonlyArray<Readonly<Record<string, number>>>): Readonly<Record<string, number>> => {
+  const sums: Record<string, number> = {}
+  for (const name of [...new Set(list.flatMap(Object.keys))].sort()) sums[name] = list.reduce((sum, counts) => sum + (counts[name] ?? 0), 0)
+  return sums
+}

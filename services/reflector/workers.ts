@@ -16,7 +16,7 @@ import type { ModelError } from "#shared/model/errors"
 import { type ModelReply, Models } from "#shared/model/models"
 import { replySchemas } from "#shared/model/reply-schemas"
 import { tokensOf } from "#shared/model/tokens"
-import { type Checked, checked, forbiddenIn, type Limits } from "./checks.ts"
+import { type Checked, checked, forbiddenIn, type Limits, summed } from "./checks.ts"
 import { type ConsolidationData, ConsolidationInput, type ProposalData, ProposalInput, type ReflectionData, ReflectionInput } from "./job-data.ts"
 import type { Material } from "./material.ts"
 import type { SourcedOperation } from "./run-events.ts"
@@ -213,7 +213,7 @@ export const consolidate = (material: Material) => (job: Job) =>
       return {
         by: last?.replies[0].model ?? ruleBased,
         operations: (last?.best.operations ?? []).map((operation) => ({ operation, sources: sourcesOf(operation, proposals) })),
-        discarded: last?.best.discarded ?? {},
+        discarded: summed(whole.map(({ best }) => best.discarded)),
         ...spentOn(whole.flatMap(({ replies }) => replies))
       } satisfies ConsolidationData
     }).pipe(Effect.mapError(failed))

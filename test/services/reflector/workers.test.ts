@@ -114,13 +114,15 @@ effect(test, "a user erased meanwhile leaves the rest to be consolidated; a log 
 effect(test, "proposals beyond one request's budget are taken in parts, and the parts together", () =>
   Effect.gen(function*() {
     const many = Array.from({ length: 900 }, (_, at) => add(`${sentences[at % sentences.length]} Mind what was said before and after it, and by whom it was said.`))
-    const { contents, data, prompts } = yield* consolidated([[add(sentences[0]!)], [add(sentences[1]!)], [add(sentences[2]!)], [add(sentences[0]!), add(sentences[2]!)]], many)
+    // One part proposes what leaks, which the last one never sees.
+    const { contents, data, prompts } = yield* consolidated([[add(sentences[0]!), add("Remember the 27th of May.")], [add(sentences[1]!)], [add(sentences[2]!)], [add(sentences[0]!), add(sentences[2]!)]], many)
     const listed = prompts.map((prompt) => prompt.split("\n").filter((line) => line.startsWith("{")).length)
     assert.ok(prompts.length >= 3, `${prompts.length} requests`)
     assert.is(listed.slice(0, -1).reduce((sum, n) => sum + n, 0), 900)
     assert.ok((listed.at(-1) ?? 0) <= prompts.length - 1, "the last one sees what the parts came to")
     assert.is(data.calls.length, prompts.length)
     assert.ok(contents.length > 0)
+    assert.ok(Object.values(data.discarded).reduce((sum, n) => sum + n, 0) >= 1, "what a part threw away is counted")
   }))
 
 test.run()
