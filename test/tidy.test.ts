@@ -49,6 +49,8 @@ const importsAllowed: ReadonlyArray<readonly [from: string, to: string]> = [
   ["services/cli/", "services/reflector/online-words.ts"],
   // What the log says of a run, pure, which the command line prints.
   ["services/cli/", "services/reflector/analysis.ts"],
+  // Whether a what-if was asked before, pure.
+  ["services/cli/", "services/reflector/what-ifs.ts"],
   // The benches measure the rules, the projection and the run's stages themselves.
   ["services/cli/bench/", "services/compressor/construction/"],
   ["services/cli/bench/", "services/retriever/"],

@@ -26,7 +26,11 @@ export interface Ask {
   readonly sample: number
   readonly draw: number
   readonly principles: ReadonlyArray<Principle>
+  /** Name of the model that answers; absent = the run's reader. */
+  readonly reader?: string
   readonly judge: JudgeKind
+  /** Name of the model that judges; absent = the one that judged the run, or where none did the one that is set. */
+  readonly judgeModel?: string
 }
 
 export interface Answered {
@@ -53,6 +57,9 @@ const keptCalls = (tenant: string, users: ReadonlyArray<string>, after: number) 
       })))
     return { calls, through }
   })
+
+/** Who reads and who judges an answer: the run's own models, whatever is set now, but where another is asked for. */
+const playersOf = ({ judge, judgeModel, reader }: Ask, { models }: RunParameters) => ({ reader: reader ?? models["answer"], judgeModel: judge === "lexical" ? undefined : (judgeModel ?? models["judge"]) })
 
 /** What the answers that are not in the log will take, in words. @param missing how many of them @param kept calls in the log that tell how long such prompts are */
 const priceText = (missing: number, all: number, reader: string, kept: ReadonlyArray<StoredCall>): string => {
@@ -95,8 +102,9 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
     const atOnce = yield* askedAtOnce
     const rollout = (ask: Ask, only?: "key") => {
       const { draw, principles, purpose, question: { id, user }, sample } = ask
+      const { reader } = playersOf(ask, parameters)
       const input: RolloutInput = {
-        question: { id, user }, purpose, draw, sample,
+        question: { id, user }, ...(reader === undefined ? {} : { model: reader }), purpose, draw, sample,
         principles: principles.map(({ id, scope, text }) => ({ id, text, scope })),
         temperature: purpose === "gate" ? parameters.gateTemperature : 0, maxTokens: parameters.maxTokens, evidenceTokens: parameters.evidenceTokens,
         memoryPosition: parameters.memoryPosition, runSeed: parameters.seed
@@ -108,7 +116,8 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
     // What is asked alike is one answer, whatever it is compared with.
     const distinct = new Set(keys)
     const reused = { answers: [...distinct].filter((key) => texts.has(key)).length, ofAnswers: distinct.size }
-    yield* say(priceText(reused.ofAnswers - reused.answers, reused.ofAnswers, parameters.models["answer"] ?? "the reader", before.calls))
+    const readers = new Set(asks.flatMap((ask, at) => (isKept[at] === true ? [] : [playersOf(ask, parameters).reader ?? "the reader"])))
+    yield* say(priceText(reused.ofAnswers - reused.answers, reused.ofAnswers, [...readers].join(" and "), before.calls))
 
     const progress = progressLine()
     let done = 0
@@ -123,19 +132,24 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
           : Effect.succeed<Answered>({ ask, verdict: "error" })
       })
     /** By judge and answer, those of the run first: the same answer is judged once. */
-    const verdicts = new Map([...yield* verdictsOfRun(tenant, run)].map(([key, verdict]) => [`${parameters.judge}/${key}`, verdict]))
+    const verdicts = new Map([...yield* verdictsOfRun(tenant, run)].map(([key, verdict]) => [`${parameters.judge}/${(parameters.judge === "model" ? parameters.models["judge"] : undefined) ?? ""}/${key}`, verdict]))
+    /** Name of the model that judged where none was named. */
+    let judgeSet: string | undefined
     const answers = yield* Effect.forEach(asks, (ask, at) =>
       Effect.gen(function*() {
         const { judge, question: { id, user } } = ask
         const callKey = isKept[at] === true ? keys[at]! : (yield* rollout(ask)).callKey
         const text = texts.get(callKey) ?? Option.getOrUndefined(Option.map(yield* store.get(tenant, user, callKey), ({ text }) => text))
         if (text === undefined) return yield* failed(ask, "the reply is not in the call store: it was erased meanwhile")
-        const known = verdicts.get(`${judge}/${callKey}`)
+        const { judgeModel } = playersOf(ask, parameters)
+        const place = `${judge}/${judgeModel ?? ""}/${callKey}`
+        const known = verdicts.get(place)
         if (known !== undefined) return { ask, verdict: known } satisfies Answered as Answered
-        const reply = yield* request(requestSubject("evaluator", "judge"), { tenant, judge, answers: [{ question: { id, user }, response: text }] }, answerDeadlineMs).pipe(Effect.flatMap(decodeJudge))
+        const reply = yield* request(requestSubject("evaluator", "judge"), { tenant, judge, ...(judgeModel === undefined ? {} : { model: judgeModel }), answers: [{ question: { id, user }, response: text }] }, answerDeadlineMs).pipe(Effect.flatMap(decodeJudge))
+        if (judgeModel === undefined) judgeSet ??= reply.model
         const [judged] = reply.verdicts
         if (judged === undefined || judged.verdict === "error") return yield* failed(ask, judged?.reason ?? "the judge gave no verdict")
-        verdicts.set(`${judge}/${callKey}`, judged.verdict)
+        verdicts.set(place, judged.verdict)
         return { ask, verdict: judged.verdict } satisfies Answered as Answered
       }).pipe(
         Effect.catchTag(["RequestRefused", "DeadlinePassed", "SchemaError"], ({ message }) => failed(ask, message)),
@@ -146,6 +160,9 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
     const sum = (pick: (call: StoredCall) => number) => paid.reduce((total, call) => total + pick(call), 0)
     return {
       answers,
+      /** In the order asked. */
+      keys,
+      judgeSet,
       reused,
       paid: {
         calls: paid.length,

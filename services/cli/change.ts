@@ -5,19 +5,15 @@ import type { GatePolicy } from "#shared/metamemory/gate"
 import { inherited, type LedgerEntry } from "#shared/metamemory/ledger"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
 import { trialLedger } from "#shared/metamemory/trial"
-import type { JudgeKind } from "#services/evaluator/protocol"
 import { mixedShareOf } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
 import type { RunParameters } from "#services/reflector/parameters"
+import type { DirectChange } from "#services/reflector/run-events"
 import { CommandFailed } from "./root.ts"
 import { runCommits, type RunState } from "./runs.ts"
 
-export type Change =
-  | { readonly kind: "drop"; readonly principle: string }
-  | { readonly kind: "pin"; readonly principle: string }
-  | { readonly kind: "reword"; readonly principle: string; readonly text: string }
-  | { readonly kind: "judge"; readonly judge: JudgeKind }
-  | { readonly kind: "gate"; readonly policy: GatePolicy }
+/** Beside what bears on one generation, what bears on those after it alone. */
+export type Change = DirectChange | { readonly kind: "gate"; readonly policy: GatePolicy }
 
 export const changeText = (change: Change): string => {
   switch (change.kind) {
@@ -27,8 +23,10 @@ export const changeText = (change: Change): string => {
       return `with ${change.principle}`
     case "reword":
       return `with ${change.principle} reworded`
+    case "reader":
+      return `answered by ${change.model}`
     case "judge":
-      return `judged by the ${change.judge} judge`
+      return `judged by ${change.model ?? `the ${change.judge} judge`}`
     case "gate":
       return `under the gate policy ${change.policy}`
   }
@@ -48,6 +46,8 @@ export interface StartingPoint {
   /** What had been tried by then and was not in force. */
   readonly ledger: ReadonlyArray<LedgerEntry>
   readonly undersized: boolean
+  /** That stand in the log already. */
+  readonly whatIfs: RunState["whatIfs"]
 }
 
 /** The run at one of its generations. */
@@ -67,18 +67,22 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
         }
       }
     }
-    const { generations, operations, parameters, undersized } = state
+    const { generations, operations, parameters, undersized, whatIfs } = state
     if (found === undefined) return yield* new CommandFailed({ message: `the run ${run} has generations 0 to ${generations.length - 1}, and no ${generation}` })
     if (parameters === undefined) return yield* new CommandFailed({ message: `${run} is the record of an imported run: it has no validation questions to ask` })
     const named = [...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)]
     const known = new Map(named.map((principle) => [principle.id, principle]))
-    return { ...found, parameters, known, mixedShare: mixedShareOf(state.steps), undersized } satisfies StartingPoint as StartingPoint
+    return { ...found, parameters, known, mixedShare: mixedShareOf(state.steps), undersized, whatIfs } satisfies StartingPoint as StartingPoint
   })
 
 /** The principles with the change made. A change that cannot be made, or changes nothing, is refused with what to do. */
 export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "known" | "parameters" | "principles">, change: Change): Result.Result<ReadonlyArray<Principle>, string> => {
   if (change.kind === "judge") {
-    return change.judge === parameters.judge ? Result.fail(`the run was judged by the ${change.judge} judge: name the other one`) : Result.succeed(principles)
+    if (change.model !== undefined) return parameters.judge === "model" && change.model === parameters.models["judge"] ? Result.fail(`the run was judged by ${change.model}: name another model`) : Result.succeed(principles)
+    return change.judge === parameters.judge ? Result.fail(`the run was judged by the ${change.judge} judge: name the other one${change.judge === "model" ? ", or another model" : ""}`) : Result.succeed(principles)
+  }
+  if (change.kind === "reader") {
+    return change.model === parameters.models["answer"] ? Result.fail(`the run was answered by ${change.model}: name another model`) : Result.succeed(principles)
   }
   if (change.kind === "gate") {
     return change.policy === parameters.gate ? Result.fail(`the run was gated by the policy ${change.policy}: name another one`) : Result.succeed(principles)

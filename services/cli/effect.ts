@@ -7,9 +7,10 @@ import { Argument, Command, Flag } from "effect/cli"
 import type { QuestionClass } from "#shared/domain/scope"
 import { effectsByClass, type PrincipleEffect, principleEffects, retirements, wordingOf } from "#shared/metamemory/effect"
 import { isMergedFrom } from "#shared/metamemory/generation"
+import { differencesOf, estimated } from "#shared/metamemory/what-if"
 import { CallStore } from "#shared/model/call-store"
 import { droppedRollouts } from "#services/reflector/analysis"
-import type { RunParameters } from "#services/reflector/parameters"
+import { gateQuestions, type RunParameters } from "#services/reflector/parameters"
 import { answerAll, type Answered } from "./arms.ts"
 import { changed, startingPoint } from "./change.ts"
 import { logLayer, withActors } from "./home.ts"
@@ -18,7 +19,7 @@ import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
 import { importedNote, principleArgument, runFlag, smallSample } from "./run-notes.ts"
 import { foldRun, type RunState } from "./runs.ts"
 import { points } from "./shown.ts"
-import { asksOf, differencesOf, estimated } from "./whatif.ts"
+import { asksOf, outcomesOf } from "./whatif-direct.ts"
 
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
 
@@ -117,7 +118,7 @@ export interface ExactEffect extends LeftOut {
 /** With the principle less without it, by question, weighted back to the data's mix of types. @param answers arm `before` has it, `after` goes without */
 export const exactEffectOf = (answers: ReadonlyArray<Answered>, parameters: Pick<RunParameters, "mix" | "validation">): ExactEffect => {
   const classes = new Map(parameters.validation.map(({ id, questionClass }) => [id, questionClass]))
-  const differences = differencesOf(answers, parameters, "after").map((one) => ({ ...one, value: -one.value }))
+  const differences = differencesOf(outcomesOf(answers), gateQuestions(parameters.validation, parameters.mix), "after").map((one) => ({ ...one, value: -one.value }))
   const leftOut = (some: typeof differences): LeftOut => {
     const { high, low, mean } = estimated(some, z90)
     return { effect: mean, low, high, questions: some.length }

@@ -70,9 +70,11 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       // Whichever of them guides live answers just now.
       adopted: adopted?.run === run ? adopted.generation : null,
       ...(state.imported === undefined ? {} : { evaluated: evaluatedThere(state) }),
+      // Asked directly; `whatif --list` has them.
+      whatifs: state.whatIfs.length,
       undersized: state.undersized
     }
-    yield* emit(result, ({ adopted, evaluated = [], generations, guard, reason, recommended, rejected }) =>
+    yield* emit(result, ({ adopted, evaluated = [], generations, guard, reason, recommended, rejected, whatifs }) =>
       [
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
@@ -84,6 +86,7 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
         }),
         guard === null ? "" : guardLine(guard),
         recommended !== null ? `recommended: generation ${recommended} — ${reason ?? ""}` : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",
+        whatifs === 0 ? "" : `${some(whatifs, "what-if")} about them: \`metamem whatif --run ${run} --list\``,
         ...smallSample(state)
       ].filter((line) => line !== "").join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("The generations of a run and what was not accepted"))

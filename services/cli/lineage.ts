@@ -5,12 +5,14 @@ import type { Principle } from "#shared/domain/principle"
 import { isRetirement } from "#shared/metamemory/effect"
 import { blame, type DecidedOperation, history, type History, type HistoryEntry } from "#shared/metamemory/generation"
 import { attemptsOf } from "#services/reflector/analysis"
+import { changeText } from "./change.ts"
 import { logLayer } from "./home.ts"
 import { onlineEntries } from "./online.ts"
 import { CommandFailed, emit, root } from "./root.ts"
 import { importedNote, principleArgument, runFlag, smallSample } from "./run-notes.ts"
 import { foldRun, type RunResult, runResults, type RunState } from "./runs.ts"
 import { kindText, points, some, toSecond } from "./shown.ts"
+import { outcomeText, whatIfReports } from "./whatif-report.ts"
 
 /** Operations under the ids that principles name as parents: one that spread to further classes has an id of its own in each. */
 const operationsOf = (state: RunState): ReadonlyArray<DecidedOperation> =>
@@ -161,13 +163,15 @@ export const historyCommand = Command.make("history", { run: runFlag, principle:
     if (found === undefined) return yield* noPrinciple(run, state, principle)
     const entries = found.entries.map((entry) => ({ ...entry, retirement: retirementIn(state, entry.kind, entry.sources) }))
     const live = yield* livedThrough(tenant, run, found.generations)
-    yield* emit({ run, principle, ...found, entries, live: live.map(({ event: _, ...one }) => one), undersized: state.undersized, modelCalls: 0 }, ({ entries, generations, live }) =>
+    const whatifs = whatIfReports(run, state).filter(({ change }) => "principle" in change && change.principle === principle)
+    yield* emit({ run, principle, ...found, entries, live: live.map(({ event: _, ...one }) => one), whatifs, undersized: state.undersized, modelCalls: 0 }, ({ entries, generations, live, whatifs }) =>
       [
         ...entries.map((entry) =>
           `step ${entry.step}: ${mergeText(entry)} ${entry.decision} (${decisionText(entry)})${entry.retirement ? ", proposed for its measured effect" : ""}: ${entry.text}`
         ),
         generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`,
         ...live.map(({ time, what }) => `${toSecond(time)}: ${what}`),
+        ...whatifs.map((one) => `what-if ${one.number}, generation ${one.from} ${changeText(one.change)}: ${outcomeText(one)} points, ${one.judge} judge`),
         ...smallSample(state)
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))

@@ -80,6 +80,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
               question,
               response: answer.response,
               judge: kind,
+              ...(request.model === undefined ? {} : { model: request.model }),
               sample: { runSeed: 0, purpose: "report", draw: 0, question: question.id, sample: 0 }
             }).pipe(
               Effect.map(({ data, reason }) => ({ verdict: data.verdict, reason })),
@@ -90,7 +91,8 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
           }),
         { concurrency: 32 }
       )
-      return { judge: kind, verdicts } satisfies JudgeReply
+      const model = kind === "lexical" ? undefined : (request.model ?? Option.getOrUndefined(yield* Effect.option(models.identity("judge"))))
+      return { judge: kind, ...(model === undefined ? {} : { model }), verdicts } satisfies JudgeReply
     })
 
     const decodeJudgement = Schema.decodeUnknownEffect(JudgementInput)

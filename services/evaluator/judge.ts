@@ -18,6 +18,8 @@ export interface ToJudge {
   readonly question: Question
   readonly response: string
   readonly judge: JudgeKind
+  /** Name of the judge's model; absent = the one that is set. */
+  readonly model?: string
   readonly sample: Sample
   readonly run?: string
   readonly step?: number
@@ -40,6 +42,7 @@ export const judge = Effect.fnUntraced(function*(of: ToJudge) {
     (vote) =>
       models.call({
         role: "judge",
+        ...(of.model === undefined ? {} : { model: of.model }),
         messages: judgePrompt(question, response),
         parameters: { temperature: votes === 1 ? 0 : 0.7 },
         tenant: of.tenant,

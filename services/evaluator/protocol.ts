@@ -67,10 +67,17 @@ export const JudgeRequest = Schema.Struct({
   tenant: Name,
   /** Absent = as the evaluator is set. */
   judge: Schema.optionalKey(JudgeKind),
+  /** Name of the model that judges, at the endpoint that is set for it; absent = the model that is set. Nothing to the lexical judge. */
+  model: Schema.optionalKey(Schema.NonEmptyString),
   answers: Schema.Array(Schema.Struct({ question: AskedQuestionRef, response: Schema.String })).check(Schema.isMaxLength(256))
 })
 export type JudgeRequest = typeof JudgeRequest.Type
 
 /** In the order asked. */
-export const JudgeReply = Schema.Struct({ judge: JudgeKind, verdicts: Schema.Array(Schema.Struct({ verdict: Verdict, reason: Schema.String })) })
+export const JudgeReply = Schema.Struct({
+  judge: JudgeKind,
+  /** Name of the model that judged; absent where words were compared, or the endpoint does not say. */
+  model: Schema.optionalKey(Schema.String),
+  verdicts: Schema.Array(Schema.Struct({ verdict: Verdict, reason: Schema.String }))
+})
 export type JudgeReply = typeof JudgeReply.Type

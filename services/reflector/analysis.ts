@@ -19,11 +19,11 @@ import { behaviour } from "./behaviour.ts"
 import { makeResults, readResult, stageStep } from "./driver.ts"
 import { algorithmVersion, startOf } from "./parameters.ts"
 import type { RunCommand } from "./protocol.ts"
-import { type GateDecided, JudgeCalibrated, reflectorCodec, TestOpened, TestReported } from "./run-events.ts"
+import { type GateDecided, JudgeCalibrated, reflectorCodec, TestOpened, TestReported, WhatIfAnswered } from "./run-events.ts"
 import { attemptKey, expectedJobs, isMixed, resultKey, stageCommand, trainingArm } from "./stages.ts"
 import { rolloutsOf, type RunState } from "./state.ts"
 
-const besideRun: ReadonlySet<string> = new Set([JudgeCalibrated.tag, TestOpened.tag, TestReported.tag])
+const besideRun: ReadonlySet<string> = new Set([JudgeCalibrated.tag, TestOpened.tag, TestReported.tag, WhatIfAnswered.tag])
 
 /** Folds a run's own commits, in order, up to any place. */
 export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
@@ -116,11 +116,12 @@ export const makeVerifier = (address: RunAddress) => {
   const decideAnew = (commit: Commit): void => {
     const { state } = folded
     if (state.parameters === undefined || state.parameters.algorithm !== algorithmVersion) return
-    // Found out beside the run, and no stage of it; what a test comes to follows from its outcomes.
+    // Found out beside the run, and no stage of it; what a test or a what-if comes to follows from its outcomes.
     if (commit.events.every(({ type }) => besideRun.has(type))) {
       for (const stored of commit.events) {
         const event = Result.getOrUndefined(reflectorCodec.decode(stored))
         if (event?._tag === "TestReported") checkDecision(commit, { _tag: "ReportTest", look: event.look, outcomes: event.outcomes })
+        if (event?._tag === "WhatIfAnswered") checkDecision(commit, { _tag: "RecordWhatIf", found: event })
       }
       return
     }

@@ -4,6 +4,7 @@ import { gateQuestions, startOf } from "./parameters.ts"
 import type { RunEvent } from "./run-events.ts"
 import { isMixed } from "./stages.ts"
 import { chained, patched, type RunState, sourceKey } from "./state.ts"
+import { paidTogether } from "./what-ifs.ts"
 
 export const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: number }): RunState => {
   switch (event._tag) {
@@ -56,6 +57,13 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
     case "TestReported": {
       const opened = state.tests.find(({ look }) => look === event.look)
       if (opened !== undefined) opened.report = event
+      return state
+    }
+    case "WhatIfAnswered": {
+      const { _tag, ...found } = event
+      const at = event.number - 1
+      const before = state.whatIfs[at]
+      state.whatIfs[at] = { ...found, sequence: place.sequence, ...(before === undefined ? {} : { reused: before.reused, paid: paidTogether(before.paid, found.paid) }) }
       return state
     }
     case "AlarmRaised":

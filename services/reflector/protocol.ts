@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { Name } from "#shared/domain/name"
 import { TestOutcome } from "#shared/metamemory/paired-test"
 import { type RunParameters, RunRequest } from "./parameters.ts"
-import { JudgeCalibrated, ReferenceEvaluation, SourcedOperation, TestReported } from "./run-events.ts"
+import { JudgeCalibrated, ReferenceEvaluation, SourcedOperation, TestReported, WhatIfAnswered } from "./run-events.ts"
 
 /** A settled job as a decision sees it. */
 export interface JobResult {
@@ -31,6 +31,7 @@ export type RunCommand =
   | { readonly _tag: "RecordCalibration"; readonly event: JudgeCalibrated }
   | { readonly _tag: "OpenTest"; readonly generation: number; readonly questions: ReadonlyArray<string>; readonly memoryPosition: number }
   | { readonly _tag: "ReportTest"; readonly look: number; readonly outcomes: ReadonlyArray<TestOutcome> }
+  | { readonly _tag: "RecordWhatIf"; readonly found: WhatIfFound }
 
 /** The run exists with other parameters; what determines a run never changes. */
 export class ParametersDiffer extends Schema.TaggedError<ParametersDiffer>()("ParametersDiffer", { parameters: Schema.Array(Schema.String), message: Schema.String }) {}
@@ -40,12 +41,14 @@ export class RunTooSmall extends Schema.TaggedError<RunTooSmall>()("RunTooSmall"
 export class QuestionInTwoParts extends Schema.TaggedError<QuestionInTwoParts>()("QuestionInTwoParts", { question: Schema.String, message: Schema.String }) {}
 /** The test split may not be looked at so. */
 export class TestRefused extends Schema.TaggedError<TestRefused>()("TestRefused", { message: Schema.String }) {}
+/** A what-if cannot be recorded so. */
+export class WhatIfRefused extends Schema.TaggedError<WhatIfRefused>()("WhatIfRefused", { message: Schema.String }) {}
 /** There is no run of that name. */
 export class NoSuchRun extends Schema.TaggedError<NoSuchRun>()("NoSuchRun", { run: Schema.String, message: Schema.String }) {}
 /** The run has no generation of that number. */
 export class NoSuchGeneration extends Schema.TaggedError<NoSuchGeneration>()("NoSuchGeneration", { run: Schema.String, generation: Schema.Int, message: Schema.String }) {}
 
-export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts | TestRefused
+export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts | TestRefused | WhatIfRefused
 
 const RunAddress = { tenant: Name, run: Name }
 export const OpenRequest = Schema.Struct({ ...RunAddress, request: RunRequest })
@@ -116,6 +119,16 @@ export type ReportRequest = typeof ReportRequest.Type
 /** The report that stands. */
 export const ReportReply = TestReported.payload
 export type ReportReply = typeof ReportReply.Type
+
+/** What was found out about one generation with one thing changed; figures follow from the outcomes. */
+const { answers, by, change, generation, outcomes, paid, principles, reused, samples } = WhatIfAnswered.payload.fields
+export const WhatIfFound = Schema.Struct({ generation, change, principles, samples, by, outcomes, answers, reused, paid })
+export type WhatIfFound = typeof WhatIfFound.Type
+export const WhatIfRequest = Schema.Struct({ ...RunAddress, found: WhatIfFound })
+export type WhatIfRequest = typeof WhatIfRequest.Type
+/** Number of the record that stands. */
+export const WhatIfReply = Schema.Struct({ number: Schema.Int })
+export type WhatIfReply = typeof WhatIfReply.Type
 
 /** Where a run is. */
 export const RunStatus = Schema.Struct({

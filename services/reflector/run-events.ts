@@ -5,6 +5,7 @@ import { PrincipleScope, QuestionClass } from "#shared/domain/scope"
 import { defineEvent, eventCodec, type EventOf } from "#shared/eventlog/event"
 import { GenerationSealed } from "#shared/metamemory/events"
 import { TestFigures, TestOutcome } from "#shared/metamemory/paired-test"
+import { WhatIfFigures, WhatIfOutcome } from "#shared/metamemory/what-if"
 import { JudgeKind } from "#services/evaluator/protocol"
 import { RunParameters } from "./parameters.ts"
 
@@ -331,14 +332,63 @@ export const TestReported = defineEvent("TestReported", {
 })
 export type TestReported = EventOf<typeof TestReported>
 
+/** What can be changed about how one generation answers, or about who judges that. */
+export const DirectChange = Schema.Union([
+  Schema.Struct({ kind: Schema.Literal("drop"), principle: Schema.NonEmptyString }),
+  Schema.Struct({ kind: Schema.Literal("pin"), principle: Schema.NonEmptyString }),
+  Schema.Struct({ kind: Schema.Literal("reword"), principle: Schema.NonEmptyString, text: Schema.String }),
+  /** Another model at the reader's endpoint, by name. */
+  Schema.Struct({ kind: Schema.Literal("reader"), model: Schema.NonEmptyString }),
+  /** `model` is another one at the judge's endpoint, by name; absent = the one that is set. */
+  Schema.Struct({ kind: Schema.Literal("judge"), judge: JudgeKind, model: Schema.optionalKey(Schema.NonEmptyString) })
+])
+export type DirectChange = typeof DirectChange.Type
+
+const Players = Schema.Struct({ reader: Schema.String, judge: Schema.String })
+
+/** What answering took. */
+export const AnswersPaid = Schema.Struct({ calls: Schema.Int, answers: Schema.Int, judgements: Schema.Int, promptTokens: Schema.Int, completionTokens: Schema.Int })
+export type AnswersPaid = typeof AnswersPaid.Type
+
+/**
+ * How one generation would have answered validation questions with one thing changed, beside answers with nothing changed and a placebo:
+ * a branch of one generation that goes no further. One that was asked again with fewer errors is recorded again; the last one counts.
+ */
+export const WhatIfAnswered = defineEvent("WhatIfAnswered", {
+  version: 1,
+  payload: Schema.Struct({
+    /** From 1, in the order asked. */
+    number: Schema.Int,
+    generation: Schema.Int,
+    change: DirectChange,
+    /** In force with the change made. */
+    principles: Schema.Array(Principle),
+    /** Answers a question and arm. */
+    samples: Schema.Int,
+    /** Who answered and who judged, a model by its name, `lexical` for the judge that compares words; the placebo is as before. */
+    by: Schema.Struct({ before: Players, after: Players }),
+    /** Of the questions in scope of the change, in the run's order; the placebo's samples are numbered after those of the arms. */
+    outcomes: Schema.Array(WhatIfOutcome),
+    /** Digest over the keys of the answers, in the order of outcomes, arms and samples. */
+    answers: Schema.NonEmptyString,
+    /** Answers that stood in the log when it was asked, of how many. */
+    reused: Schema.Struct({ answers: Schema.Int, ofAnswers: Schema.Int }),
+    /** What was paid when it was asked. */
+    paid: AnswersPaid,
+    ...WhatIfFigures.fields
+  })
+})
+export type WhatIfAnswered = EventOf<typeof WhatIfAnswered>
+
 export const reflectorCodec = eventCodec([
-  RunImported, JudgeCalibrated, TestOpened, TestReported, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
+  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
 ])
 export type RunEvent =
   | RunImported
   | JudgeCalibrated
   | TestOpened
   | TestReported
+  | WhatIfAnswered
   | EventOf<typeof RunOpened>
   | EventOf<typeof GenerationSealed>
   | EventOf<typeof StepStarted>

@@ -19,10 +19,11 @@ import type { Progress, Runs } from "./driver.ts"
 import { lookFor } from "./looks.ts"
 import { algorithmVersion, type RunParameters, runQuestionOf, type RunRequest } from "./parameters.ts"
 import {
-  type AdoptRequest, type ImportReply, type ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, type OpenRequest, type RecordReply, type RecordRequest, type ReportReply, type ReportRequest, type RunStatus, type TestReply, type TestRequest
+  type AdoptRequest, type ImportReply, type ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, type OpenRequest, type RecordReply, type RecordRequest, type ReportReply, type ReportRequest, type RunStatus, type TestReply, type TestRequest, type WhatIfReply, type WhatIfRequest
 } from "./protocol.ts"
 import { causeOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
+import { whatIfLike } from "./what-ifs.ts"
 
 export type Adoptions = Entity<AdoptionState, AdoptionCommand, GenerationAdopted, never>
 
@@ -142,5 +143,13 @@ export const makeRunRequests = ({ adoptions, by, isSmallPrompt, log, models, pic
     return report satisfies ReportReply
   })
 
-  return { open, status, adopt, take, record, openTest, reportTest }
+  const recordWhatIf = Effect.fnUntraced(function*({ found, run, tenant }: WhatIfRequest) {
+    yield* loaded({ tenant, run })
+    const { folded } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "RecordWhatIf", found }, { cause: `RecordWhatIf ${digest(canonicalJson(found))}`, correlation: run })
+    const standing = whatIfLike(folded.state, found)
+    if (standing === undefined) return yield* Effect.die(new Error(`the what-if about ${run} was not recorded`))
+    return { number: standing.number } satisfies WhatIfReply
+  })
+
+  return { open, status, adopt, take, record, openTest, reportTest, recordWhatIf }
 }

@@ -7,7 +7,7 @@ import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunEvent, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch } from "./run-events.ts"
+import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunEvent, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch, WhatIfAnswered } from "./run-events.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }
@@ -41,6 +41,12 @@ export interface StepRecord {
 
 export interface TestLook extends Omit<TestOpened, "_tag"> {
   report: TestReported | undefined
+}
+
+/** What is known of a what-if by its last record. */
+export interface WhatIf extends Omit<WhatIfAnswered, "_tag"> {
+  /** Place of its last record in the metamem log. */
+  readonly sequence: number
 }
 
 export interface RunState {
@@ -77,6 +83,8 @@ export interface RunState {
   readonly calibrations: Array<JudgeCalibrated>
   /** Looks at the test split, in order; one without a report was broken off. */
   readonly tests: Array<TestLook>
+  /** What-ifs about its generations, in order of number. Paid is what all askings took, reused what stood before the first. */
+  readonly whatIfs: Array<WhatIf>
 }
 
 export const initialState = (): RunState => ({
@@ -102,7 +110,8 @@ export const initialState = (): RunState => ({
   alarms: [],
   imported: undefined,
   calibrations: [],
-  tests: []
+  tests: [],
+  whatIfs: []
 })
 
 const infinite = 1e9

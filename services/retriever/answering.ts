@@ -18,6 +18,8 @@ export const settings = Config.all({
 export interface AnswerRequest {
   readonly tenant: string
   readonly user: string
+  /** Name of the reader; absent = the model that is set. */
+  readonly model?: string
   readonly question: string
   readonly date?: string | undefined
   readonly evidence: ReadonlyArray<EvidenceItem>
@@ -41,6 +43,7 @@ const callOf = (request: AnswerRequest): CallRequest<"answer"> => {
   const input = { question: request.question, date: request.date, evidence: request.evidence, principles: request.principles, isCited }
   return {
     role: "answer",
+    ...(request.model === undefined ? {} : { model: request.model }),
     messages: request.small ? smallAnswerPrompt(input) : answerPrompt(input),
     parameters: { temperature: request.temperature, ...(request.maxTokens === undefined ? {} : { maxTokens: request.maxTokens }), ...(request.small ? { stop: ["\n"] } : {}) },
     tenant: request.tenant,

@@ -147,6 +147,8 @@ export const MemoriesRequest = Schema.Struct({
 /** What a rollout job's worker is told; texts are found by id. */
 export const RolloutInput = Schema.Struct({
   question: Schema.Struct({ id: Schema.NonEmptyString, user: Schema.NonEmptyString }),
+  /** Name of the reader, at the endpoint that is set for it; absent = the model that is set. */
+  model: Schema.optionalKey(Schema.NonEmptyString),
   purpose: Schema.Literals(["rollout", "gate", "report"]),
   draw: Schema.Int,
   sample: Schema.Int,

@@ -49,6 +49,7 @@ export const makeRollouts = Effect.fnUntraced(function*({ find, models, projecti
       const asked: AnswerRequest = {
         tenant: job.tenant,
         user: question.user,
+        ...(input.model === undefined ? {} : { model: input.model }),
         question: question.text,
         date: question.date,
         evidence,

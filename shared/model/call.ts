@@ -40,6 +40,8 @@ export type CallTags = typeof CallTags.Type
 
 export interface CallRequest<R extends Role = Role> {
   readonly role: R
+  /** Another model at the role's endpoint, by name; absent = the one that is set. */
+  readonly model?: string
   readonly messages: ReadonlyArray<Message>
   readonly parameters?: Parameters
   /** A narrower reply than the role's, such as fewer scopes on offer. */

@@ -49,7 +49,7 @@ const usualPatience: Patience = { backoffMs: 500, closedMs: 30_000 }
 
 export class Models extends Context.Service<Models, {
   readonly call: <R extends Role>(request: CallRequest<R>) => Effect.Effect<ModelReply<ReplyOf<R>>, ModelError>
-  /** Key of a call, under which its reply stands once it was made; nothing is asked but, where no setting says it, which model there is. */
+  /** Key of a call, under which its reply stands once it was made; nothing is asked but, where neither it nor a setting says so, which model there is. */
   readonly keyOf: (request: CallRequest) => Effect.Effect<string, ModelError>
   /** The same call as `call`, its text shown as it comes; the last part is `Done`. */
   readonly stream: (request: CallRequest<"answer">) => Stream.Stream<ReplyPart, ModelError>
@@ -83,7 +83,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
 
   const keyed = Effect.fnUntraced(function*<R extends Role>(request: CallRequest<R>): Effect.fn.Return<Keyed<ReplyOf<R>>, ModelError> {
     const player = yield* playing(request.role)
-    const model = yield* identity(request.role)
+    const model = request.model ?? (yield* identity(request.role))
     const schema: ReplySchema<ReplyOf<R>> = request.schema ?? replySchemas[request.role]
     return { player, model, schema, key: callKey(request, model, schema, player.settings.maxTokens) }
   })

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { stateOf } from "../reflector/stage.ts"
+import { stateOf, verification } from "../reflector/stage.ts"
 import { onFinishedRun, type RunStage } from "./run-stage.ts"
 
 const test = suite("what if, on a run")
@@ -9,7 +9,7 @@ const test = suite("what if, on a run")
 const onStage = (name: string, body: (run: RunStage["run"], asked: RunStage["asked"], setFault: RunStage["setFault"]) => ReturnType<Parameters<typeof onFinishedRun>[2]>) =>
   onFinishedRun(test, name, ({ asked, run, setFault }) => body(run, asked, setFault))
 
-onStage("what a change does is told beside a placebo; what the log holds is not paid for, and the same again costs nothing", (run, asked, setFault) =>
+onStage("what a change does is told beside a placebo and recorded; what the log holds is not paid for, and the same again asks nothing", (run, asked, setFault) =>
   Effect.gen(function*() {
     const { generations, parameters } = yield* stateOf("a")
     const from = generations.length - 1
@@ -28,9 +28,13 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
     assert.ok(json.difference.low < json.difference.mean && json.placebo.low <= json.placebo.high)
     assert.ok(Math.abs(json.overall.mean) <= Math.abs(json.difference.mean) + 1e-9)
 
+    assert.equal([json.number, json.fromLog, json.by], [1, false, { before: { reader: "scripted", judge: "scripted" }, after: { reader: "scripted", judge: "scripted" } }])
     const again = yield* run(...drop)
-    assert.equal([again.json.paid.calls, again.json.reused.answers], [0, json.reused.ofAnswers])
-    assert.equal([again.json.difference, again.json.placebo], [json.difference, json.placebo])
+    assert.equal([again.json.paid.calls, again.json.reused.answers, again.json.number, again.json.fromLog], [0, json.reused.ofAnswers, 1, true])
+    assert.equal([again.json.difference, again.json.placebo, again.json.first], [json.difference, json.placebo, { reused: json.reused, paid: json.paid }])
+    const [recorded] = (yield* stateOf("a")).whatIfs
+    assert.equal([recorded?.generation, recorded?.change, recorded?.outcomes.length], [from, { kind: "drop", principle: principle.id }, json.inScope])
+    assert.equal(recorded?.principles.some(({ id }) => id === principle.id), false)
 
     // Leaving the principle out is the same question put the other way round, so all of it stands in the log by now.
     const exact = yield* run("effect", principle.id, "--run", "a", "--exact")
@@ -55,31 +59,98 @@ onStage("what a change does is told beside a placebo; what the log holds is not 
     const rewording = ["whatif", "--run", "a", "--from", String(from), "--reword", principle.id, "Sing it."]
     setFault(({ role }) => (role === "answer" ? { _tag: "Status", status: 401 } : undefined))
     assert.match((yield* run(...rewording)).error, /more than 2 % of \d+ answers cannot be had or judged, so nothing is compared.*401/s)
+    assert.is((yield* stateOf("a")).whatIfs.length, 1, "what cannot be compared is not recorded")
     assert.equal((yield* run(...drop)).json.difference, json.difference, "what the log holds needs no endpoint")
+    // One answer that cannot be had is an error, which the same again makes good.
+    let lost: string | undefined
+    setFault(({ call, role }) => (role === "answer" && call === (lost ??= call) ? { _tag: "Status", status: 401 } : undefined))
+    const torn = yield* run(...rewording)
+    assert.equal([torn.error, torn.json.errors, torn.json.number], ["", 1, 2])
     setFault(undefined)
     const reworded = yield* run(...rewording)
-    assert.equal([reworded.error, reworded.json.errors, reworded.json.reused.answers], ["", 0, json.inScope * 2 * 3])
-
-    const judged = yield* run("whatif", "--run", "a", "--from", String(from), "--role", "judge=lexical")
-    assert.equal([judged.error, judged.json.inScope, judged.json.judge], ["", parameters?.validation.length, "model"])
-    // The judged mark and the reference stand in the same answers, so both judges agree.
-    assert.is(judged.json.difference.mean, 0)
-    assert.ok(judged.json.reused.answers > 0)
-    // Both judges are shown the same answers, which are asked for once.
-    assert.equal([judged.json.reused.ofAnswers, judged.json.reused.answers + judged.json.paid.answers], [judged.json.inScope * 2 * 3, judged.json.inScope * 2 * 3])
+    assert.equal([reworded.error, reworded.json.errors, reworded.json.number, reworded.json.paid.answers], ["", 0, 2, 1])
+    assert.is(reworded.json.first.paid.answers, torn.json.paid.answers + 1)
+    assert.is(torn.json.reused.answers, json.inScope * 2 * 3)
+    assert.is((yield* run(...rewording)).json.fromLog, true)
 
     for (
       const [args, message] of [
         [["--from", "99", "--drop", "P1"], /no 99/],
         [["--from", "0", "--drop", principle.id], /holds no principle .*, nor any other; --pin/],
         [["--from", "1"], /say what is changed/],
+        [["--drop", "P1"], /--from says/],
+        [["--show", "99"], /2 what-ifs, numbered from 1, and no 99/],
         [["--from", "1", "--drop", "a", "--pin", "b"], /one thing at a time/],
         [["--from", "1", "--reword", principle.id], /new text/],
         [["--from", "1", "--drop", principle.id, "--samples", "0"], /from 1 to/]
       ] as const
     ) assert.match((yield* run("whatif", "--run", "a", ...args)).error, message)
     assert.match((yield* run("whatif", "--run", "nobody", "--from", "0", "--drop", "P")).error, /no run nobody/)
+
+    // It is found again, by number, by principle and with its answers, and no model is asked.
+    const before2 = asked()
+    const { branches, whatifs } = (yield* run("whatif", "--run", "a", "--list")).json
+    assert.equal([branches, whatifs.map(({ change, number }: any) => [number, change.kind])], [[], [[1, "drop"], [2, "reword"]]])
+    assert.ok(whatifs.every(({ position, time }: any) => /^metamem:/.test(position) && Date.parse(time) > 0))
+    assert.equal([whatifs[0].difference, whatifs[0].paid], [json.difference, json.paid])
+    const shown = (yield* run("whatif", "--run", "a", "--show", "2")).json
+    assert.equal([shown.principles.find(({ id }: any) => id === principle.id).text, shown.outcomes.length, shown.difference], ["Sing it.", json.inScope, reworded.json.difference])
+    assert.equal((yield* run("history", "--run", "a", principle.id)).json.whatifs.map(({ number }: any) => number), [1, 2])
+    assert.is((yield* run("generations", "--run", "a")).json.whatifs, 2)
+    const verified = yield* run("verify", "--run", "a")
+    assert.equal([verified.error, verified.json.ok, (yield* verification("a")).differing], ["", true, []])
+    assert.is(asked(), before2)
   }))
+
+onStage("another judge, and another model that judges or answers, are told beside the run's own and never as one figure", (run, asked, setFault) =>
+  Effect.gen(function*() {
+    const { parameters } = yield* stateOf("a")
+    const role = (text: string, ...more: ReadonlyArray<string>) => run("whatif", "--run", "a", "--from", "1", "--role", text, ...more)
+    const validation = parameters?.validation.length ?? 0
+    const judged = yield* role("judge=lexical")
+    assert.equal([judged.error, judged.json.inScope, judged.json.judge], ["", validation, "model"])
+    assert.equal(["difference", "accuracy", "overall", "placebo"].filter((name) => name in judged.json), [])
+    assert.equal(judged.json.judges.map(({ judge }: any) => judge), ["scripted", "lexical"])
+    // The judged mark and the reference stand in the same answers, so both judges agree.
+    const { afterOnly, agreed, beforeOnly, bothRight, kappa, neither } = judged.json.agreement
+    assert.equal([afterOnly, beforeOnly, bothRight + neither, agreed.mean, kappa], [0, 0, validation * 3, 1, 1])
+    assert.ok(judged.json.reused.answers > 0)
+    // Both judges are shown the same answers, which are asked for once.
+    assert.equal([judged.json.reused.ofAnswers, judged.json.reused.answers + judged.json.paid.answers], [validation * 2 * 3, validation * 2 * 3])
+
+    const other = yield* role("judge=other")
+    assert.equal([other.error, other.json.by.after, other.json.paid.answers, other.json.judges.map(({ judge }: any) => judge)], ["", { reader: "scripted", judge: "other" }, 0, ["scripted", "other"]])
+    assert.ok(other.json.paid.judgements > 0)
+
+    const read = yield* role("answer=other")
+    assert.equal([read.error, read.json.by, read.json.inScope], ["", { before: { reader: "scripted", judge: "scripted" }, after: { reader: "other", judge: "scripted" } }, validation])
+    assert.equal([read.json.reused, read.json.paid.answers], [{ answers: validation * 2 * 3, ofAnswers: validation * 3 * 3 }, validation * 3])
+    assert.ok(read.json.difference.low < read.json.difference.high)
+    const before = asked()
+    assert.equal([(yield* role("answer=other")).json.difference, asked() - before], [read.json.difference, 0])
+    assert.equal((yield* run("whatif", "--run", "a", "--list")).json.whatifs.map(({ change, number }: any) => [number, change.kind]), [[1, "judge"], [2, "judge"], [3, "reader"]])
+    assert.equal((yield* verification("a")).differing, [])
+
+    setFault(({ body }) => (body["model"] === "absent" ? { _tag: "Status", status: 404, message: "there is no such model" } : undefined))
+    assert.match((yield* role("answer=absent")).error, /cannot be had or judged.*model "absent": 404 there is no such model/s)
+    for (
+      const [text, more, message] of [
+        ["answer=scripted", [], /answered by scripted: name another model/],
+        ["judge=scripted", [], /judged by scripted: name another model/],
+        ["judge=model", [], /name the other one, or another model/],
+        ["reflect=other", [], /the other roles have no part/],
+        ["answer=", [], /not understood/],
+        ["answer=other", ["--rerun"], /told of one generation, without --rerun.*METAMEM_ANSWER_MODEL/],
+        ["judge=other", ["--rerun"], /METAMEM_JUDGE_MODEL/]
+      ] as const
+    ) assert.match((yield* role(text, ...more)).error, message)
+  }))
+
+onFinishedRun(test, "the model that is set judges a run that was judged by words, and is recorded by its name", ({ run }) =>
+  Effect.gen(function*() {
+    const judged = yield* run("whatif", "--run", "a", "--from", "0", "--role", "judge=model", "--samples", "1")
+    assert.equal([judged.error, judged.json.by], ["", { before: { reader: "scripted", judge: "lexical" }, after: { reader: "scripted", judge: "scripted" } }])
+  }), { METAMEM_JUDGE: "lexical" })
 
 onStage("evolution goes on from a changed generation in branches of the log, each beside one with nothing changed", (run, asked) =>
   Effect.gen(function*() {
@@ -115,6 +186,21 @@ onStage("evolution goes on from a changed generation in branches of the log, eac
     assert.match((yield* run("whatif", "--run", "a", "--from", "1", "--gate", "always")).error, /give --rerun/)
     assert.match((yield* run("whatif", "--run", "a", "--from", "1", "--gate", "likely", "--rerun")).error, /name another/)
     assert.match((yield* run(...again, "--direct")).error, /not both/)
+
+    // The placebo stands already; each other change is a branch of its own beside it.
+    const [held, refused] = [generations[1]?.principles[0]?.id ?? "", (yield* stateOf("a")).operations.find(({ after, decision }) => decision !== "accepted" && after !== undefined && !generations[1]?.principles.some(({ id }) => id === after.id))?.after]
+    assert.ok(refused !== undefined)
+    const placebo = json.reseeds[0].placebo.run
+    for (const [change, text] of [[["--gate", "proven"], "under the gate policy proven"], [["--pin", refused.id], `with ${refused.id}`], [["--reword", held, "Sing it."], `with ${held} reworded`]] as const) {
+      const branched = yield* run("whatif", "--run", "a", "--from", "1", ...change, "--rerun", "--reseeds", "1", "--steps", "1")
+      assert.equal([branched.error, branched.json.reseeds[0].placebo.run], ["", placebo])
+      const { generations: own, parameters } = yield* stateOf(branched.json.reseeds[0].changed.run)
+      assert.equal([parameters?.branch?.change, parameters?.gate, own[0]?.principles.length], [text, change[0] === "--gate" ? "proven" : "likely", (generations[1]?.principles.length ?? 0) + (change[0] === "--pin" ? 1 : 0)])
+    }
+    const { branches, whatifs } = (yield* run("whatif", "--run", "a", "--list")).json
+    assert.equal([whatifs, branches.length, branches.filter(({ change }: any) => change === "nothing changed").length], [[], 7, 2])
+    assert.ok(branches.every(({ generation, last, run }: any) => generation === 1 && last !== null && run.startsWith("a-g1-")))
+    assert.equal((yield* run("whatif", "--run", placebo, "--list")).json.branches, [])
   }))
 
 test.run()

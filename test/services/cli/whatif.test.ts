@@ -2,11 +2,14 @@ import { Result } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Principle } from "#shared/domain/principle"
-import type { Answered, Ask } from "#services/cli/arms"
+import type { Ask } from "#services/cli/arms"
 import { plannedBranch, spreadOf } from "#services/cli/branches"
 import { changed, type StartingPoint } from "#services/cli/change"
-import { asksOf, compare } from "#services/cli/whatif"
-import { parameters, question } from "../reflector/simulation.ts"
+import { asksOf, outcomesOf } from "#services/cli/whatif-direct"
+import { outcomeText, whatIfReports, whatIfText } from "#services/cli/whatif-report"
+import { behaviour } from "#services/reflector/behaviour"
+import type { DirectChange } from "#services/reflector/run-events"
+import { parameters, simulate } from "../reflector/simulation.ts"
 
 const test = suite("what if")
 
@@ -16,7 +19,7 @@ const [one, other, refused] = [principle("P1", "single-fact"), principle("P2", "
 const start: StartingPoint = {
   parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, step: 2, undersized: false, mixedShare: undefined,
   ledger: [{ id: "O1-1-abc", step: 1, operation: "add", scope: "preference", text: "Guess.", outcome: "rejected", reader: "m" }],
-  known: new Map([one, other, refused].map((known) => [known.id, known]))
+  known: new Map([one, other, refused].map((known) => [known.id, known])), whatIfs: []
 }
 const after = (change: Parameters<typeof changed>[1]) => Result.getOrThrow(changed(start, change))
 const refusal = (change: Parameters<typeof changed>[1]) => Result.getOrThrow(Result.flip(changed(start, change)))
@@ -37,6 +40,11 @@ test("a change that cannot be made, or changes nothing, says why", () => {
   assert.match(refusal({ kind: "reword", principle: "P1", text: one.text }), /says the same/)
   assert.match(refusal({ kind: "judge", judge: "lexical" }), /name the other/)
   assert.match(refusal({ kind: "gate", policy: "likely" }), /name another/)
+  assert.match(refusal({ kind: "reader", model: "reader" }), /answered by reader: name another model/)
+  assert.equal(after({ kind: "judge", judge: "model", model: "any" }), start.principles, "a run judged by words may be judged by any model")
+  const judged = { ...start, parameters: parameters({ judge: "model", models: { answer: "reader", judge: "large" } }) }
+  assert.match(Result.getOrThrow(Result.flip(changed(judged, { kind: "judge", judge: "model", model: "large" }))), /judged by large: name another/)
+  assert.equal(Result.getOrThrow(changed(judged, { kind: "judge", judge: "model", model: "larger" })), start.principles)
 })
 
 test("only questions that are shown something else are asked, as the samples their gate would have asked", () => {
@@ -55,37 +63,60 @@ test("another judge judges the same answers to all questions", () => {
   const asks = asksOf(start, start.principles, { kind: "judge", judge: "model" }, 1)
   assert.is(asks.length, 24 * 3)
   assert.equal(asks.slice(0, 3).map(({ arm, judge, sample }) => [arm, judge, sample]), [["before", "lexical", 0], ["after", "model", 0], ["placebo", "lexical", 1]])
+  const named = asksOf(start, start.principles, { kind: "judge", judge: "model", model: "large" }, 1)
+  assert.equal(named.slice(0, 3).map(({ judgeModel, reader }) => [judgeModel, reader]), [[undefined, undefined], ["large", undefined], [undefined, undefined]])
 })
 
-const answered = (id: string, arm: Ask["arm"], ...letters: ReadonlyArray<string>): ReadonlyArray<Answered> =>
-  letters.map((letter, sample) => ({
-    ask: { question: question(id), arm, purpose: "gate", sample, draw: 0, principles: [], judge: "lexical" },
-    verdict: letter === "c" ? "correct" : letter === "i" ? "incorrect" : "error"
-  }))
-const validation = [question("a"), question("b"), question("c"), question("d")] as const
-
-test("differences are paired by question, and over all questions those out of scope count as unchanged", () => {
-  const found = compare([...answered("a", "before", ..."cc"), ...answered("a", "after", ..."ii"), ...answered("a", "placebo", ..."ci"), ...answered("b", "before", ..."ii"), ...answered("b", "after", ..."ii"), ...answered("b", "placebo", ..."ii")], { validation })
-  assert.equal([found.inScope, found.difference.mean, found.overall.mean, found.placebo.mean, found.errors], [2, -0.5, -0.25, -0.25, 0])
-  assert.equal(found.accuracy, { before: 0.5, after: 0, placebo: 0.25 })
-  assert.ok((found.difference.low ?? 0) < -0.5 && (found.difference.high ?? -1) > -0.5)
+test("another reader is asked every question, beside the run's own", () => {
+  const asks = asksOf(start, start.principles, { kind: "reader", model: "other" }, 1)
+  assert.is(asks.length, 24 * 3)
+  assert.equal(asks.slice(0, 3).map(({ arm, judge, reader }) => [arm, judge, reader]), [["before", "lexical", undefined], ["after", "lexical", "other"], ["placebo", "lexical", undefined]])
 })
 
-test("differences are weighted back to the data's mix of types", () => {
-  const [a, ...others] = validation
-  const typed = [{ ...a, type: "rare" }, ...others] as const
-  const answers = [...answered("a", "before", "i"), ...answered("a", "after", "c"), ...answered("b", "before", "c"), ...answered("b", "after", "i")]
-  const even = compare(answers, { validation: typed })
-  // A type that is a quarter of the part and a thirteenth of the data.
-  const weighted = compare(answers, { validation: typed, mix: { rare: 1, "single-session-user": 12 } })
-  assert.equal([even.difference.mean, even.overall.mean], [0, 0])
-  assert.ok(Math.abs(weighted.difference.mean + 3 / 5) < 1e-9 && Math.abs(weighted.overall.mean - (1 - 4) / 13) < 1e-9, JSON.stringify(weighted))
+test("answers are put together by question and arm, in order of samples", () => {
+  const asks = asksOf(start, after({ kind: "drop", principle: "P1" }), { kind: "drop", principle: "P1" }, 2)
+  const answers = asks.map((ask) => ({ ask, verdict: ask.arm === "after" ? "incorrect" as const : ask.sample === 1 ? "error" as const : "correct" as const }))
+  const outcomes = outcomesOf(answers)
+  assert.equal([outcomes.length, outcomes[0]], [8, { question: "v0", before: "ce", after: "ii", placebo: "cc" }])
+  assert.equal(outcomesOf(answers.filter(({ ask }) => ask.arm !== "placebo"))[0]?.placebo, "")
 })
 
-test("errors are counted and are in no difference; one cluster gives no interval", () => {
-  const found = compare([...answered("a", "before", ..."ce"), ...answered("a", "after", ..."ci"), ...answered("b", "before", ..."c"), ...answered("b", "after", ..."e")], { validation: [validation[0], validation[1]] })
-  assert.equal([found.difference.mean, found.difference.low, found.errors], [-0.5, null, 2])
-  assert.is(found.accuracy.placebo, null)
+const recorded = (...changes: ReadonlyArray<DirectChange>) => {
+  const { state } = simulate(parameters({ steps: 1, judge: "model", models: { answer: "reader", judge: "large" } }))
+  const place = { id: "", sequence: 7, cause: "", inputThrough: 0, binary: new Uint8Array(0) }
+  for (const change of changes) {
+    const by = { before: { reader: "reader", judge: "large" }, after: { reader: "reader", judge: change.kind === "judge" ? "lexical" : "large" } }
+    const found = {
+      generation: 0, change, principles: [], samples: 2, by, answers: `digest of ${change.kind}`, reused: { answers: 3, ofAnswers: 12 }, paid: { calls: 9, answers: 9, judgements: 0, promptTokens: 90, completionTokens: 9 },
+      outcomes: [{ question: "v0", before: "cc", after: "ci", placebo: "cc" }, { question: "v1", before: "ci", after: "ii", placebo: "ci" }]
+    }
+    for (const event of Result.getOrThrow(behaviour.decide(state, { _tag: "RecordWhatIf", found }))) behaviour.evolve(state, event, place)
+  }
+  return whatIfReports("r", state)
+}
+
+test("what was recorded is told with its number and place, and what it took", () => {
+  const [report] = recorded({ kind: "drop", principle: "P1" })
+  assert.ok(report !== undefined && "difference" in report)
+  assert.equal([report.number, report.position, report.fromLog, report.inScope, report.errors], [1, "metamem:0:0:7", true, 2, 0])
+  assert.is(report.difference?.mean, -0.5)
+  assert.equal(report.accuracy, { before: 0.75, after: 0.25, placebo: 0.75 })
+  assert.match(whatIfText(report), /without P1: 2 of 24 validation questions are shown something else, 2 answers each; 0 errors/)
+  assert.match(whatIfText(report), /what-if 1 of r stands in the log \(metamem:0:0:7\), so nothing was asked; it took 9 answers/)
+  assert.match(outcomeText(report), /^-50\.0, 95 % -50\.0 to -50\.0; placebo \+0\.0$/)
+})
+
+test("two judges have figures of their own, and one line of agreement; no table holds both", () => {
+  const [, report] = recorded({ kind: "drop", principle: "P1" }, { kind: "judge", judge: "lexical" })
+  assert.ok(report !== undefined && "judges" in report)
+  assert.not.ok("difference" in report || "accuracy" in report)
+  assert.equal(report.judges.map(({ accuracy, judge }) => [judge, accuracy]), [["large", 0.75], ["lexical", 0.25]])
+  assert.equal([report.agreement?.bothRight, report.agreement?.beforeOnly, report.agreement?.afterOnly, report.agreement?.neither], [1, 2, 0, 1])
+  const lines = whatIfText(report).split("\n")
+  assert.ok(lines.some((line) => /^large, who judged the run: 3 of 4 answers right, 75\.0 %$/.test(line)))
+  assert.ok(lines.some((line) => /^the lexical judge: 1 of 4 answers right, 25\.0 %$/.test(line)))
+  assert.ok(lines.some((line) => /they agree on 50\.0 %.*kappa 0\.20/.test(line)), lines.join("\n"))
+  assert.not.match(whatIfText(report), /in points/)
 })
 
 test("a branch is asked for as its run was, but for what is changed, and named by it", () => {

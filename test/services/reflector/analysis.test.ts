@@ -11,6 +11,7 @@ import { reflectorCodec, type RunEvent } from "#services/reflector/run-events"
 import { expectedJobs, resultKey } from "#services/reflector/stages"
 import { behaviour, runBudget } from "#services/reflector/behaviour"
 import { emptyFold, foldCommits } from "#shared/actor/entity"
+import type { RunState } from "#services/reflector/state"
 import { statusOf } from "#services/reflector/status"
 import { address, parameters, type Simulated, simulate } from "./simulation.ts"
 
@@ -83,6 +84,31 @@ test("what a test of the test split reports follows from its outcomes", () => {
   const after = (reported: RunEvent) => verified([...before, at(opening, 9_001), at(reported, 9_002)])
   assert.equal(after(report).differing, [])
   assert.equal(after({ ...report, difference: 0.9 }).differing.map(({ cause }) => cause), ["TestReported"])
+})
+
+test("what a what-if comes to follows from its outcomes, also where errors were made good", () => {
+  const run = simulate(parameters({ steps: 1 }))
+  const before = inOrder(run)
+  const at = (event: RunEvent, sequence: number): Commit => ({ ...(before.at(-1) as Commit), subject: runSubject(address), sequence, cause: event._tag, events: [reflectorCodec.encode(event)] })
+  const players = { reader: "reader", judge: "lexical" }
+  const recorded = (state: RunState, letters: string, calls: number): RunEvent => {
+    const found = {
+      generation: 0, change: { kind: "reader", model: "other" }, principles: [], samples: 2, by: { before: players, after: { ...players, reader: "other" } }, answers: "digest",
+      outcomes: [{ question: "v0", before: "ci", after: letters, placebo: "cc" }, { question: "v1", before: "cc", after: "cc", placebo: "ci" }],
+      reused: { answers: 0, ofAnswers: 12 }, paid: { calls, answers: calls, judgements: 0, promptTokens: 1, completionTokens: 1 }
+    } as const
+    const [event] = Result.getOrThrow(behaviour.decide(state, { _tag: "RecordWhatIf", found }))
+    assert.ok(event !== undefined)
+    return event
+  }
+  const first = recorded(run.state, "ce", 12)
+  const state = behaviour.evolve(run.state, first, { id: "", sequence: 0, cause: "", inputThrough: 0, binary: new Uint8Array(0) })
+  const second = recorded(state, "ic", 2)
+  assert.ok(first._tag === "WhatIfAnswered" && second._tag === "WhatIfAnswered")
+  const after = (...events: ReadonlyArray<RunEvent>) => verified([...before, ...events.map((event, n) => at(event, 9_001 + n))]).differing.map(({ cause }) => cause)
+  assert.equal(after(first, second), [])
+  assert.equal(after({ ...first, difference: { mean: 0.9, low: null, high: null } }, second), ["WhatIfAnswered"])
+  assert.equal(after(first, { ...second, number: 2 }), ["WhatIfAnswered"])
 })
 
 test("a result that is gone is reported as missing, and one too many as extra", () => {

@@ -68,6 +68,7 @@ const makeReader = Effect.gen(function*() {
       const question = yield* known.load(of.tenant, input.question)
       const asked: CallRequest<"answer"> = {
         role: "answer",
+        ...(input.model === undefined ? {} : { model: input.model }),
         messages: answerPrompt({ question: question.text, evidence: [], principles: input.principles }),
         parameters: { temperature: input.temperature, maxTokens: input.maxTokens },
         tenant: of.tenant, scope: question.user, templateVersion: "t",

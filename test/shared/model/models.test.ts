@@ -84,6 +84,23 @@ withModel(test, "samples of one prompt are calls of their own, alike whenever th
     assert.is(model.requests.length, 14)
   }))
 
+withModel(test, "another model of the endpoint may be named for a call, whose reply is one of its own", (model) =>
+  Effect.gen(function*() {
+    const set = yield* call(answer("which?"))
+    const named = yield* call(answer("which?", { model: "other" }))
+    assert.equal([set.model, named.model, named.reused], ["scripted", "other", false])
+    assert.is.not(named.key, set.key)
+    assert.equal(model.requests.map(({ body }) => body["model"]), ["scripted", "other"])
+    const models = yield* Models
+    // What is set, named, is the same call.
+    assert.equal([yield* models.keyOf(answer("which?", { model: "scripted" })), yield* models.keyOf(answer("which?", { model: "other" }))], [set.key, named.key])
+    assert.is((yield* call(answer("which?", { model: "other" }))).reused, true)
+    model.setFault(({ body }) => (body["model"] === "absent" ? { _tag: "Status", status: 404, message: "The model `absent` does not exist" } : undefined))
+    const refused = yield* Effect.flip(call(answer("which?", { model: "absent" })))
+    assert.match(refused.message, /model "absent".*does not exist/)
+    assert.is((yield* call(answer("what else?"))).requests, 1, "what one model was refused for is nothing to the other")
+  }))
+
 const numbered = () => {
   let n = 0
   return { answer: () => `reply ${n++}` }
