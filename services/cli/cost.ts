@@ -5,13 +5,14 @@ import { inScope } from "#shared/metamemory/router"
 import { CallStore } from "#shared/model/call-store"
 import { settings as roleSettings } from "#shared/model/roles"
 import type { CostRow } from "#services/reflector/analysis"
+import { nothingPaid, paidTogether } from "#services/reflector/what-ifs"
 import { logLayer } from "./home.ts"
 import { repeatedLines, spentOf } from "./repeated.ts"
 import { emit, root, table } from "./root.ts"
 import { importedNote, runFlag } from "./run-notes.ts"
 import { moneyOf, roleOf } from "./run-progress.ts"
 import { foldRun, type RunState } from "./runs.ts"
-import { percent } from "./shown.ts"
+import { percent, some } from "./shown.ts"
 
 type Spent = Pick<CostRow, "jobs" | "failed" | "calls" | "reused" | "promptTokens" | "completionTokens">
 
@@ -68,11 +69,13 @@ export const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
       })),
       rows,
       principles: principleCosts(state, tokensOf),
+      // Asked beside the run, and in no sum.
+      whatifs: { count: state.whatIfs.length, ...state.whatIfs.reduce((sum, { paid }) => paidTogether(sum, paid), nothingPaid) },
       imported: state.imported !== undefined,
       modelCalls: 0
     }
     const line = (name: string, { calls, completionTokens, failed, jobs, promptTokens, reused }: Spent) => [name, ...[jobs, calls, reused, promptTokens, completionTokens, failed].map(String)]
-    yield* emit(result, ({ byRole, bySteps, money, principles, repeated, total }) =>
+    yield* emit(result, ({ byRole, bySteps, money, principles, repeated, total, whatifs }) =>
       [
         ...(state.imported !== undefined && rows.length === 0 ? [] : [table([
           ["", "jobs", "calls paid", "from the log", "prompt tokens", "completion tokens", "failed"],
@@ -88,6 +91,7 @@ export const cost = Command.make("cost", { run: runFlag }, ({ run }) =>
             ["principle", "tokens", "questions", "per answer", "text"],
             ...principles.map(({ id, scope, share, text, tokens, tokensPerAnswer }) => [id, String(tokens), `${percent(share)} %`, tokensPerAnswer.toFixed(1), `[${scope}] ${text}`])
           ]),
+        ...(whatifs.count === 0 ? [] : [`beside the run, ${some(whatifs.count, "what-if")}: ${some(whatifs.calls, "call")} paid, ${whatifs.promptTokens} + ${whatifs.completionTokens} tokens`]),
         ...importedNote(state)
       ].join("\n"))
   }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))).pipe(Command.withDescription("What a run cost by role and step, and what its principles add to each answer; no model is asked"))

@@ -171,7 +171,7 @@ export const historyCommand = Command.make("history", { run: runFlag, principle:
         ),
         generations.length === 0 ? "in no generation" : `in generations ${generations.join(", ")}`,
         ...live.map(({ time, what }) => `${toSecond(time)}: ${what}`),
-        ...whatifs.map((one) => `what-if ${one.number}, generation ${one.from} ${changeText(one.change)}: ${outcomeText(one)} points, ${one.judge} judge`),
+        ...whatifs.map((one) => `what-if ${one.number}, generation ${one.from} ${changeText(one.change)}: ${outcomeText(one)} (points, ${one.judge} judge)`),
         ...smallSample(state)
       ].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("What became of a principle over a run; no model is asked"))

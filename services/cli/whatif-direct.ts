@@ -11,8 +11,8 @@ import { inScope } from "#shared/metamemory/router"
 import type { WhatIfArm, WhatIfOutcome } from "#shared/metamemory/what-if"
 import { CallStore } from "#shared/model/call-store"
 import { type WhatIfFound, WhatIfReply } from "#services/reflector/protocol"
-import type { AnswersPaid, DirectChange } from "#services/reflector/run-events"
-import { whatIfsAsking } from "#services/reflector/what-ifs"
+import type { DirectChange } from "#services/reflector/run-events"
+import { nothingPaid, whatIfsAsking } from "#services/reflector/what-ifs"
 import { answerAll, type Answered, type Ask } from "./arms.ts"
 import { changed, type StartingPoint, startingPoint } from "./change.ts"
 import { logLayer, withActors } from "./home.ts"
@@ -57,7 +57,6 @@ const playersOf = ({ parameters: { judge, models } }: StartingPoint, change: Dir
 
 const errorsOf = ({ counts: { after, before, placebo } }: StartingPoint["whatIfs"][number]): number => before.errors + after.errors + placebo.errors
 
-const nothing: AnswersPaid = { calls: 0, answers: 0, judgements: 0, promptTokens: 0, completionTokens: 0 }
 const decodeReply = Schema.decodeUnknownEffect(WhatIfReply)
 
 export const direct = (run: string, from: number, change: DirectChange, wantedSamples: Option.Option<number>) =>
@@ -71,7 +70,7 @@ export const direct = (run: string, from: number, change: DirectChange, wantedSa
     const asked = { generation: from, change, principles: after.success, samples }
     // One with errors is asked again, and they may be made good.
     const standing = whatIfsAsking(start, asked).findLast((one) => errorsOf(one) === 0)
-    if (standing !== undefined) return yield* emit(reportOf(run, start, standing, { reused: { ...standing.reused, answers: standing.reused.ofAnswers }, paid: nothing, fromLog: true }), whatIfText)
+    if (standing !== undefined) return yield* emit(reportOf(run, start, standing, { reused: { ...standing.reused, answers: standing.reused.ofAnswers }, paid: nothingPaid, fromLog: true }), whatIfText)
     const asks = asksOf(start, after.success, change, samples)
     if (asks.length === 0) return yield* new CommandFailed({ message: `no validation question of ${run} is shown a principle of that scope, so nothing can be told` })
     const report = yield* Effect.gen(function*() {

@@ -20,6 +20,7 @@ export const whatIfsAsking = ({ whatIfs }: Pick<RunState, "whatIfs">, asked: Ask
 /** The what-if that rests on the same answers to the same, when there was one. */
 export const whatIfLike = (state: Pick<RunState, "whatIfs">, found: Asked & Pick<WhatIfFound, "answers">): WhatIf | undefined => whatIfsAsking(state, found).find(({ answers }) => answers === found.answers)
 
+export const nothingPaid: AnswersPaid = { calls: 0, answers: 0, judgements: 0, promptTokens: 0, completionTokens: 0 }
 export const paidTogether = (a: AnswersPaid, b: AnswersPaid): AnswersPaid => ({
   calls: a.calls + b.calls, answers: a.answers + b.answers, judgements: a.judgements + b.judgements,
   promptTokens: a.promptTokens + b.promptTokens, completionTokens: a.completionTokens + b.completionTokens

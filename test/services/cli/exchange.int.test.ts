@@ -139,6 +139,10 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     assert.equal((yield* verification("a")).differing, [])
     assert.is((yield* stateOf("a")).calibrations.length, 1)
 
+    const whatif = ["whatif", "--run", "a", "--from", String(last.n), "--drop", principle.id]
+    const answered = ok(yield* run(...whatif))
+    const listed = ok(yield* run("whatif", "--run", "a", "--list"))
+
     const file = join(folder, "a.bundle.gz")
     const bundled = ok(yield* run("export", "--run", "a", "--out", file))
     assert.ok(bundled.streams.CALLS.messages > 0 && bundled.streams.MEMORY.messages > 0)
@@ -151,6 +155,10 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     const verified = ok(yield* there("verify", "--run", "a", "--tenant", "t"))
     assert.equal([verified.ok, verified.missing, verified.extra], [true, [], []])
     assert.equal(ok(yield* there("blame", "--run", "a", principle.id, "--tenant", "t")), blamed)
+    // What was asked what would have been comes along, and is read where neither conversations nor models are.
+    const read = ok(yield* there(...whatif, "--tenant", "t"))
+    assert.equal([read.fromLog, read.number, read.difference, read.answers, read.first], [true, 1, answered.difference, answered.answers, answered.first])
+    assert.equal(ok(yield* there("whatif", "--run", "a", "--list", "--tenant", "t")).whatifs.map(({ number, overall }: any) => [number, overall]), listed.whatifs.map(({ number, overall }: any) => [number, overall]))
     // The folder goes to a home that knows none of its questions, and is the same when it comes from there, also by way of a bundle.
     ok(yield* there("import", "--reference", out, "--run", "far", "--tenant", "t"))
     ok(yield* there("export", "--run", "far", "--out", join(folder, "far"), "--format", "reference", "--tenant", "t"))

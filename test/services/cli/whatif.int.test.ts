@@ -97,6 +97,8 @@ onStage("what a change does is told beside a placebo and recorded; what the log 
     assert.equal([shown.principles.find(({ id }: any) => id === principle.id).text, shown.outcomes.length, shown.difference], ["Sing it.", json.inScope, reworded.json.difference])
     assert.equal((yield* run("history", "--run", "a", principle.id)).json.whatifs.map(({ number }: any) => number), [1, 2])
     assert.is((yield* run("generations", "--run", "a")).json.whatifs, 2)
+    const paid = [json.first.paid, reworded.json.first.paid]
+    assert.equal((yield* run("cost", "--run", "a")).json.whatifs, { count: 2, ...Object.fromEntries(Object.keys(paid[0]).map((name) => [name, paid[0][name] + paid[1][name]])) })
     const verified = yield* run("verify", "--run", "a")
     assert.equal([verified.error, verified.json.ok, (yield* verification("a")).differing], ["", true, []])
     assert.is(asked(), before2)
@@ -146,11 +148,22 @@ onStage("another judge, and another model that judges or answers, are told besid
     ) assert.match((yield* role(text, ...more)).error, message)
   }))
 
-onFinishedRun(test, "the model that is set judges a run that was judged by words, and is recorded by its name", ({ run }) =>
+onFinishedRun(test, "a run's what-if is asked of the run's own reader, whichever is set by then", ({ run, setFault }) =>
   Effect.gen(function*() {
+    const { generations, parameters } = yield* stateOf("a")
+    const [principle] = generations.at(-1)?.principles ?? []
+    assert.ok(principle !== undefined)
+    const askedOf = new Set<unknown>()
+    setFault(({ body }) => void askedOf.add(body["model"]))
+    const { error, json } = yield* run("whatif", "--run", "a", "--from", String(generations.length - 1), "--drop", principle.id)
+    assert.equal([error, parameters?.models["answer"], json.by.before.reader, [...askedOf]], ["", "scripted", "scripted", ["scripted"]])
+    assert.equal((yield* run("effect", principle.id, "--run", "a", "--exact", "--samples", "4")).error, "")
+    assert.equal([...askedOf], ["scripted"])
+
+    // Whose verdicts they are is recorded by name.
     const judged = yield* run("whatif", "--run", "a", "--from", "0", "--role", "judge=model", "--samples", "1")
     assert.equal([judged.error, judged.json.by], ["", { before: { reader: "scripted", judge: "lexical" }, after: { reader: "scripted", judge: "scripted" } }])
-  }), { METAMEM_JUDGE: "lexical" })
+  }), { METAMEM_JUDGE: "lexical" }, { METAMEM_ANSWER_MODEL: "newer" })
 
 onStage("evolution goes on from a changed generation in branches of the log, each beside one with nothing changed", (run, asked) =>
   Effect.gen(function*() {
