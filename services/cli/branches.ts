@@ -109,11 +109,14 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     yield* say(`${planned.length} branches of ${some(last - start.step, "step")}, about ${Math.round(expected).toLocaleString("en")} calls if nothing of them stands in the log; kill it at any time, the same command goes on`)
     const results = yield* Effect.forEach(planned, (one) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`)), { concurrency: atOnce })
     const states = new Map(yield* Effect.forEach(planned, (one) => Effect.map(foldRun(tenant, one.run), (state) => [one.run, state] as const)))
+    // Of all branches alike: one that was opened with another model is not gone on with.
+    const reader = [...states.values()][0]?.parameters?.models["answer"]
     const asks = planned.flatMap((one) => {
       const principles = states.get(one.run)?.generations.at(-1)?.principles ?? []
       return questions.map((question): Ask => ({
         question, arm: one.run, purpose: "report", sample: 0, draw: 0,
         principles: principles.filter((principle) => inScope(principle, question.questionClass)),
+        ...(reader === undefined ? {} : { reader }),
         // One yardstick for all branches, whoever judged within them.
         judge: parameters.judge
       }))
@@ -140,6 +143,8 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     const sum = (pick: (result: (typeof results)[number]) => number) => results.reduce((total, result) => total + pick(result), 0)
     return {
       run, from, change, mode: "rerun", judge: parameters.judge,
+      /** Of the branches, by the model set when they were opened, and of the run. */
+      reader: { branches: reader ?? "", run: parameters.models["answer"] ?? "" },
       questions: { part, count: questions.length },
       /** Number of the look at the test split; null = other questions were asked. */
       look: look?.look ?? null,

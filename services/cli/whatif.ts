@@ -57,7 +57,7 @@ const unfitForRerun = (change: Change): string | undefined => {
 const again = (run: string, from: number, change: Change, steps: Option.Option<number>, reseeds: number) =>
   Effect.gen(function*() {
     const result = yield* rerun(run, from, change, Option.getOrUndefined(steps), reseeds).pipe(Effect.provide(CallStore.layerJetStream), withActors(["retriever", "evaluator", "reflector"]))
-    yield* emit(result, ({ calls, completionTokens, difference, errors, judge, look, placebo, promptTokens, questions, reseeds, reused, undersized }) =>
+    yield* emit(result, ({ calls, completionTokens, difference, errors, judge, look, placebo, promptTokens, questions, reader, reseeds, reused, undersized }) =>
       [
         `evolution from generation ${from} of ${run} ${changeText(change)}, beside branches with nothing changed; last generations on ${questions.count} ${questions.part} questions, ${judge} judge`,
         table([
@@ -65,6 +65,7 @@ const again = (run: string, from: number, change: Change, steps: Option.Option<n
           ...reseeds.map((one) => [String(one.seed), shareInPercent(one.changed.accuracy), shareInPercent(one.placebo.accuracy), points(one.difference), `${one.changed.principles} and ${one.placebo.principles}`, one.changed.run])
         ]),
         `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${some(reseeds.length, "seed")}; the unchanged branches themselves lie between ${shareInPercent(placebo.low)} and ${shareInPercent(placebo.high)}`,
+        ...(reader.branches === reader.run ? [] : [`the branches are answered by ${reader.branches}, ${run} was by ${reader.run}`]),
         ...(look === null ? [] : [`these questions were announced for the run's test, so this is look ${look} at them: a test of any generation but ${from} is a later one`]),
         `${calls} calls, ${promptTokens} + ${completionTokens} tokens in all branches and their answers; ${reused.calls} replies in branches and ${reused.answers} of ${reused.ofAnswers} answers were in the log; ${errors} errors`,
         ...(undersized ? ["the run was too small for such differences to mean much"] : [])

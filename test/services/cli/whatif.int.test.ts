@@ -173,6 +173,7 @@ onStage("evolution goes on from a changed generation in branches of the log, eac
     const again = ["whatif", "--run", "a", "--from", "1", "--drop", principle.id, "--rerun", "--reseeds", "2", "--steps", "1"]
     const { error, json } = yield* run(...again)
     assert.is(error, "")
+    assert.equal(json.reader, { branches: "scripted", run: "scripted" })
     assert.equal([json.mode, json.questions, json.reseeds.map(({ seed }: any) => seed)], ["rerun", { part: "test", count: 2 }, [3, 4]])
     for (const { changed, placebo } of json.reseeds) {
       const [branch, same] = [yield* stateOf(changed.run), yield* stateOf(placebo.run)]

@@ -100,6 +100,13 @@ effect(test, "what is said, forgotten and replaced after a run was opened change
       const before = yield* attempted("before", opened)
       assert.equal([before.reused, foretold], [false, { callKey: before.callKey }])
 
+      // Another model by name is asked the same and answers under a key of its own; the one that is set, by its name, under the same.
+      const askedOf = (model: string) => request(requestSubject("retriever", "rollout"), { tenant: "local", run: "r", step: 1, input: { ...inputAt(opened), model } }, 10_000)
+      assert.is((yield* askedOf("scripted") as Effect.Effect<RolloutData>).callKey, before.callKey)
+      const other = yield* askedOf("other") as Effect.Effect<RolloutData>
+      assert.equal([other.reused, other.callKey === before.callKey, other.evidenceHash], [false, false, before.evidenceHash])
+      assert.equal(model.requests.splice(1).map(({ body }) => body["model"]), ["other"])
+
       const [first, second] = told.turns.map(({ id }) => id)
       assert.ok(first !== undefined && second !== undefined && before.evidenceIds.includes(first) && before.evidenceIds.includes(second))
       const later = yield* say(["Ivy keeps the spare key on a hook in the shed now", "The old flower pot and the spare key are gone"], 10)
