@@ -11,7 +11,7 @@ const elsewhere = (run: string) =>
   new CommandFailed({
     message:
       `the conversations that ${run} was asked about are not in this home as they were: a bundle brings a run's questions and answers, and no conversations, ` +
-      "so that nothing can be answered here as the run did. Give this command where the run was made; replay, effect, cost, curve and verify work here"
+      "so that nothing can be answered here as the run did. Give this command where the run was made; replay, effect, cost, curve and verify work here, and what-ifs that were recorded are read (`whatif --list`)"
   })
 
 /**

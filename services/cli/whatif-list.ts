@@ -74,8 +74,8 @@ export const listWhatIfs = (run: string) =>
       const rows = (some: typeof whatifs) => some.map((one) => [`  ${one.number}`, toSecond(one.time), String(one.from), changeText(one.change), `${one.inScope} × ${one.samples}`, outcomeText(one), String(one.paid.calls)])
       const [ofAnswers, ofJudges] = [whatifs.filter(({ change }) => change.kind !== "judge"), whatifs.filter(({ change }) => change.kind === "judge")]
       return [
-        ...(ofAnswers.length === 0 ? [] : [`what-ifs about generations of ${run}, differences in points, ${ofAnswers[0]?.judge} judge:`, table([["  number", "recorded", "from", "change", "asked", "difference", "calls paid"], ...rows(ofAnswers)])]),
-        ...(ofJudges.length === 0 ? [] : ["two judges on the same answers:", table([["  number", "recorded", "from", "change", "asked", "agreement", "calls paid"], ...rows(ofJudges)])]),
+        ...(ofAnswers.length === 0 ? [] : [`what-ifs about generations of ${run}, differences in points, ${ofAnswers[0]?.judge} judge:`, table([["  number", "in this log since", "from", "change", "questions × answers", "difference", "calls paid"], ...rows(ofAnswers)])]),
+        ...(ofJudges.length === 0 ? [] : ["two judges on the same answers:", table([["  number", "in this log since", "from", "change", "questions × answers", "agreement", "calls paid"], ...rows(ofJudges)])]),
         ...(whatifs.length === 0 ? [] : [`\`metamem whatif --run ${run} --show N\` tells one in full`]),
         ...branchLines(branches),
         ...(whatifs.length + branches.length > 0 ? [] : state.imported === undefined ? [`nobody has asked yet: \`metamem whatif --run ${run} --from G --drop P\` does`] : importedNote(state)),

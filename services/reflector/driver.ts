@@ -170,4 +170,4 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
       if (isNews) waitMs = stallMs
     }
     return "finished"
-  }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts", "TestRefused"], (refusal) => Effect.die(refusal)))
+  }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts", "TestRefused", "WhatIfRefused"], (refusal) => Effect.die(refusal)))
