@@ -1,14 +1,14 @@
 /** Looking at the log and at what could not be processed: `log tail`, `dead list|show|retry|drop`. */
-import { Console, Effect, Stream } from "effect"
+import { Console, Effect, Option, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { countDead, dropDead, isAsked, listDead, listedMax, oneDead, retryDead } from "#shared/actor/dead-letters"
+import { askedActor, countDead, dropDead, eachDead, listDead, listedMax, oneDead, retryDead, type StandingDeadLetter } from "#shared/actor/dead-letters"
 import { EventLog } from "#shared/eventlog/event-log"
 import type { Commit } from "#shared/eventlog/envelope"
 import { formatPosition, type Position } from "#shared/eventlog/position"
-import { type ActorName, decodeToken } from "#shared/eventlog/subjects"
+import { type ActorName, decodeToken, parseResultSubject } from "#shared/eventlog/subjects"
 import { logLayer, withActors } from "./home.ts"
 import { CommandFailed, emit, root, say, table, WrongUsage } from "./root.ts"
-import { timesNamed } from "./shown.ts"
+import { some, timesNamed } from "./shown.ts"
 
 const shorten = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text)
 
@@ -87,13 +87,49 @@ const deadShow = Command.make("show", { number }, ({ number }) =>
       [`${letter.actor} ${letter.kind}, ${letter.time}, ${letter.tries} tries`, `about: ${letter.about}`, `error: ${letter.error}`, `mend:  ${letter.mend}`].join("\n"))
   }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("One dead letter, whole"))
 
-const deadRetry = Command.make("retry", { number }, ({ number }) =>
+const stays = (number: number, why: string): string => `dead letter ${number} stays: ${why}`
+
+/** Puts all letters of a run back, a few at a time; says of those that stay why. */
+const retryRun = (run: string) =>
+  Effect.gen(function*() {
+    const { tenant } = yield* root
+    const letters: Array<StandingDeadLetter> = []
+    yield* eachDead((letter) => {
+      const of = parseResultSubject(letter.about)
+      if (of?.run === run && of.tenant === tenant) letters.push(letter)
+    })
+    if (letters.length === 0) return yield* new CommandFailed({ message: `no dead letter is of the run ${run}; \`metamem dead list\` shows what stands` })
+    const stay: Array<{ readonly number: number; readonly why: string }> = []
+    const one = (letter: StandingDeadLetter) =>
+      retryDead(letter).pipe(
+        Effect.catchTag("RequestRefused", ({ message }) => Effect.sync(() => void stay.push({ number: letter.sequence, why: message }))),
+        Effect.andThen((isBack) => Effect.sync(() => void (isBack === false && stay.push({ number: letter.sequence, why: letter.mend }))))
+      )
+    yield* Effect.forEach(letters, one, { concurrency: 8, discard: true }).pipe(withActors(["reflector"]))
+    const [first] = stay
+    if (first !== undefined && stay.length === letters.length) return yield* new CommandFailed({ message: `none of ${some(letters.length, "dead letter")} of ${run} was put back: ${first.why}` })
+    return yield* emit({ run, retried: letters.length - stay.length, stay }, ({ retried, stay }) =>
+      [`${some(retried, "dead letter")} of ${run} put back`, ...(first === undefined ? [] : [`${stay.length} stay; the first: ${stays(first.number, first.why)}`])].join("\n"))
+  })
+
+const retryOne = (number: number) =>
   Effect.gen(function*() {
     const letter = yield* letterOf(number)
-    const retried = isAsked(letter) ? withActors([letter.actor as ActorName])(retryDead(letter)) : retryDead(letter)
-    if (!(yield* retried)) return yield* new CommandFailed({ message: `dead letter ${number} cannot be put back: ${letter.mend}` })
-    yield* emit({ retried: number }, () => `dead letter ${number} was put back`)
-  }).pipe(Effect.provide(logLayer))).pipe(Command.withDescription("Have one done again, or put back where it came from"))
+    const asked = askedActor(letter)
+    const again = retryDead(letter).pipe(Effect.catchTag("RequestRefused", ({ message }) => new CommandFailed({ message: stays(number, message) })))
+    if (!(yield* asked === undefined ? again : withActors([asked as ActorName])(again))) return yield* new CommandFailed({ message: `dead letter ${number} cannot be put back: ${letter.mend}` })
+    return yield* emit({ retried: number }, () => `dead letter ${number} was put back`)
+  })
+
+const deadRetry = Command.make(
+  "retry",
+  { number: number.pipe(Argument.optional), run: Flag.String("run").pipe(Flag.withDescription("All letters of a run, instead of one"), Flag.optional) },
+  ({ number, run }) =>
+    Effect.gen(function*() {
+      if (Option.isSome(number) === Option.isSome(run)) return yield* new WrongUsage({ message: "give the number of a letter, or --run R for all of a run" })
+      return yield* Option.isSome(run) ? retryRun(run.value) : retryOne(Option.getOrThrow(number))
+    }).pipe(Effect.provide(logLayer))
+).pipe(Command.withDescription("Have one done again, or put back where it came from; with --run all of a run's failed work, as far as its stage still waits for it"))
 
 const deadDrop = Command.make("drop", { number }, ({ number }) =>
   Effect.gen(function*() {

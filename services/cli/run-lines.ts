@@ -88,6 +88,8 @@ export const runLine = (event: RunEvent): string | undefined => {
       return `  ${some(event.proposals.length, "proposal")} (${tallied(event.by) || "none"})${event.failed > 0 ? `, ${event.failed} failed` : ""}${Object.keys(event.discarded).length > 0 ? `; thrown away: ${tallied(event.discarded)}` : ""}`
     case "OperationsConsolidated":
       return consolidatedLines(event).join("\n")
+    case "JobRetried":
+      return `  a ${event.kind} that failed is done anew, as somebody asked`
     case "GateDecided":
       return gateLine(event)
     case "GenerationSealed":

@@ -1,7 +1,7 @@
 /** What can be said of a run from the log alone: its state, its generations rebuilt event by event, its results. No model, no actor. */
 import { Effect, Option, Result, Stream } from "effect"
 import { foldCommits, emptyFold } from "#shared/actor/entity"
-import { jobCodec, type JobSettled } from "#shared/actor/jobs"
+import { isSettledAnew, jobCodec, type JobSettled } from "#shared/actor/jobs"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
 import type { Commit } from "#shared/eventlog/envelope"
@@ -171,14 +171,17 @@ export interface Failures {
   readonly error: string
 }
 
-/** Settled jobs that failed, by kind. */
+/** Settled jobs that failed, by kind; not what failed first and was done anew. */
 export const failuresOf = (tenant: string, run: string) =>
   Effect.gen(function*() {
     const failures = new Map<string, Failures>()
-    yield* eachResult(tenant, run, ({ address: { kind }, settled: { error, status } }) => {
-      if (status === "failed") failures.set(kind, { kind, count: (failures.get(kind)?.count ?? 0) + 1, error })
+    yield* eachResult(tenant, run, ({ address: { kind }, settled: { error, status } }, commit) => {
+      const known = failures.get(kind)
+      const count = (known?.count ?? 0) - (isSettledAnew(commit) ? 1 : 0)
+      if (status === "failed") failures.set(kind, { kind, count: count + 1, error })
+      else if (known !== undefined) failures.set(kind, { ...known, count })
     })
-    return [...failures.values()]
+    return [...failures.values()].filter(({ count }) => count > 0)
   })
 
 /**

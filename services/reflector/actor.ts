@@ -24,7 +24,7 @@ import { makeMaterial } from "./material.ts"
 import { OnlineRequest, OnlineSwitchRequest } from "./online-protocol.ts"
 import { runOnline } from "./online.ts"
 import type { ReflectorKind } from "./parameters.ts"
-import { AdoptRequest, ImportRequest, OpenRequest, RecordRequest, ReportRequest, StatusRequest, TestRequest, WhatIfRequest } from "./protocol.ts"
+import { AdoptRequest, ImportRequest, OpenRequest, RecordRequest, ReportRequest, RetryRequest, StatusRequest, TestRequest, WhatIfRequest } from "./protocol.ts"
 import { makeRunRequests } from "./run-requests.ts"
 import { consolidate, propose, reflect } from "./workers.ts"
 
@@ -148,6 +148,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     yield* serve("adopt", AdoptRequest, requests.adopt)
     yield* serve("import", ImportRequest, requests.take)
     yield* serve("record", RecordRequest, requests.record)
+    yield* serve("retry", RetryRequest, requests.retry)
     yield* serve("test", TestRequest, requests.openTest)
     yield* serve("report", ReportRequest, requests.reportTest)
     yield* serve("whatif", WhatIfRequest, requests.recordWhatIf)

@@ -4,6 +4,7 @@
  */
 import { Effect, Option, Result, Schema } from "effect"
 import { emptyFold, foldCommits } from "#shared/actor/entity"
+import { isSettledAnew } from "#shared/actor/jobs"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import type { Principle } from "#shared/domain/principle"
 import type { Commit } from "#shared/eventlog/envelope"
@@ -16,14 +17,14 @@ import { withMerged } from "#shared/metamemory/operations"
 import { JudgementData } from "#services/evaluator/protocol"
 import { RolloutData } from "#services/retriever/protocol"
 import { behaviour } from "./behaviour.ts"
-import { makeResults, readResult, stageStep } from "./driver.ts"
+import { makeResults, readResult } from "./driver.ts"
 import { algorithmVersion, startOf } from "./parameters.ts"
 import type { RunCommand } from "./protocol.ts"
-import { type GateDecided, JudgeCalibrated, reflectorCodec, TestOpened, TestReported, WhatIfAnswered } from "./run-events.ts"
-import { attemptKey, expectedJobs, isMixed, resultKey, stageCommand, trainingArm } from "./stages.ts"
+import { type GateDecided, JobRetried, JudgeCalibrated, reflectorCodec, TestOpened, TestReported, WhatIfAnswered } from "./run-events.ts"
+import { attemptKey, counted, expectedJobs, isMixed, resultKey, stageCommand, stageStep, trainingArm } from "./stages.ts"
 import { rolloutsOf, type RunState } from "./state.ts"
 
-const besideRun: ReadonlySet<string> = new Set([JudgeCalibrated.tag, TestOpened.tag, TestReported.tag, WhatIfAnswered.tag])
+const besideRun: ReadonlySet<string> = new Set([JobRetried.tag, JudgeCalibrated.tag, TestOpened.tag, TestReported.tag, WhatIfAnswered.tag])
 
 /** Folds a run's own commits, in order, up to any place. */
 export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
@@ -126,7 +127,7 @@ export const makeVerifier = (address: RunAddress) => {
       return
     }
     const step = stageStep(state)
-    const own = results.of(step)
+    const own = counted(state, results.of(step))
     const expected = expectedJobs(state, address, own).map(({ key, kind }) => resultKey(kind, key))
     for (const key of expected) used.add(`${step}/${key}`)
     const gone = expected.filter((key) => !own.has(key))
@@ -239,7 +240,9 @@ export const makeCost = (purposeOfAll?: CostRow["purpose"]) => {
       const place = `${step}/${purpose}/${kind}`
       const row = rows.get(place) ?? { step, purpose, kind, jobs: 0, failed: 0, calls: 0, reused: 0, promptTokens: 0, completionTokens: 0 }
       rows.set(place, row)
-      row.jobs += 1
+      // What failed before and was done anew is one job, and its failure is mended.
+      if (isSettledAnew(commit)) row.failed -= 1
+      else row.jobs += 1
       if (status === "failed") row.failed += 1
       const rollout = kind === "rollout" ? Option.getOrUndefined(decodeRollout(data)) : undefined
       const spent = rollout === undefined

@@ -17,13 +17,13 @@ import type { QuestionClass } from "#shared/domain/scope"
 import { summed } from "./checks.ts"
 import { importedEvents } from "./imported.ts"
 import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
-import { differencesText, differingParameters, gateQuestions, startOf, twoPartsText, type RunParameters, type RunQuestion } from "./parameters.ts"
-import { ParametersDiffer, QuestionInTwoParts, type Results, type RunCommand, type RunRefusal, RunTooSmall } from "./protocol.ts"
+import { algorithmVersion, differencesText, differingParameters, gateQuestions, startOf, twoPartsText, type RunParameters, type RunQuestion } from "./parameters.ts"
+import { NotWaitedFor, ParametersDiffer, QuestionInTwoParts, type Results, type RunCommand, type RunRefusal, RunTooSmall } from "./protocol.ts"
 import { type GateDecided, type QuestionAttempts, reflectorCodec, type RunEvent, type SourcedOperation } from "./run-events.ts"
-import { asked, attemptKey, guardArm, guardQuestions, incumbentArm, isMixed, isThrough, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
+import { asked, attemptKey, counted, expectedJobs, guardArm, guardQuestions, incumbentArm, isMixed, isThrough, isWaitedFor, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
 import { evolve } from "./evolve.ts"
 import { openTest, reportTest } from "./looks.ts"
-import { chained, initialState, patchOf, rolloutsOf, type RunState, sourceKey } from "./state.ts"
+import { chained, initialState, patchOf, retriedPlace, rolloutsOf, type RunState, sourceKey } from "./state.ts"
 import { recordWhatIf } from "./what-ifs.ts"
 
 const decodeReflection = Schema.decodeUnknownOption(ReflectionData)
@@ -327,7 +327,29 @@ const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
   ]
 }
 
+const notWaitedFor = (message: string) => new NotWaitedFor({ message })
+
+/** Has a failed job of the stage under way done anew. What a stage has folded is decided, and nothing done later changes it. */
+const retry = (state: RunState, { key, kind, outcome, step }: Extract<RunCommand, { readonly _tag: "RetryJob" }>): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
+  if (state.retried.get(retriedPlace(step, kind, key))?.includes(outcome) === true) return Result.succeed([])
+  const { parameters, phase } = state
+  if (parameters === undefined) return Result.fail(notWaitedFor("nothing waits for it: no run of that name goes on in this log"))
+  if (phase._tag === "Finished") return Result.fail(notWaitedFor(`the run is over and has counted it as an error; ${decidedOn}`))
+  if (parameters.algorithm !== algorithmVersion) return Result.fail(notWaitedFor("the run was opened under other rules than this version's, and is not continued"))
+  const stage = step > parameters.steps ? "the guard test does not wait for it any more" : `the stage of step ${step} that it belongs to is over`
+  if (!isWaitedFor(state, { step, kind, key })) return Result.fail(notWaitedFor(`${stage} and has counted it as an error; ${decidedOn}`))
+  return Result.succeed([{ _tag: "JobRetried", step, kind, key, outcome }])
+}
+const decidedOn = "what was decided since rests on that, and nothing done anew changes it. `metamem whatif` takes a run up again from a generation before; `metamem dead drop` takes the letter away"
+
+/** What counts of a command's results; undefined where the stage waits for a job that is done anew meanwhile. */
+const settledOf = (state: RunState, results: Results): Results | undefined => {
+  const own = counted(state, results)
+  return own === results || expectedJobs(state, { tenant: "", run: "" }, own).every(({ key, kind }) => own.has(resultKey(kind, key))) ? own : undefined
+}
+
 const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
+  if (command._tag === "RetryJob") return retry(state, command)
   if (command._tag === "OpenRun") return open(state, command.parameters)
   if (command._tag === "ImportRun") {
     if (state.parameters !== undefined) return Result.fail(taken("a run"))
@@ -343,21 +365,22 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
   if (command._tag === "RecordCalibration") return Result.succeed(state.generations.length === 0 ? [] : [command.event])
   const { parameters, phase } = state
   if (parameters === undefined) return Result.succeed([])
+  if (command._tag === "StartStep") return Result.succeed(phase._tag === "Between" && phase.step === command.step && !isThrough(state) ? startStep(state, parameters, command.step) : [])
+  const results = settledOf(state, command.results)
+  if (results === undefined) return Result.succeed([])
   switch (command._tag) {
-    case "StartStep":
-      return Result.succeed(phase._tag === "Between" && phase.step === command.step && !isThrough(state) ? startStep(state, parameters, command.step) : [])
     case "FoldRollouts":
-      return Result.succeed(phase._tag === "Rollouts" && phase.step === command.step ? foldRollouts(state, parameters, phase.step, phase.questions, command.results) : [])
+      return Result.succeed(phase._tag === "Rollouts" && phase.step === command.step ? foldRollouts(state, parameters, phase.step, phase.questions, results) : [])
     case "FoldReflections":
-      return Result.succeed(phase._tag === "Reflections" && phase.step === command.step ? foldReflections(state, phase.step, command.results) : [])
+      return Result.succeed(phase._tag === "Reflections" && phase.step === command.step ? foldReflections(state, phase.step, results) : [])
     case "FoldProposals":
-      return Result.succeed(phase._tag === "Proposals" && phase.step === command.step ? foldProposals(state, phase.step, command.results) : [])
+      return Result.succeed(phase._tag === "Proposals" && phase.step === command.step ? foldProposals(state, phase.step, results) : [])
     case "FoldConsolidation":
-      return Result.succeed(phase._tag === "Consolidation" && phase.step === command.step ? foldConsolidation(state, parameters, phase.step, command.results) : [])
+      return Result.succeed(phase._tag === "Consolidation" && phase.step === command.step ? foldConsolidation(state, parameters, phase.step, results) : [])
     case "FoldGateRound":
-      return Result.succeed(phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, command.results) : [])
+      return Result.succeed(phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, results) : [])
     case "FinishRun":
-      return Result.succeed(isThrough(state) ? finish(state, command.results) : [])
+      return Result.succeed(isThrough(state) ? finish(state, results) : [])
   }
 }
 

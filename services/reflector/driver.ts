@@ -12,7 +12,7 @@ import { type ActorName, parseResultSubject, resultFilter, runSubject, type RunA
 import { algorithmVersion } from "./parameters.ts"
 import type { JobResult, Results, RunCommand, RunRefusal } from "./protocol.ts"
 import type { RunEvent } from "./run-events.ts"
-import { causeOf, expectedJobs, guardStep, isThrough, plannedJobs, resultKey, type RunJob, stageCommand, workerOf } from "./stages.ts"
+import { causeOf, counted, expectedJobs, plannedJobs, resultKey, type RunJob, stageCommand, stageStep, workerOf } from "./stages.ts"
 import type { RunState } from "./state.ts"
 
 export type Runs = Entity<RunState, RunCommand, RunEvent, RunRefusal>
@@ -30,18 +30,8 @@ const stallMsMax = 8 * stallMs
 /** Messages of the log waiting to be folded; the log waits when more come. */
 const waitingMax = 4_096
 
-/** Step under whose number the results of the stage under way stand. */
-export const stageStep = (state: RunState): number => {
-  switch (state.phase._tag) {
-    case "Unopened":
-    case "Finished":
-      return 0
-    case "Between":
-      return isThrough(state) ? guardStep(state) : state.phase.step
-    default:
-      return state.phase.step
-  }
-}
+/** A job that is done anew is another to publish. */
+const publishedKey = ({ again, key, kind }: RunJob): string => `${resultKey(kind, key)}${again === undefined ? "" : ` ${again}`}`
 
 const ended = Effect.fail(new LogUnavailable({ operation: "follow a run", message: "the log stopped telling of the run's results" }))
 
@@ -113,7 +103,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
       for (const [actor, own] of Map.groupBy(jobs, ({ kind }): ActorName => workerOf[kind])) {
         yield* publishJobs(actor, isTakenOver ? yield* unpublished(actor, own) : own, dispatch)
       }
-      for (const { key, kind } of jobs) published.add(resultKey(kind, key))
+      for (const job of jobs) published.add(publishedKey(job))
     })
 
     /** Publishes what is needed and not published yet, and commits stages for as long as they are complete. */
@@ -124,7 +114,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
           planned = plannedJobs(state, address)
           plannedFor = state.phase
         }
-        const own = results.of(stageStep(state))
+        const own = counted(state, results.of(stageStep(state)))
         const expected = expectedJobs(state, address, own, planned)
         const open = expected.filter(({ key, kind }) => !own.has(resultKey(kind, key)))
         waitingFor = open
@@ -134,7 +124,7 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
         // Read before anything is waited for: a fold elsewhere in this process may move the state on meanwhile, and then this command adds nothing.
         const before = state.phase
         const command = open.length > 0 ? undefined : stageCommand(state, own)
-        yield* publish(open.filter(({ key, kind }) => !published.has(resultKey(kind, key))))
+        yield* publish(open.filter((job) => !published.has(publishedKey(job))))
         if (open.length > 0) return false
         if (command === undefined) return true
         const executed = yield* runs.execute(subject, command, { cause: causeOf(command), correlation: address.run })
@@ -170,4 +160,4 @@ export const drive = (runs: Runs, address: RunAddress, progress: Progress) =>
       if (isNews) waitMs = stallMs
     }
     return "finished"
-  }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts", "TestRefused", "WhatIfRefused"], (refusal) => Effect.die(refusal)))
+  }).pipe(Effect.scoped, Effect.catchTag(["ParametersDiffer", "RunTooSmall", "QuestionInTwoParts", "TestRefused", "WhatIfRefused", "NotWaitedFor"], (refusal) => Effect.die(refusal)))

@@ -3,7 +3,7 @@ import { openTrials, sealed } from "#shared/metamemory/trial"
 import { gateQuestions, startOf } from "./parameters.ts"
 import type { RunEvent } from "./run-events.ts"
 import { isMixed } from "./stages.ts"
-import { chained, patched, type RunState, sourceKey } from "./state.ts"
+import { chained, patched, retriedPlace, type RunState, sourceKey } from "./state.ts"
 import { paidTogether } from "./what-ifs.ts"
 
 export const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: number }): RunState => {
@@ -107,6 +107,13 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
         sources: event.sources,
         sequence: place.sequence
       })
+      return state
+    }
+    case "JobRetried": {
+      const place = retriedPlace(event.step, event.kind, event.key)
+      state.retried.set(place, [...(state.retried.get(place) ?? []), event.outcome])
+      // The stage has other jobs than before, which is what a phase of its own says.
+      state.phase = { ...state.phase }
       return state
     }
     case "GenerationSealed":

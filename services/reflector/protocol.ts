@@ -28,6 +28,8 @@ export type RunCommand =
   | { readonly _tag: "FoldGateRound"; readonly step: number; readonly round: number; readonly results: Results }
   | { readonly _tag: "FinishRun"; readonly results: Results }
   | { readonly _tag: "ImportRun"; readonly record: ImportedRecord; readonly digest: string }
+  /** `outcome`: checksum of the failed one. */
+  | { readonly _tag: "RetryJob"; readonly step: number; readonly kind: string; readonly key: string; readonly outcome: string }
   | { readonly _tag: "RecordCalibration"; readonly event: JudgeCalibrated }
   | { readonly _tag: "OpenTest"; readonly generation: number; readonly questions: ReadonlyArray<string>; readonly memoryPosition: number }
   | { readonly _tag: "ReportTest"; readonly look: number; readonly outcomes: ReadonlyArray<TestOutcome> }
@@ -43,12 +45,14 @@ export class QuestionInTwoParts extends Schema.TaggedError<QuestionInTwoParts>()
 export class TestRefused extends Schema.TaggedError<TestRefused>()("TestRefused", { message: Schema.String }) {}
 /** A what-if cannot be recorded so. */
 export class WhatIfRefused extends Schema.TaggedError<WhatIfRefused>()("WhatIfRefused", { message: Schema.String }) {}
+/** A job that failed is not done anew: no stage waits for it. The message says why, and what there is to do. */
+export class NotWaitedFor extends Schema.TaggedError<NotWaitedFor>()("NotWaitedFor", { message: Schema.String }) {}
 /** There is no run of that name. */
 export class NoSuchRun extends Schema.TaggedError<NoSuchRun>()("NoSuchRun", { run: Schema.String, message: Schema.String }) {}
 /** The run has no generation of that number. */
 export class NoSuchGeneration extends Schema.TaggedError<NoSuchGeneration>()("NoSuchGeneration", { run: Schema.String, generation: Schema.Int, message: Schema.String }) {}
 
-export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts | TestRefused | WhatIfRefused
+export type RunRefusal = ParametersDiffer | RunTooSmall | QuestionInTwoParts | TestRefused | WhatIfRefused | NotWaitedFor
 
 const RunAddress = { tenant: Name, run: Name }
 export const OpenRequest = Schema.Struct({ ...RunAddress, request: RunRequest })
@@ -102,6 +106,13 @@ export type ImportRequest = typeof ImportRequest.Type
 export type ImportedRecord = Omit<ImportRequest, "run" | "tenant">
 export const ImportReply = Schema.Struct({ generations: Schema.Int, fresh: Schema.Boolean })
 export type ImportReply = typeof ImportReply.Type
+
+/** A job of a run that failed is to be done anew. */
+export const RetryRequest = Schema.Struct({ ...RunAddress, step: Schema.Int, kind: Schema.NonEmptyString, key: Schema.NonEmptyString })
+export type RetryRequest = typeof RetryRequest.Type
+/** False where nothing need be done: it has an outcome that is no failure. */
+export const RetryReply = Schema.Struct({ again: Schema.Boolean })
+export type RetryReply = typeof RetryReply.Type
 
 /** Something about a finished or running run that is found out beside it. */
 export const RecordRequest = Schema.Struct({ ...RunAddress, calibration: JudgeCalibrated.payload })

@@ -199,6 +199,21 @@ export const GateDecided = defineEvent("GateDecided", {
 })
 export type GateDecided = EventOf<typeof GateDecided>
 
+/**
+ * A job of the stage under way that failed is to be done anew: somebody asked for it before the stage was folded, so that its failure is
+ * decided on by nothing.
+ */
+export const JobRetried = defineEvent("JobRetried", {
+  version: 1,
+  payload: Schema.Struct({
+    step: Schema.Int,
+    kind: Schema.NonEmptyString,
+    key: Schema.NonEmptyString,
+    /** Checksum of the outcome that no longer counts. */
+    outcome: Schema.NonEmptyString
+  })
+})
+
 export const StepEnded = defineEvent("StepEnded", {
   version: 1,
   payload: Schema.Struct({ step: Schema.Int, outcome: Schema.Literals(["sealed", "nothing accepted", "no proposal"]), generation: Schema.Int })
@@ -381,7 +396,7 @@ export const WhatIfAnswered = defineEvent("WhatIfAnswered", {
 export type WhatIfAnswered = EventOf<typeof WhatIfAnswered>
 
 export const reflectorCodec = eventCodec([
-  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, StepEnded, GuardTested, RunFinished
+  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, JobRetried, StepEnded, GuardTested, RunFinished
 ])
 export type RunEvent =
   | RunImported
@@ -399,6 +414,7 @@ export type RunEvent =
   | EventOf<typeof OperationsConsolidated>
   | EventOf<typeof GateLooked>
   | EventOf<typeof GateDecided>
+  | EventOf<typeof JobRetried>
   | EventOf<typeof StepEnded>
   | EventOf<typeof GuardTested>
   | EventOf<typeof RunFinished>

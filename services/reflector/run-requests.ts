@@ -5,7 +5,7 @@ import { RequestRefused } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import type { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
-import { adoptedSubject, type RunAddress, runSubject } from "#shared/eventlog/subjects"
+import { adoptedSubject, resultSubject, type RunAddress, runSubject } from "#shared/eventlog/subjects"
 import type { GenerationAdopted } from "#shared/metamemory/events"
 import { judgeTemplateHash } from "#shared/metamemory/judging"
 import { templateHashes } from "#shared/metamemory/prompts"
@@ -15,11 +15,12 @@ import { digest } from "#shared/metamemory/random"
 import type { Models } from "#shared/model/models"
 import type { Role } from "#shared/model/roles"
 import type { AdoptionCommand, AdoptionState } from "./adoption.ts"
-import type { Progress, Runs } from "./driver.ts"
+import { type Progress, readResult, type Runs } from "./driver.ts"
 import { lookFor } from "./looks.ts"
 import { algorithmVersion, type RunParameters, runQuestionOf, type RunRequest } from "./parameters.ts"
 import {
-  type AdoptRequest, type ImportReply, type ImportRequest, NoSuchGeneration, NoSuchRun, type OpenReply, type OpenRequest, type RecordReply, type RecordRequest, type ReportReply, type ReportRequest, type RunStatus, type TestReply, type TestRequest, type WhatIfReply, type WhatIfRequest
+  type AdoptRequest, type ImportReply, type ImportRequest, NoSuchGeneration, NoSuchRun, NotWaitedFor,
+  type OpenReply, type OpenRequest, type RecordReply, type RecordRequest, type ReportReply, type ReportRequest, type RetryReply, type RetryRequest, type RunStatus, type TestReply, type TestRequest, type WhatIfReply, type WhatIfRequest
 } from "./protocol.ts"
 import { causeOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
@@ -125,6 +126,18 @@ export const makeRunRequests = ({ adoptions, by, isSmallPrompt, log, models, pic
     return { recorded: fresh, position: formatPosition({ log: "metamem", sequence: folded.sequence }) } satisfies RecordReply
   })
 
+  const retry = Effect.fnUntraced(function*({ run, tenant, ...job }: RetryRequest) {
+    const subject = runSubject({ tenant, run })
+    const last = yield* log.last(resultSubject({ tenant, run, ...job }))
+    if (last === undefined) return yield* new NotWaitedFor({ message: `the run ${run} has no outcome of this job, so that it is still to be done, or was erased` })
+    const settled = readResult(last)
+    if (settled?.result.status === "done") return { again: false } satisfies RetryReply
+    const command = { _tag: "RetryJob", ...job, outcome: last.checksum } as const
+    yield* runs.execute(subject, command, { cause: `RetryJob ${last.checksum}`, correlation: run })
+    yield* pickUp(subject)
+    return { again: true } satisfies RetryReply
+  })
+
   const openTest = Effect.fnUntraced(function*({ generation, questions, run, tenant }: TestRequest) {
     yield* loaded({ tenant, run })
     const command = { _tag: "OpenTest", generation, questions, memoryPosition: yield* log.head("MEMORY") } as const
@@ -151,5 +164,5 @@ export const makeRunRequests = ({ adoptions, by, isSmallPrompt, log, models, pic
     return { number: standing.number } satisfies WhatIfReply
   })
 
-  return { open, status, adopt, take, record, openTest, reportTest, recordWhatIf }
+  return { open, status, adopt, take, record, retry, openTest, reportTest, recordWhatIf }
 }

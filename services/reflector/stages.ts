@@ -4,7 +4,7 @@
  */
 import { Option, Schema } from "effect"
 import type { Principle } from "#shared/domain/principle"
-import { isErasedOutcome } from "#shared/actor/jobs"
+import { isErasedOutcome, type Job } from "#shared/actor/jobs"
 import type { Verdict } from "#shared/domain/question"
 import type { JobAddress, RunAddress } from "#shared/eventlog/subjects"
 import { addTally, noTally, type Tally } from "#shared/metamemory/gate"
@@ -19,13 +19,13 @@ import { type ConsolidationInput, type ProposalInput, type ReflectionInput, Verd
 import { type RunParameters, type RunQuestion, startOf } from "./parameters.ts"
 import type { JobResult, Results, RunCommand } from "./protocol.ts"
 import type { QuestionAttempts, StoppedEarly } from "./run-events.ts"
-import type { RunState } from "./state.ts"
+import { retriedPlace, type RunState } from "./state.ts"
 
 /** Who does a kind of job. */
 export const workerOf = { rollout: "retriever", judgement: "evaluator", reflection: "reflector", proposal: "reflector", consolidation: "reflector" } as const
 
 /** A job of a run with the input of its kind. */
-export type RunJob = JobAddress & (
+export type RunJob = Omit<Job, "input"> & (
   | { readonly kind: "rollout"; readonly input: RolloutInput }
   | { readonly kind: "judgement"; readonly input: JudgementInput }
   | { readonly kind: "reflection"; readonly input: ReflectionInput }
@@ -99,6 +99,19 @@ export const isThrough = (state: RunState): boolean =>
 
 /** Number under which the guard test's results stand: one more than the last step. */
 export const guardStep = (state: RunState): number => parametersOf(state).steps + 1
+
+/** Step under whose number the results of the stage under way stand. */
+export const stageStep = (state: RunState): number => {
+  switch (state.phase._tag) {
+    case "Unopened":
+    case "Finished":
+      return 0
+    case "Between":
+      return isThrough(state) ? guardStep(state) : state.phase.step
+    default:
+      return state.phase.step
+  }
+}
 
 export const rolloutJob = (state: RunState, address: RunAddress, step: number, of: RolloutOf): RunJob => {
   const parameters = parametersOf(state)
@@ -257,15 +270,36 @@ const judgementOf = (state: RunState, job: RunJob, result: JobResult): RunJob | 
   return { tenant: job.tenant, run: job.run, step: job.step, key: job.key, kind: "judgement", input }
 }
 
-/** Every job the stage under way is known to need, settled or not: what was planned, and judgements of what was answered. */
-export const expectedJobs = (state: RunState, address: RunAddress, results: Results, planned: ReadonlyArray<RunJob> = plannedJobs(state, address)): ReadonlyArray<RunJob> => [
-  ...planned,
-  ...planned.flatMap((job) => {
+/** The results of the stage under way that count: not those in whose place their job is done anew. */
+export const counted = (state: RunState, results: Results): Results => {
+  if (state.retried.size === 0) return results
+  const step = stageStep(state)
+  return new Map([...results].filter(([, { checksum, key, kind }]) => state.retried.get(retriedPlace(step, kind, key))?.includes(checksum) !== true))
+}
+
+/** Whether the stage under way needs this job, so that its outcome is not decided on yet. */
+export const isWaitedFor = (state: RunState, { key, kind, step }: Pick<JobAddress, "step" | "kind" | "key">): boolean =>
+  step === stageStep(state) &&
+  plannedJobs(state, { tenant: "", run: "" }).some((job) => job.key === key && (job.kind === kind || (kind === "judgement" && job.kind === "rollout")))
+
+/**
+ * Every job the stage under way is known to need, settled or not: what was planned, and judgements of what was answered.
+ *
+ * @param results those that count
+ */
+export const expectedJobs = (state: RunState, address: RunAddress, results: Results, planned: ReadonlyArray<RunJob> = plannedJobs(state, address)): ReadonlyArray<RunJob> => {
+  const judgements = planned.flatMap((job) => {
     const result = results.get(resultKey(job.kind, job.key))
     const judgement = result === undefined ? undefined : judgementOf(state, job, result)
     return judgement === undefined ? [] : [judgement]
   })
-]
+  const jobs = [...planned, ...judgements]
+  if (state.retried.size === 0) return jobs
+  return jobs.map((job) => {
+    const again = state.retried.get(retriedPlace(job.step, job.kind, job.key))?.at(-1)
+    return again === undefined ? job : { ...job, again }
+  })
+}
 
 /** The command to give when every expected job is settled; undefined when the run is over or not open. */
 export const stageCommand = (state: RunState, results: Results): RunCommand | undefined => {

@@ -68,6 +68,8 @@ export interface RunState {
   repeated: number
   /** Sequence after which all results of the step under way stand. */
   stepSequence: number
+  /** Outcomes that no longer count, by `{step}/{kind}/{key}` of their job: their checksums, the last one's last. */
+  readonly retried: Map<string, ReadonlyArray<string>>
   /** Chained digest over all results folded so far. */
   digest: string
   recommended: number | undefined
@@ -102,6 +104,7 @@ export const initialState = (): RunState => ({
   sources: new Map(),
   repeated: 0,
   stepSequence: 0,
+  retried: new Map(),
   digest: "",
   recommended: undefined,
   reason: undefined,
@@ -171,3 +174,6 @@ export const sourceKey = (step: number, index: number): string => `${step}/${ind
 
 /** Digest over all results so far, with those of one more stage. */
 export const chained = (digestSoFar: string, results: string): string => digest(digestSoFar, results).slice(0, 32)
+
+/** Where it stands which outcomes of a job no longer count. */
+export const retriedPlace = (step: number, kind: string, key: string): string => `${step}/${kind}/${key}`

@@ -96,8 +96,8 @@ export const dropDead = (sequence: number): Effect.Effect<boolean, LogUnavailabl
 /** Longest wait for a request that does a letter's work: a model may be asked several times. */
 const secondTryMs = 600_000
 
-/** True where an actor is asked to do the work again, which has to run for it. */
-export const isAsked = ({ again }: DeadLetter): boolean => again?.subject.startsWith("request.") ?? false
+/** Whom it asks to do the work again, who has to run for it; undefined where nobody is asked. */
+export const askedActor = ({ again }: Pick<DeadLetter, "again">): string | undefined => (again?.subject.startsWith("request.") === true ? again.subject.split(".")[1] : undefined)
 
 /** Publishes the letter's message again, or has its request done, and drops the letter. False when it cannot be put back; fails, and leaves it, when the request does. */
 export const retryDead = (letter: StandingDeadLetter): Effect.Effect<boolean, RequestError, Nats> =>
@@ -105,7 +105,7 @@ export const retryDead = (letter: StandingDeadLetter): Effect.Effect<boolean, Re
     const { again } = letter
     if (again === undefined) return false
     const { js } = yield* Nats
-    if (isAsked(letter)) yield* request(again.subject, JSON.parse(again.payload), secondTryMs)
+    if (askedActor(letter) !== undefined) yield* request(again.subject, JSON.parse(again.payload), secondTryMs)
     else yield* attempt("put a dead letter back", () => js.publish(again.subject, again.payload))
     return yield* dropDead(letter.sequence)
   })

@@ -1,15 +1,17 @@
 /**
  * Jobs: independent pieces of model work. Which jobs a run needs is a pure function of its fold; the stream they are published on is a
  * cache that can be filled again. A worker pulls only what it can start, and a job's outcome is one message on a subject of its own,
- * expected not to exist, so that it is settled exactly once whoever does it.
+ * expected not to exist, so that it is settled exactly once whoever does it. Only a failure that nothing was decided on may be followed by
+ * another outcome, when its run asks for that.
  */
 import type { JsMsg } from "@nats-io/jetstream"
-import { Clock, Config, Effect, Option, Schedule, Schema, Stream } from "effect"
+import { Clock, Config, Effect, Option, Result, Schedule, Schema, Stream } from "effect"
 import type { EventCodec, EventOf } from "../eventlog/event.ts"
 import { defineEvent, eventCodec } from "../eventlog/event.ts"
-import { type AppendError, EventLog } from "../eventlog/event-log.ts"
+import { type Commit, header } from "../eventlog/envelope.ts"
+import { type AppendError, EventLog, type ReadError } from "../eventlog/event-log.ts"
 import { attempt, attemptRead, type LogUnavailable, Nats } from "../eventlog/nats.ts"
-import { type ActorName, attemptSubject, heldFilter, heldSubject, type JobAddress, resultSubject, userHash, workFilter, workSubject } from "../eventlog/subjects.ts"
+import { type ActorName, attemptSubject, heldFilter, heldSubject, type JobAddress, requestSubject, resultSubject, userHash, workFilter, workSubject } from "../eventlog/subjects.ts"
 import { NotNegative } from "../home/setting-values.ts"
 import { heldBy, isPassingFailure, type ModelError } from "../model/errors.ts"
 import { durable } from "./consumer.ts"
@@ -18,9 +20,11 @@ import { bury } from "./dead-letters.ts"
 /** One piece of work. `input` refers to texts by id; it holds no text of a user. */
 export interface Job extends JobAddress {
   readonly input: unknown
+  /** Checksum of the outcome that no longer counts: the job is done anew, and its next outcome stands behind that one. Absent = it has none yet. */
+  readonly again?: string
 }
 
-/** How a job ended, for good. `data` is the kind's own result; texts are referred to by call key. */
+/** How a job ended; the last one of its subject stands. `data` is the kind's own result; texts are referred to by call key. */
 export const JobSettled = defineEvent("JobSettled", {
   version: 1,
   payload: Schema.Struct({
@@ -74,6 +78,7 @@ const JobMessage = Schema.Struct({
   kind: Schema.String,
   key: Schema.String,
   input: Schema.Unknown,
+  again: Schema.optionalKey(Schema.String),
   dispatch: Schema.Int
 })
 const decodeJob = Schema.decodeUnknownSync(JobMessage)
@@ -85,7 +90,7 @@ export const publishJobs = (actor: ActorName, jobs: ReadonlyArray<Job>, dispatch
       jobs,
       (job) =>
         attempt(`publish job ${job.kind} ${job.key}`, () =>
-          js.publish(workSubject(actor, job), JSON.stringify({ ...job, dispatch }), { msgID: `${resultSubject(job)}#${dispatch}`, timeout: 5_000 })
+          js.publish(workSubject(actor, job), JSON.stringify({ ...job, dispatch }), { msgID: `${resultSubject(job)}#${job.again ?? ""}#${dispatch}`, timeout: 5_000 })
         ).pipe(Effect.retry(Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 7 })))),
       { concurrency: 256, discard: true }
     ))
@@ -137,12 +142,30 @@ export const outageMs = Config.schema(NotNegative, "METAMEM_OUTAGE_SECONDS").pip
 /** Longest wait before a job is delivered again whose outcome could not be recorded: a full disk is no fault of the job. */
 const recordAgainMaxMs = 60_000
 
+/** The outcome that no longer counts of a job that is done anew; undefined where it has none, or another stands behind it. */
+const voidOutcome = (job: Job): Effect.Effect<{ readonly sequence: number; readonly attempts: number } | undefined, ReadError, EventLog> =>
+  job.again === undefined ? Effect.succeed(undefined) : Effect.gen(function*() {
+    const last = yield* (yield* EventLog).last(resultSubject(job))
+    if (last === undefined || last.checksum !== job.again) return undefined
+    const event = last.events[0] === undefined ? undefined : Result.getOrUndefined(jobCodec.decode(last.events[0]))
+    return { sequence: last.sequence, attempts: event?._tag === "JobSettled" ? event.attempts : 0 }
+  })
+
+const settledAnew = "settled after "
+const causeOf = ({ again }: Job): string => (again === undefined ? "settled" : `${settledAnew}${again}`)
+/** True for an outcome that stands in the place of a failed one before it. */
+export const isSettledAnew = ({ cause }: Pick<Commit, "cause">): boolean => cause.startsWith(settledAnew)
+
 /** Settles one outcome; when another worker was first, theirs stands. */
 const settle = (job: Job, outcome: Omit<JobSettled, "_tag">): Effect.Effect<void, AppendError, EventLog> =>
-  Effect.flatMap(EventLog, (log) =>
-    log
-      .append({ subject: resultSubject(job), cause: "settled", correlation: job.run, events: [jobCodec.encode({ _tag: "JobSettled", ...outcome })] }, 0, "")
-      .pipe(Effect.asVoid, Effect.catchTag("SequenceConflict", () => Effect.void)))
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const before = yield* voidOutcome(job)
+    if (job.again !== undefined && before === undefined) return
+    yield* log
+      .append({ subject: resultSubject(job), cause: causeOf(job), correlation: job.run, events: [jobCodec.encode({ _tag: "JobSettled", ...outcome })] }, before?.sequence ?? 0, job.again ?? "")
+      .pipe(Effect.catchTag("SequenceConflict", () => Effect.void))
+  })
 
 const recordAttempt = (job: Job, number: number, error: string): Effect.Effect<void, AppendError, EventLog> =>
   Effect.gen(function*() {
@@ -158,8 +181,9 @@ const recordAttempt = (job: Job, number: number, error: string): Effect.Effect<v
       .pipe(Effect.catchTag("SequenceConflict", () => Effect.void))
   })
 
-const attemptsSoFar = (job: Job): Effect.Effect<number, LogUnavailable, EventLog> =>
-  Effect.flatMap(EventLog, (log) => log.load(attemptSubject(job))).pipe(
+/** @param after only those recorded behind this sequence */
+const attemptsSoFar = (job: Job, after: number): Effect.Effect<number, LogUnavailable, EventLog> =>
+  Effect.flatMap(EventLog, (log) => log.load(attemptSubject(job), { after })).pipe(
     Effect.map((commits) => commits.length),
     Effect.catchTag("CorruptCommit", () => Effect.succeed(0))
   )
@@ -170,7 +194,7 @@ const attemptsSoFar = (job: Job): Effect.Effect<number, LogUnavailable, EventLog
  */
 const isSettled = (job: Job): Effect.Effect<boolean, never, Nats> =>
   Effect.flatMap(Nats, ({ jsm }) => attempt("look for an outcome", () => jsm.direct.getMessage("METAMEM", { last_by_subj: resultSubject(job) }))).pipe(
-    Effect.map((message) => message !== null),
+    Effect.map((message) => message !== null && (job.again === undefined || message.header.get(header.checksum) !== job.again)),
     Effect.orElseSucceed(() => false)
   )
 
@@ -203,7 +227,8 @@ const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string,
       ...(user === undefined ? {} : { whose: userHash(job.tenant, user) }),
       error,
       tries,
-      mend: "The run counts it as an error and goes on. Mend what the message names; a step already folded can be done again in a branch."
+      mend: "The run counts it as an error once all of its stage is settled. Mend what the message names; until then `metamem dead retry` has it done anew, later a branch can take the step again.",
+      again: { subject: requestSubject("reflector", "retry"), payload: JSON.stringify({ tenant: job.tenant, run: job.run, step: job.step, kind: job.kind, key: job.key } satisfies JobAddress) }
     })
   )
 }
@@ -231,9 +256,12 @@ export const heldJobs: Stream.Stream<HeldNotice, never, Nats> = Stream.unwrap(Ef
 /** @param isNew nobody can have tried it before: not published again, not delivered before */
 const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<void, AppendError, R | EventLog | Nats> =>
   Effect.gen(function*() {
-    const before = isNew ? 0 : yield* attemptsSoFar(job)
+    // What is done anew has all of its tries again; they are counted on.
+    const failed = yield* voidOutcome(job)
+    const spent = failed?.attempts ?? 0
+    const before = isNew ? 0 : yield* attemptsSoFar(job, failed?.sequence ?? 0)
     let heldSince: number | undefined
-    for (let number = before + 1;; number++) {
+    for (let number = spent + before + 1;; number++) {
       const outcome = yield* Effect.result(runOnce(worker, job))
       if (outcome._tag === "Success") {
         // A handler without a result must not leave a gap where its outcome is read.
@@ -250,7 +278,7 @@ const work = <R>(worker: JobWorker<R>, job: Job, isNew: boolean): Effect.Effect<
           continue
         }
       }
-      if (final || number >= worker.maxAttempts) return yield* giveUp(worker, job, number, message, erased)
+      if (final || number >= spent + worker.maxAttempts) return yield* giveUp(worker, job, number, message, erased)
       yield* recordAttempt(job, number, message)
       yield* Effect.sleep(Math.min(200 * 2 ** number, 5_000))
     }

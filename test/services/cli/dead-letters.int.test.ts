@@ -1,11 +1,13 @@
+import { join } from "node:path"
 import { Effect, Layer } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { bury, type DeadLetter } from "#shared/actor/dead-letters"
+import { bury, type DeadLetter, listDead } from "#shared/actor/dead-letters"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
 import { memorySubject } from "#shared/eventlog/subjects"
+import { evolutionCommands } from "#services/cli/evolution"
 import { deadCommand } from "#services/cli/log-commands"
 import { memoryCommands } from "#services/cli/memory"
 import { noVectorAbout } from "#services/embedder/protocol"
@@ -13,9 +15,17 @@ import { ingestorCodec } from "#services/ingestor/protocol"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
+import { faults } from "#test/support/scripted-model"
+import { until } from "../../shared/actor/tally.ts"
+import { finished, makeQuestion, openRun, questions, runRequest, stateOf, verification, withReflector } from "../reflector/stage.ts"
 
 const test = suite("dead letters by command")
 const of = { tenant: "local", user: "mira", conversation: "c" }
+const part = (from: number, to: number) => {
+  const [first, ...more] = questions(117).slice(from, to).map(({ id, user }) => ({ id, user }))
+  if (first === undefined) throw new RangeError("a part needs a question")
+  return [first, ...more] as const
+}
 
 effect(test, "a letter that stands behind thousands is told of its turn, listed, shown and dropped", () =>
   Effect.gen(function*() {
@@ -38,5 +48,54 @@ effect(test, "a letter that stands behind thousands is told of its turn, listed,
       assert.match((yield* run("dead", "show", "1101")).error, /no dead letter 1101/)
     }).pipe(Effect.provide(JetStreamLog.layer.pipe(Layer.provideMerge(NatsConnection.layer({ url })))))
   }), 60_000)
+
+effect(test, "a failed answer is done anew while its stage waits for others, with all of its tries, and not once the stage has counted it", () =>
+  withReflector(({ home, model, url }) =>
+    Effect.gen(function*() {
+      const run = commandRunner([...evolutionCommands, deadCommand], home, url)
+      const asked: Array<string> = []
+      let failing: ReadonlyArray<"empty" | "hang"> = ["empty", "hang"]
+      model.setFault(({ prompt, role }) => {
+        const question = /^Question: (.*)$/m.exec(prompt)?.[1] ?? ""
+        if (role !== "answer") return undefined
+        if (!asked.includes(question)) asked.push(question)
+        return question === asked[0] && failing.includes("empty") ? faults.empty : question === asked[1] && failing.includes("hang") ? { _tag: "Hang" } : undefined
+      })
+      yield* openRun("a", runRequest(questions(117), { validation: part(16, 40), steps: 1 }))
+      const standing = (count: number) => until(Effect.map(listDead(), ({ length }) => length === count), 20_000, `${count} dead letters`)
+      yield* standing(3)
+      assert.match((yield* run("dead", "retry")).error, /the number of a letter, or --run/)
+      assert.match((yield* run("dead", "retry", "--run", "b", "--tenant", "t")).error, /no dead letter is of the run b/)
+      assert.equal((yield* run("dead", "retry", "--run", "a", "--tenant", "t")).json, { run: "a", retried: 3, stay: [] })
+      yield* until(Effect.map(listDead(), (letters) => letters.filter(({ tries }) => tries === 6).length === 3), 20_000, "they failed again, as other letters")
+      const [first, second, third] = yield* listDead()
+      failing = ["hang"]
+      for (const letter of [first, second]) assert.equal((yield* run("dead", "retry", String(letter?.sequence))).error, "")
+      assert.equal((yield* listDead()).map(({ sequence }) => sequence), [third?.sequence])
+      assert.is((yield* stateOf("a")).phase._tag, "Rollouts", "it waited for the others all the time")
+      failing = []
+      yield* finished("a")
+
+      const { questions: known, steps } = yield* stateOf("a")
+      const attempts = steps[0]?.attempts.find(({ question }) => makeQuestion(Number(question.slice(1))).text === asked[0])
+      assert.is(attempts?.verdicts.replaceAll(/[^e]/g, ""), "e", "only the one that nobody had done anew is an error")
+      assert.ok(attempts !== undefined && known.has(attempts.question))
+      const { differing, extra, missing } = yield* verification("a")
+      assert.equal({ differing, extra, missing }, { differing: [], extra: [], missing: [] })
+      const rows: ReadonlyArray<any> = (yield* run("cost", "--run", "a", "--tenant", "t")).json.rows
+      assert.equal(rows.filter(({ kind, purpose }) => kind === "rollout" && purpose === "training").map(({ failed, jobs }) => [jobs, failed]), [[24, 1]])
+
+      assert.match((yield* run("dead", "retry", String(third?.sequence))).error, new RegExp(`dead letter ${third?.sequence} stays: the run is over and has counted it`))
+      assert.match((yield* run("dead", "retry", "--run", "a", "--tenant", "t")).error, /none of 1 dead letter of a was put back: the run is over/)
+      assert.is((yield* listDead()).length, 1)
+
+      // Elsewhere it is decided by the same outcomes.
+      const file = join(home, "a.bundle.gz")
+      assert.is((yield* run("export", "--run", "a", "--out", file, "--tenant", "t")).error, "")
+      const elsewhere = yield* testServer
+      const there = commandRunner(evolutionCommands, elsewhere.home, elsewhere.url)
+      assert.is((yield* there("import", file, "--tenant", "t")).error, "")
+      assert.is((yield* there("verify", "--run", "a", "--tenant", "t")).json.ok, true)
+    }), { settings: { METAMEM_JUDGE: "lexical", METAMEM_REFLECTOR: "rules", METAMEM_ANSWER_TIMEOUT_MS: "3000" } }), 120_000)
 
 test.run()

@@ -106,6 +106,35 @@ test("another seed is another run", () => {
   assert.not.equal(hashes(7), hashes(8))
 })
 
+test("a stage whose failed job is done anew waits for it, whoever decides on what counted before; once it is folded, none is done anew", () => {
+  const { state } = opened()
+  const give = (command: RunCommand) => {
+    const events = Result.getOrThrow(behaviour.decide(state, command))
+    for (const event of events) behaviour.evolve(state, event, { id: "", sequence: 2, cause: "", inputThrough: 0, binary: new Uint8Array(0) })
+    return events.map(({ _tag }) => _tag)
+  }
+  give({ _tag: "StartStep", step: 1 })
+  const jobs = plannedJobs(state, address)
+  const results = new Map(jobs.map(({ key, kind }) => [resultKey(kind, key), { kind, key, status: "failed" as const, data: null, checksum: `first of ${key}` }]))
+  const [job] = jobs
+  assert.ok(job !== undefined)
+  const again = (checksum: string): RunCommand => ({ _tag: "RetryJob", step: 1, kind: job.kind, key: job.key, outcome: checksum })
+  assert.equal(give(again(`first of ${job.key}`)), ["JobRetried"])
+  assert.equal(give(again(`first of ${job.key}`)), [])
+  assert.equal(expectedJobs(state, address, results).filter(({ again }) => again !== undefined).map(({ again, key }) => [key, again]), [[job.key, `first of ${job.key}`]])
+  const fold = (): RunCommand => ({ _tag: "FoldRollouts", step: 1, results })
+  assert.equal(give(fold()), [])
+  results.set(resultKey(job.kind, job.key), { kind: "rollout", key: job.key, status: "failed", data: null, checksum: "second" })
+  assert.equal(give(again("second")), ["JobRetried"])
+  assert.equal(give(fold()), [])
+  results.set(resultKey(job.kind, job.key), { kind: "rollout", key: job.key, status: "failed", data: null, checksum: "third" })
+  assert.ok(give(fold()).includes("RolloutsFolded"))
+  const refused = refusal(state, again("third"))
+  assert.is(refused._tag, "NotWaitedFor")
+  assert.match(refused.message, /stage of step 1 .* is over/)
+  assert.match(refusal(behaviour.initial(), again("third")).message, /no run of that name/)
+})
+
 test("each stage decided twice adds nothing the second time", () => {
   const { commits, results } = simulate(parameters({ steps: 1 }))
   for (let through = 1; through < commits.length; through++) {

@@ -3,10 +3,9 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { policyNames } from "#services/cli/bench/commands"
 import { learnAsWhole, type Settle } from "#services/cli/bench/evolve-whole-list"
-import { stageStep } from "#services/reflector/driver"
 import { algorithmVersion, presets, type RunParameters, RunRequest, type RunQuestion } from "#services/reflector/parameters"
 import type { JobResult } from "#services/reflector/protocol"
-import { expectedJobs, resultKey, type RunJob } from "#services/reflector/stages"
+import { expectedJobs, resultKey, type RunJob, stageStep } from "#services/reflector/stages"
 import { effect } from "#test/support/effect"
 
 const test = suite("a gate for whole lists")
