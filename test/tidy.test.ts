@@ -51,6 +51,9 @@ const importsAllowed: ReadonlyArray<readonly [from: string, to: string]> = [
   ["services/cli/", "services/reflector/analysis.ts"],
   // Whether a what-if was asked before, pure.
   ["services/cli/", "services/reflector/what-ifs.ts"],
+  // The jobs of a run and what they are told, pure, which `verify` holds replies against.
+  ["services/cli/", "services/reflector/stages.ts"],
+  ["services/cli/", "services/reflector/job-data.ts"],
   // The benches measure the rules, the projection and the run's stages themselves.
   ["services/cli/bench/", "services/compressor/construction/"],
   ["services/cli/bench/", "services/retriever/"],

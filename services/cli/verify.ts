@@ -5,12 +5,12 @@ import { messagesOfUsers } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { type Fault, verifyCommits } from "#shared/eventlog/replay"
 import { adoptedSubject, memoryFilter, onlineSubject, runFilter } from "#shared/eventlog/subjects"
-import { CallStore } from "#shared/model/call-store"
 import { logLayer } from "./home.ts"
 import { groupsOf, memoryHash } from "./memory-hash.ts"
 import { CommandFailed, emit, progressLine, root, userFlag } from "./root.ts"
 import { noSuchRun, runNames } from "./runs.ts"
 import { some } from "./shown.ts"
+import type { Replies, RoleReplies } from "./verify-replies.ts"
 import { verifyRun } from "./verify-run.ts"
 
 /** Runs to read: the one named, or with nothing named all of the tenant. */
@@ -22,6 +22,16 @@ const runsMeant = (tenant: string, { all, run, user }: { readonly all: boolean; 
     return stands ? [run.value] : yield* yield* noSuchRun(tenant, run.value)
   })
 
+/** Of several runs together, by role. */
+const repliesOf = (all: ReadonlyArray<Replies>): Replies => {
+  const total: Replies = {}
+  for (const [role, own] of all.flatMap((one) => Object.entries(one) as Array<[keyof Replies, RoleReplies]>)) {
+    const sum = (total[role] ??= { named: 0, rebuilt: 0, missing: 0, erased: 0 })
+    for (const count of Object.keys(sum) as Array<keyof RoleReplies>) sum[count] += own[count]
+  }
+  return total
+}
+
 const shownMax = 10
 /** Commits between two words of how far it is. */
 const toldEvery = 5_000
@@ -29,7 +39,7 @@ const toldEvery = 5_000
 export const verify = Command.make(
   "verify",
   {
-    run: Flag.String("run").pipe(Flag.withDescription("Verify a run: its messages, that each decision follows from its results, and its generations replayed"), Flag.optional),
+    run: Flag.String("run").pipe(Flag.withDescription("Verify a run: its messages, that each decision follows from its results and each result from the replies it names, and its generations replayed"), Flag.optional),
     user: userFlag("Verify one user's memory and give its hash").pipe(Flag.optional),
     all: Flag.Boolean("all").pipe(Flag.withDescription("Verify all users' memories together, and every run where none is named (default when neither run nor user is given)"), Flag.withDefault(false))
   },
@@ -38,9 +48,9 @@ export const verify = Command.make(
       const { tenant } = yield* root
       const log = yield* EventLog
       const names = yield* runsMeant(tenant, input)
-      const runs = yield* Effect.forEach(names, (run) => verifyRun(tenant, run))
-      const filter = Option.isSome(input.user) ? memoryFilter({ tenant, user: input.user.value }) : input.all || Option.isNone(input.run) ? memoryFilter({ tenant }) : undefined
       const progress = progressLine()
+      const runs = yield* Effect.forEach(names, (run) => verifyRun(tenant, run, progress.update))
+      const filter = Option.isSome(input.user) ? memoryFilter({ tenant, user: input.user.value }) : input.all || Option.isNone(input.run) ? memoryFilter({ tenant }) : undefined
       let read = 0
       const ofMemory = filter === undefined ? undefined : yield* verifyCommits(Stream.tap(log.readRaw([filter]), () => Effect.sync(() => {
         if (++read % toldEvery === 0) progress.update(`${some(read, "commit")} of what is remembered read`)
@@ -65,6 +75,7 @@ export const verify = Command.make(
         checksumErrors: sum(({ checksumErrors }) => checksumErrors),
         damaged, missing, extra, changed,
         erased: runs.flatMap((run) => run.erased),
+        replies: repliesOf(runs.map(({ replies }) => replies)),
         generations: generations.map(({ n, replayed, run, sealed }) => ({ run, n, sealed, replayed })),
         ...(hashed === undefined ? {} : { memories: hashed.memories, memoryHash: hashed.memoryHash }),
         modelCalls: 0
@@ -73,13 +84,15 @@ export const verify = Command.make(
         [
           [
             `${result.ok ? "whole" : "NOT WHOLE"}: ${some(result.commits, "commit")}`, some(result.checksumErrors, "checksum error"), `${some(missing.length, "piece")} missing`, `${extra.length} too many`,
-            `${some(changed.length, "decision")} changed`, `${some(result.erased.length, "reply", "replies")} erased`
+            `${changed.length} changed`, `${some(result.erased.length, "reply", "replies")} erased`
           ].join(", "),
           ...[...damaged, ...missing.map((one) => `missing: ${one}`), ...extra.map((one) => `too many: ${one}`), ...changed].slice(0, shownMax).map((line) => `  ${line}`),
           ...result.generations.map(({ n, replayed, run, sealed }) => `  generation ${n} of ${run}: ${replayed === sealed ? "identical" : "DIFFERS"}  ${replayed.slice(0, 16)}`),
+          ...Object.entries(result.replies).map(([role, { erased, missing, named, rebuilt }]) =>
+            `  replies of ${role}: ${named} named${rebuilt === 0 ? "" : `, ${rebuilt} found again from what was asked`}${missing === 0 ? "" : `, ${missing} missing`}${erased === 0 ? "" : `, ${erased} erased`}`),
           ...(hashed === undefined ? [] : [`  ${some(hashed.memories, "memory", "memories")}, hash ${hashed.memoryHash}`]),
           "0 model calls"
         ].join("\n"))
       if (!result.ok) return yield* new CommandFailed({ message: "the log is not whole; see above" })
-    }).pipe(Effect.provide(CallStore.layerJetStream), Effect.provide(logLayer))
+    }).pipe(Effect.provide(logLayer))
 ).pipe(Command.withDescription("Read the log again and say whether it is whole; no model is asked"))

@@ -63,6 +63,9 @@ export const ProposalData = Schema.Struct({
 })
 export type ProposalData = typeof ProposalData.Type
 
+/** Proposals one request consolidates at most, in o200k tokens; more are taken in parts, and the parts together. */
+export const consolidationTokens = 12_000
+
 export const ConsolidationInput = Schema.Struct({
   ...Common,
   proposals: Schema.Array(SourcedOperation),

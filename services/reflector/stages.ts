@@ -37,7 +37,7 @@ export const resultKey = (kind: string, key: string): string => `${kind}/${key}`
 
 const hashes = new Map<string, string>()
 /** Short hash of a question's id, for keys. */
-const questionHash = (id: string): string => {
+export const questionHash = (id: string): string => {
   const known = hashes.get(id) ?? digest("question", id).slice(0, 16)
   if (hashes.size > 10_000) hashes.clear()
   hashes.set(id, known)
@@ -46,6 +46,8 @@ const questionHash = (id: string): string => {
 
 /** Key of an attempt: what it is for, the draw, the question, the sample. */
 export const attemptKey = (arm: string, draw: number, question: string, sample: number): string => `${arm}_${draw}_${questionHash(question)}_${sample}`
+/** Hash of the question that a job's key is about; undefined where it is about no single one. */
+export const questionHashIn = (key: string): string | undefined => /_([0-9a-f]{16})(?:_\d+)?$/.exec(key)?.[1]
 export const trainingArm = "r"
 export const incumbentArm = "i"
 

@@ -17,12 +17,10 @@ import { type ModelReply, Models } from "#shared/model/models"
 import { replySchemas } from "#shared/model/reply-schemas"
 import { tokensOf } from "#shared/model/tokens"
 import { type Checked, checked, forbiddenIn, type Limits, summed } from "./checks.ts"
-import { type ConsolidationData, ConsolidationInput, type ProposalData, ProposalInput, type ReflectionData, ReflectionInput } from "./job-data.ts"
+import { type ConsolidationData, ConsolidationInput, consolidationTokens, type ProposalData, ProposalInput, type ReflectionData, ReflectionInput } from "./job-data.ts"
 import type { Material } from "./material.ts"
 import type { SourcedOperation } from "./run-events.ts"
 
-/** Proposals one request consolidates at most, in o200k tokens; more are taken in parts, and the parts together. */
-const consolidationTokens = 12_000
 /** Operations one question may suggest. */
 const proposalsPerQuestion = 3
 

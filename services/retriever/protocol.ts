@@ -185,6 +185,9 @@ export const RolloutData = Schema.Struct({
 })
 export type RolloutData = typeof RolloutData.Type
 
+/** Words of an answer, as a rollout tells them. */
+export const answerWords = (text: string): number => text.split(/\s+/).filter((word) => word !== "").length
+
 export const MemoriesReply = Schema.Struct({
   memories: Schema.Array(
     Schema.Struct({

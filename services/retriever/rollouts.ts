@@ -11,7 +11,7 @@ import { Models } from "#shared/model/models"
 import { answer, answerKey, type AnswerRequest, evidenceHash } from "./answering.ts"
 import { makeLookups } from "./evidence-lookups.ts"
 import { indexUser, type Projection } from "./projection.ts"
-import { type RolloutData, RolloutInput, type RolloutKey } from "./protocol.ts"
+import { answerWords, type RolloutData, RolloutInput, type RolloutKey } from "./protocol.ts"
 import type { Retrieving } from "./retrieving.ts"
 import type { VectorWait } from "./vectors.ts"
 
@@ -78,7 +78,7 @@ export const makeRollouts = Effect.fnUntraced(function*({ find, models, projecti
           evidenceCount: evidence.length,
           conversations: new Set(evidence.map(({ conversation }) => conversation)).size,
           spanDays: times.length < 2 ? 0 : Math.round(((times.at(-1) ?? 0) - (times[0] ?? 0)) / 86_400_000),
-          answerWords: reply.text.split(/\s+/).filter((word) => word !== "").length
+          answerWords: answerWords(reply.text)
         }
       } satisfies RolloutData
     })

@@ -1,11 +1,15 @@
 /** A run whose messages somebody took out, added or changed on the server: `metamem verify` tells which, and always in its one document. */
+import { join } from "node:path"
 import { Effect, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { eraseUser } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
 import { attempt, Nats } from "#shared/eventlog/nats"
-import { callsFilter, parseResultSubject, resultFilter, resultSubject, runSubject } from "#shared/eventlog/subjects"
+import { callsFilter, callsSubject, parseResultSubject, resultFilter, resultSubject, runSubject } from "#shared/eventlog/subjects"
+import { evolutionCommands } from "#services/cli/evolution"
+import { commandRunner } from "#test/support/commands"
+import { testServer } from "#test/support/nats"
 import { makeQuestion, register, stateOf } from "../reflector/stage.ts"
 import { onFinishedRun } from "./run-stage.ts"
 
@@ -71,6 +75,76 @@ onFinishedRun(test, "replies of a user who was erased are no damage, while the m
     yield* attempt("purge", () => jsm.streams.purge("CALLS", { filter: callsFilter("t", second.user) }))
     const damaged = (yield* run("verify", "--run", "a")).json
     assert.equal([damaged.ok, damaged.erased, damaged.missing.length > 0], [false, erased.erased, true])
+  }))
+
+onFinishedRun(test, "the replies that results name are there, to what was asked and say what results say, role by role; also elsewhere", ({ home, run }) =>
+  Effect.gen(function*() {
+    const { js, jsm } = yield* Nats
+    const { json: whole } = yield* run("verify", "--run", "a")
+    assert.equal([whole.ok, Object.keys(whole.replies).sort()], [true, ["answer", "consolidate", "judge", "propose", "reflect"]])
+    for (const role of ["judge", "propose", "consolidate"]) {
+      const { named, rebuilt } = whole.replies[role]
+      assert.ok(rebuilt > 0 && (role === "judge" ? rebuilt === named : rebuilt <= named), `${role}: ${rebuilt} of ${named}`)
+    }
+    // A proposal that was asked for twice names both replies, and the first is found again.
+    const log = yield* EventLog
+    const results = yield* log.read([resultFilter(address)]).pipe(Stream.runCollect)
+    const dataOf = (kind: string) => results.flatMap(({ events, subject }) => {
+      const { data, status } = events[0]?.data as any
+      return parseResultSubject(subject)?.kind === kind && status === "done" ? [data] : []
+    })
+    assert.is(whole.replies.propose.rebuilt, dataOf("proposal").length)
+    assert.is(whole.replies.consolidate.rebuilt, dataOf("consolidation").length)
+
+    const file = join(home, "a.bundle.gz")
+    assert.is((yield* run("export", "--run", "a", "--out", file)).error, "")
+    const elsewhere = yield* testServer
+    const there = commandRunner(evolutionCommands, elsewhere.home, elsewhere.url)
+    assert.is((yield* there("import", file, "--tenant", "t")).error, "")
+    const { json: imported } = yield* there("verify", "--run", "a", "--tenant", "t")
+    assert.equal([imported.ok, imported.replies], [true, whole.replies])
+
+    const stands = (scope: string, key: string) => attempt("read", () => jsm.streams.getMessage("CALLS", { last_by_subj: callsSubject("t", scope, key) }))
+    const take = (scope: string, key: string) => attempt("purge", () => jsm.streams.purge("CALLS", { filter: callsSubject("t", scope, key) }))
+    const put = (scope: string, key: string, text: string | Uint8Array) => attempt("publish", () => js.publish(callsSubject("t", scope, key), text))
+    const found = Effect.map(run("verify", "--run", "a"), ({ json: { changed, missing, ok } }) => ({ ok, changed, missing }))
+    const users = new Map(dataOf("rollout").map(({ callKey, user }: any) => [callKey, user]))
+    const replaced = (scope: string, key: string, change: (call: any) => object) =>
+      Effect.gen(function*() {
+        const kept = yield* stands(scope, key)
+        const call = JSON.parse(kept?.string() ?? "")
+        yield* take(scope, key)
+        yield* put(scope, key, JSON.stringify(change(call)))
+        const was = yield* found
+        yield* take(scope, key)
+        yield* put(scope, key, kept?.data ?? "")
+        return was
+      })
+
+    const consolidation = dataOf("consolidation").at(-1)
+    yield* Effect.flatMap(stands("run:a", consolidation.calls[0]), (kept) =>
+      Effect.gen(function*() {
+        yield* take("run:a", consolidation.calls[0])
+        assert.equal(yield* found, { ok: false, changed: [], missing: [`reply ${consolidation.calls[0]} (consolidate)`] })
+        yield* put("run:a", consolidation.calls[0], "no call")
+        assert.equal((yield* found).changed, [`reply ${consolidation.calls[0]} (consolidate) of a is not what was kept`])
+        yield* take("run:a", consolidation.calls[0])
+        yield* put("run:a", consolidation.calls[0], kept?.data ?? "")
+      }))
+    assert.match((yield* replaced("run:a", consolidation.calls[0], (call) => ({ ...call, text: JSON.stringify({ operations: [{ operation: "add", content: "Another sentence.", scope: "all" }] }) }))).changed.join(), /consolidation\/all of a does not say what its reply says/)
+
+    const rollout = dataOf("rollout")[0]
+    const other = yield* replaced(rollout.user, rollout.callKey, (call) => ({ ...call, text: `${call.text} Or not.` }))
+    assert.ok(!other.ok && other.missing.length === 0)
+    assert.match(other.changed.join(), /rollout\/.* of a does not say what its reply says/)
+    assert.match(other.changed.join(), /\(judge\) of a is not to what \d+\/judgement\/.* asks/)
+
+    const judged = results.find(({ events, subject }) => parseResultSubject(subject)?.kind === "judgement" && (events[0]?.data as any).data.verdict === "correct")
+    const [key] = (judged?.events[0]?.data as any).data.calls
+    const { key: of, step } = parseResultSubject(judged?.subject ?? "")!
+    const user = users.get((yield* log.last(resultSubject({ ...address, step, kind: "rollout", key: of })))?.events.map(({ data }: any) => data.data.callKey)[0])
+    assert.match((yield* replaced(user, key, (call) => ({ ...call, text: '{"reason": "x", "verdict": "no"}' }))).changed.join(), new RegExp(`${step}/judgement/${of} of a does not say what its reply says`))
+    assert.equal(yield* found, { ok: true, changed: [], missing: [] })
   }))
 
 test.run()

@@ -20,7 +20,7 @@ import * as Evaluator from "#services/evaluator/actor"
 import * as Reflector from "#services/reflector/actor"
 import { foldRun, makeVerifier } from "#services/reflector/analysis"
 import { presets, type RunRequest } from "#services/reflector/parameters"
-import { type RolloutData, RolloutInput, RolloutRequest } from "#services/retriever/protocol"
+import { answerWords, type RolloutData, RolloutInput, RolloutRequest } from "#services/retriever/protocol"
 import { testServer } from "#test/support/nats"
 import { type ScriptedModel, scriptedModel, type ScriptedOptions } from "#test/support/scripted-model"
 
@@ -79,7 +79,7 @@ const makeReader = Effect.gen(function*() {
       const reply = yield* models.call(asked)
       return {
         user: question.user, callKey: reply.key, evidenceHash: "", evidenceIds: [], usage: reply.usage, reused: reply.reused, abstained: isAbstention(reply.text), latencyMs: 0,
-        features: { evidenceCount: 0, conversations: 0, spanDays: 0, answerWords: 1 }
+        features: { evidenceCount: 0, conversations: 0, spanDays: 0, answerWords: answerWords(reply.text) }
       } satisfies RolloutData
     })
   return { concurrency: models.casting("answer")?.concurrency ?? 16, read }
