@@ -14,7 +14,7 @@ import { logLayer, withActors } from "./home.ts"
 import { type ExportMaterial, referenceFiles } from "./reference-format.ts"
 import { readReference } from "./reference-reading.ts"
 import { keepTexts } from "./reference-texts.ts"
-import { bundleRun, callKeysOf, questionsOf, repliesOf, restoreRun, usersOfRun } from "./restore.ts"
+import { bundleRun, callKeysOf, goesOn, questionsOf, repliesOf, restoreRun, usersOfRun } from "./restore.ts"
 import { CommandFailed, emit, root, WrongUsage } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, replayAll, runResults } from "./runs.ts"
@@ -74,6 +74,14 @@ const exportCommand = Command.make(
       const path = resolve(out)
       if (existsSync(path) && !force) return yield* new CommandFailed({ message: `${path} is there already; give another name, or --force to replace it` })
       if (format === "bundle") {
+        const state = yield* foldRun(tenant, run)
+        if (goesOn(state)) {
+          const steps = state.parameters?.steps ?? 0
+          return yield* new CommandFailed({
+            message: `the run ${run} goes on (step ${Math.min(Math.max(1, state.steps.length), steps)} of ${steps}), and a bundle is taken in of a run that is over: elsewhere its memories are not there to go on from. ` +
+              "Export it when it is over, the same `metamem train` brings it there; --format reference writes what there is of it now"
+          })
+        }
         const { digest, messages, streams } = yield* bundleRun({ tenant, run }, path)
         return yield* emit({ run, format, file: path, messages, streams, digest, modelCalls: 0 }, () =>
           `${path} has ${some(messages, "message")} of ${run}: ${Object.entries(streams).map(([name, { messages }]) => `${messages} of ${name}`).join(", ")}. It holds its questions and what was answered, in plain text.`)

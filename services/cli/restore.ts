@@ -19,6 +19,7 @@ import { questionCodec, questionsSubject } from "#shared/metamemory/questions"
 import { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
 import { behaviour as evaluator } from "#services/evaluator/behaviour"
+import { algorithmVersion } from "#services/reflector/parameters"
 import { foldRun, replayAll, type RunResult, runResults, type RunState } from "./runs.ts"
 
 /** A bundle was read and is not taken in; nothing was written. */
@@ -60,6 +61,9 @@ export const makeReferred = (state: RunState) => {
     users
   }
 }
+
+/** Whether a driver would go on with a run. One that was opened under other rules stays as it is, and is whole so. */
+export const goesOn = ({ parameters, phase }: RunState): boolean => phase._tag !== "Finished" && parameters?.algorithm === algorithmVersion
 
 const questionsFilter = (tenant: string): string => memoryFilter({ tenant, conversation: "questions", actor: "evaluator" })
 
@@ -117,7 +121,7 @@ const takeOut = (path: string, tenant: string) => {
     if (differing.length > 0) return yield* damaged(`generation ${differing[0]?.generation} does not replay to what was sealed`)
     const state = yield* foldRun(bundled, run)
     // A driver would go on with it, from memories that are not here.
-    if (state.phase._tag !== "Finished") return yield* refuse("unfinished", `holds a run that has not ended: export ${run} again when it has.`)
+    if (goesOn(state)) return yield* refuse("unfinished", `holds a run that has not ended: export ${run} again when it has.`)
     const questions: Array<Question> = []
     yield* log.read(["memory.>"]).pipe(Stream.runForEach((commit) =>
       Effect.gen(function*() {

@@ -4,6 +4,8 @@ import { Effect, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { eraseUser } from "#shared/eventlog/erasure"
+import { EventLog } from "#shared/eventlog/event-log"
+import { runSubject } from "#shared/eventlog/subjects"
 import { CallStore } from "#shared/model/call-store"
 import { evolutionCommands } from "#services/cli/evolution"
 import { readReference } from "#services/cli/reference-reading"
@@ -11,9 +13,9 @@ import { keepTexts } from "#services/cli/reference-texts"
 import { commandRunner } from "#test/support/commands"
 import { effect } from "#test/support/effect"
 import { temporaryFolder, testServer } from "#test/support/nats"
-import { connection, questions, stateOf, verification } from "../reflector/stage.ts"
+import { connection, openRun, questions, runRequest, stateOf, verification } from "../reflector/stage.ts"
 import { lines, rows as publishedRows, writeFolder } from "./reference-folder.ts"
-import { onFinishedRun, type RunStage } from "./run-stage.ts"
+import { onFinishedRun, onRunStage, type RunStage } from "./run-stage.ts"
 
 const test = suite("runs read, exported and imported")
 
@@ -234,6 +236,29 @@ onHome("an import that was broken off is gone on with, and not with another fold
     assert.match((yield* run("import", "--reference", join(folder, "other"), "--run", "p")).error, /broken off: choose another name/)
     ok(yield* run("import", "--reference", join(folder, "one"), "--run", "p"))
     assert.is(ok(yield* run("export", "--run", "p", "--out", join(folder, "out"), "--format", "reference")).erased, 0)
+  }))
+
+onRunStage(test, "a run that goes on is no bundle yet; one that was left under other rules is, and is replayed elsewhere", 117, ({ home, run, setFault }) =>
+  Effect.gen(function*() {
+    const out = (name: string) => join(home, name)
+    setFault(({ role }) => (role === "answer" ? { _tag: "Hang" } : undefined))
+    yield* openRun("a", runRequest(questions(117), { steps: 1 }))
+    assert.match((yield* run("export", "--run", "a", "--out", out("a.gz"))).error, /the run a goes on \(step 1 of 1\).*Export it when it is over/)
+    assert.ok(!existsSync(out("a.gz")))
+    ok(yield* run("export", "--run", "a", "--out", out("a"), "--format", "reference"))
+
+    // As an earlier version left it.
+    const log = yield* EventLog
+    const [opened] = yield* log.load(runSubject({ tenant: "t", run: "a" }))
+    assert.ok(opened !== undefined)
+    const events = opened.events.map((event) => (event.type === "RunOpened" ? { ...event, data: { ...(event.data as any), parameters: { ...(event.data as any).parameters, algorithm: 1 } } } : event))
+    yield* log.append({ subject: runSubject({ tenant: "t", run: "old" }), cause: "OpenRun", events }, 0, "")
+    ok(yield* run("export", "--run", "old", "--out", out("old.gz")))
+    const elsewhere = yield* testServer
+    const there = commandRunner(evolutionCommands, elsewhere.home, elsewhere.url)
+    assert.is(ok(yield* there("import", out("old.gz"), "--tenant", "t")).generations.length, 1)
+    assert.is(ok(yield* there("replay", "--run", "old", "--generation", "0", "--tenant", "t")).principles.length, 0)
+    assert.is(ok(yield* there("verify", "--run", "old", "--tenant", "t")).ok, true)
   }))
 
 test.run()
