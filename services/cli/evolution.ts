@@ -74,6 +74,7 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
       whatifs: state.whatIfs.length,
       undersized: state.undersized
     }
+    const on = state.imported?.evaluation?.evaluated_on
     yield* emit(result, ({ adopted, evaluated = [], generations, guard, reason, recommended, rejected, whatifs }) =>
       [
         ...generations.map(({ hash, n, principles }) => `generation ${n}  ${hash.slice(0, 16)}${n === recommended ? "  recommended" : ""}${n === adopted ? "  guides live answers" : ""}\n${principleLines(principles)}`),
@@ -82,7 +83,7 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
           [`  step ${step}`, decision, points(difference), retirement ? "retire" : kindText(kind, merged), principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
         ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => {
           const which = `generation ${generation}${step === 0 ? "" : ` of step_${step}`}`
-          return `evaluated where it was made: ${which}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`
+          return `evaluated where it was made${on === undefined ? "" : `, on ${on}`}: ${which}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`
         }),
         guard === null ? "" : guardLine(guard),
         recommended !== null ? `recommended: generation ${recommended} — ${reason ?? ""}` : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",

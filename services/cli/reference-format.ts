@@ -14,6 +14,7 @@ import { replySchemas } from "#shared/model/reply-schemas"
 import { attemptsOf } from "#services/reflector/analysis"
 import type { RunEvent } from "#services/reflector/run-events"
 import { RolloutData } from "#services/retriever/protocol"
+import { numbered, referenceEvaluation } from "./reference-evaluation.ts"
 import type { ReadText } from "./reference-step.ts"
 import { ImportedData } from "./reference-texts.ts"
 import type { RunResult, RunState } from "./runs.ts"
@@ -41,11 +42,9 @@ export interface ExportedFile {
 const decodeRow = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ problem: Schema.String })))
 const decodeImported = Schema.decodeUnknownOption(ImportedData)
 
-const numbered = (principles: ReadonlyArray<Principle>): Readonly<Record<string, string>> => Object.fromEntries(principles.map(({ text }, at) => [`M${at}`, text]))
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
 const decodeRollout = Schema.decodeUnknownOption(Schema.Struct({ callKey: RolloutData.fields.callKey, evidenceIds: RolloutData.fields.evidenceIds }))
-const decodeVerdict = Schema.decodeUnknownOption(Schema.Struct({ verdict: Schema.Literals(["correct", "incorrect", "error"]) }))
 const decodeReflection = Schema.decodeUnknownOption(Schema.Struct({ lesson: Schema.optionalKey(Schema.String), calls: Schema.Array(Schema.String) }))
 
 const dataOf = (result: RunResult | undefined): unknown => (result?.settled.status === "done" ? result.settled.data : undefined)
@@ -68,42 +67,6 @@ const referenceOperations = (proposed: Operation, used: ReadonlyArray<Principle>
 }
 
 const usedIn = (state: RunState, step: number): ReadonlyArray<Principle> => state.generations.filter((generation) => generation.step < step).at(-1)?.principles ?? []
-
-/** Verdicts on the guard questions by generation, as the published system reports an evaluation. */
-const evaluation = ({ results, run, state }: ExportMaterial) => {
-  const last = state.generations.at(-1)
-  const guardStep = (state.parameters?.steps ?? 0) + 1
-  const judged = results.filter(({ address }) => address.step === guardStep && address.kind === "judgement")
-  const asked = (state.parameters?.guard ?? []).map(({ id, type }) => ({ type, hash: attemptsOf(state, 0, id)[0]?.split("_")[2] ?? "" }))
-  const typeOf = new Map(asked.map(({ hash, type }) => [hash, type]))
-  const reported = (generation: number, count: number) => {
-    const own = judged.flatMap((result) => {
-      const [arm, , hash = ""] = result.address.key.split("_")
-      const verdict = Option.getOrUndefined(decodeVerdict(dataOf(result)))?.verdict ?? "error"
-      return arm === `g${generation}` ? [{ type: typeOf.get(hash) ?? "", verdict }] : []
-    })
-    const correct = own.filter(({ verdict }) => verdict === "correct").length
-    const errors = own.filter(({ verdict }) => verdict === "error").length
-    return {
-      total: own.length, correct, errors,
-      accuracy: share(correct, own.length - errors),
-      task_accuracy: Object.fromEntries([...Map.groupBy(own, ({ type }) => type)].sort(([a], [b]) => (a < b ? -1 : 1)).map(([type, some]) => [
-        type, share(some.filter(({ verdict }) => verdict === "correct").length, some.filter(({ verdict }) => verdict !== "error").length)
-      ])),
-      num_meta_memories: count
-    }
-  }
-  const folder = `step_${last?.step ?? 0}`
-  const tested = judged.length > 0 && last !== undefined && last.number > 0
-  return {
-    experiment_dir: run,
-    test_dataset_size: new Set(judged.map(({ address }) => address.key.split("_")[2])).size,
-    steps: tested
-      ? { [folder]: { step_num: last.step, meta_memories_path: `${folder}/meta_memories.json`, meta_memories: numbered(last.principles), results: reported(last.number, last.principles.length) } }
-      : {},
-    ...(tested ? { baseline: reported(0, state.generations[0]?.principles.length ?? 0) } : {})
-  }
-}
 
 /** What users' words are in, of one step. */
 interface StepTexts {
@@ -236,7 +199,7 @@ const stepFiles = (material: ExportMaterial, step: number): { readonly files: Re
   }
 }
 
-/** The files of a run, a step at a time; what was decided on the guard questions comes last. */
+/** The files of a run, a step at a time; how generations did on other questions comes last. */
 export const referenceFiles = function*(material: ExportMaterial): Generator<ExportedFile> {
   const { results, state } = material
   const generationFile = (folder: number, principles: ReadonlyArray<Principle>): ExportedFile => ({ path: `step_${folder}/meta_memories.json`, content: json(numbered(principles)) })
@@ -257,6 +220,6 @@ export const referenceFiles = function*(material: ExportMaterial): Generator<Exp
   }
   for (const { number, principles, step } of state.generations) if (number > 0 && !written.has(step)) yield generationFile(step, principles)
   if (last !== undefined) yield { path: "stats.json", content: json(stats) }
-  const evaluated = state.imported === undefined ? (last === undefined ? undefined : evaluation(material)) : state.imported.evaluation
+  const evaluated = state.imported === undefined ? (last === undefined ? undefined : referenceEvaluation(material.run, state, results)) : state.imported.evaluation
   if (evaluated !== undefined) yield { path: "eval_results.json", content: json(evaluated) }
 }

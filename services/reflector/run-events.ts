@@ -268,6 +268,8 @@ const ReferenceResults = Schema.Struct({
 export const ReferenceEvaluation = Schema.Struct({
   experiment_dir: Schema.String,
   test_dataset_size: Schema.Int,
+  /** Which questions, in words; the published system does not say. */
+  evaluated_on: Schema.optionalKey(Schema.String),
   steps: Schema.Record(
     Schema.String,
     Schema.Struct({ step_num: Schema.Int, meta_memories_path: Schema.String, meta_memories: Schema.Record(Schema.String, Schema.String), results: ReferenceResults })
@@ -278,11 +280,11 @@ export type ReferenceEvaluation = typeof ReferenceEvaluation.Type
 
 /**
  * This run was made elsewhere: its generations follow in the same commit, and nothing of it is driven here. Version 1 knew generations and
- * verdicts alone, which is what it reads as.
+ * verdicts alone, version 2 not what an evaluation was on; what they wrote reads as it stands.
  */
 export const RunImported = defineEvent("RunImported", {
-  version: 2,
-  upcasts: { 1: (old) => old },
+  version: 3,
+  upcasts: { 1: (old) => old, 2: (old) => old },
   payload: Schema.Struct({
     format: Schema.Literal("reference"),
     /** Name of the folder it was read from. */

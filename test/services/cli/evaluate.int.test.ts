@@ -56,6 +56,14 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     assert.is(first.json.test.counts.errors, 0)
     if (recommended !== 0) assert.ok(Math.abs(first.json.test.difference - shown.difference.mean) < 1e-12)
 
+    // What the published system would have measured on these questions.
+    assert.is((yield* command("export", "--run", "a", "--format", "reference", "--out", join(home, "a"))).error, "")
+    const published = JSON.parse(readFileSync(join(home, "a", "eval_results.json"), "utf8"))
+    const [empty] = first.json.generations
+    assert.equal([published.test_dataset_size, published.baseline.total, published.baseline.correct, published.baseline.accuracy], [10, 10, empty.correct, empty.accuracy])
+    assert.equal(Object.values(published.steps).map(({ results }: any) => [results.total, results.correct, results.errors]), [[10, shown.correct, 0]])
+    assert.match(published.evaluated_on, /^announced test questions, each answered once/)
+
     const before = asked()
     const again = yield* run("--data", testA, "--run", "a")
     assert.equal([again.json.test, asked() - before, yield* recorded("a")], [first.json.test, 0, ["TestOpened", "TestReported"]])

@@ -96,6 +96,7 @@ onStage("a run is analysed, its judge calibrated, exported both ways, and import
     assert.equal(readJson(out, "step_2/applied_updates.json").new_meta_memories, readJson(out, "step_3/meta_memories.json"))
     const evaluated = readJson(out, "eval_results.json")
     assert.equal(Object.values(evaluated.steps).map(({ results }: any) => results.num_meta_memories), [last.principles.length])
+    assert.match(evaluated.evaluated_on, /guard questions .* each answered 2 times at temperature 0\.7; no announced test question was looked at/)
     assert.is((evaluated.baseline).total, (Object.values(evaluated.steps)[0] as any).results.total)
     assert.match((yield* run("export", "--run", "a", "--out", out)).error, /is there already/)
 
