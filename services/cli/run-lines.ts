@@ -96,6 +96,8 @@ export const runLine = (event: RunEvent): string | undefined => {
       return `  sealed generation ${event.generation}: ${some(event.principles.length, "principle")}, hash ${event.hash.slice(0, 16)}`
     case "StepEnded":
       return event.outcome === "sealed" ? undefined : `  step ${event.step} ended: ${event.outcome}`
+    case "GuardVoided":
+      return `guard test of generation ${event.generation} void — ${event.reason}; ${some(event.again.reduce((sum, { samples }) => sum + samples.length, 0), "failed answer")} drawn anew, for the ${event.voids === 1 ? "first" : `${event.voids}.`} time`
     case "GuardTested":
       return `guard test of generation ${event.generation} against generation 0: ${event.decision} — ${event.reason}`
     case "RunFinished":

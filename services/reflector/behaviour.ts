@@ -11,7 +11,7 @@ import { fewestStepsSeen, principleEffects, retirements, wordingOf } from "#shar
 import { type GateDecision, guardTest, likelyThreshold } from "#shared/metamemory/gate"
 import { generationHash, type GateRecord } from "#shared/metamemory/generation"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
-import type { TrialsState } from "#shared/metamemory/trial"
+import { type TrialsState, voidsMax } from "#shared/metamemory/trial"
 import { nextRounds, type Settled, settleRounds, submit, type SubmissionRefusal, type Submitted } from "#shared/metamemory/trials"
 import type { QuestionClass } from "#shared/domain/scope"
 import { summed } from "./checks.ts"
@@ -20,7 +20,7 @@ import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
 import { algorithmVersion, differencesText, differingParameters, gateQuestions, startOf, twoPartsText, type RunParameters, type RunQuestion } from "./parameters.ts"
 import { NotWaitedFor, ParametersDiffer, QuestionInTwoParts, type Results, type RunCommand, type RunRefusal, RunTooSmall } from "./protocol.ts"
 import { type GateDecided, type QuestionAttempts, reflectorCodec, type RunEvent, type SourcedOperation } from "./run-events.ts"
-import { asked, attemptKey, counted, expectedJobs, guardArm, guardQuestions, incumbentArm, isMixed, isThrough, isWaitedFor, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
+import { asked, attemptKey, counted, expectedJobs, guardAttempts, guardQuestions, incumbentArm, isGone, isMixed, isThrough, isWaitedFor, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
 import { evolve } from "./evolve.ts"
 import { openTest, reportTest } from "./looks.ts"
 import { chained, initialState, patchOf, retriedPlace, rolloutsOf, type RunState, sourceKey } from "./state.ts"
@@ -308,6 +308,10 @@ const foldGateRound = (state: RunState, gate: Extract<RunState["phase"], { reado
   return [looked, ...decisions, ...(isOver ? endOfStep(state, after, gate.step, gate.operations, [...gate.decided, ...decisions], digested) : [])]
 }
 
+/** What a guard test that stays void leaves to do. */
+const untold = (generation: number): string =>
+  `also after what failed was drawn anew ${voidsMax} times, so that nothing is known of generation ${generation}. Mend what \`metamem dead list\` names, then run the same \`metamem train\` under another name with --run: what was answered comes out of the log, and only what failed is asked for`
+
 const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
   const { generation } = state.trials
   const stopped = stoppedEarly(state)
@@ -315,16 +319,22 @@ const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
   if (generation === 0) return [finished(0, "nothing was accepted")]
   const questions = guardQuestions(state)
   if (questions.length === 0) return [finished(0, "no untouched question shows a difference to generation 0, so nothing is recommended")]
-  const tally = (arm: number) =>
-    tallyOf(results, questions.flatMap(({ id }) => Array.from({ length: state.parameters?.guardSamples ?? 0 }, (_, sample) => ({ question: id, key: attemptKey(guardArm(arm), 0, id, sample) }))))
+  const tally = (arm: number) => tallyOf(results, questions.flatMap(({ id }) => guardAttempts(state, arm, id)))
   const shownOtherwise = new Set(questions.map(({ id }) => id))
   const weighted = gateQuestions(state.parameters?.guard ?? [], state.parameters?.mix).filter(({ id }) => shownOtherwise.has(id))
   const decision = guardTest(state.parameters?.guardPolicy ?? "likely", weighted, tally(0), tally(generation))
+  const found = { generation, reason: decision.reason, counts: decision.counts, figures: figuresOf(decision), results: resultsDigest(state, results) }
+  if (decision.decision === "void" && state.guardVoids < voidsMax) {
+    const again = [0, generation].flatMap((arm) => questions.flatMap(({ id }) => {
+      const samples = guardAttempts(state, arm, id).filter(({ key }) => verdictOf(results, key) === "error" && !isGone(results, key)).map(({ sample }) => sample)
+      return samples.length === 0 ? [] : [{ generation: arm, question: id, samples }]
+    }))
+    return [{ _tag: "GuardVoided", voids: state.guardVoids + 1, again, ...found }]
+  }
   const passes = decision.decision === "accepted"
-  return [
-    { _tag: "GuardTested", generation, decision: decision.decision, reason: decision.reason, counts: decision.counts, figures: figuresOf(decision), results: resultsDigest(state, results) },
-    finished(passes ? generation : 0, passes ? state.parameters?.branch === undefined ? "better than the empty generation on untouched questions" : "better than what it began with on untouched questions" : `on untouched questions: ${decision.reason}`)
-  ]
+  const better = state.parameters?.branch === undefined ? "better than the empty generation on untouched questions" : "better than what it began with on untouched questions"
+  const reason = passes ? better : `on untouched questions: ${decision.reason}${decision.decision === "void" ? `, ${untold(generation)}` : ""}`
+  return [{ _tag: "GuardTested", decision: decision.decision, ...found }, finished(passes ? generation : 0, reason)]
 }
 
 const notWaitedFor = (message: string) => new NotWaitedFor({ message })
@@ -380,7 +390,7 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
     case "FoldGateRound":
       return Result.succeed(phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, results) : [])
     case "FinishRun":
-      return Result.succeed(isThrough(state) ? finish(state, results) : [])
+      return Result.succeed(isThrough(state) && (command.voids ?? 0) === state.guardVoids ? finish(state, results) : [])
   }
 }
 

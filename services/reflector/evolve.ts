@@ -3,7 +3,7 @@ import { openTrials, sealed } from "#shared/metamemory/trial"
 import { gateQuestions, startOf } from "./parameters.ts"
 import type { RunEvent } from "./run-events.ts"
 import { isMixed } from "./stages.ts"
-import { chained, patched, retriedPlace, type RunState, sourceKey } from "./state.ts"
+import { chained, guardPlace, patched, retriedPlace, type RunState, sourceKey } from "./state.ts"
 import { paidTogether } from "./what-ifs.ts"
 
 export const evolve = (state: RunState, event: RunEvent, place: { readonly sequence: number }): RunState => {
@@ -129,6 +129,13 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       return state
     case "StepEnded":
       state.phase = { _tag: "Between", step: event.step + 1 }
+      return state
+    case "GuardVoided":
+      state.guardVoids = event.voids
+      for (const { generation, question, samples } of event.again) for (const sample of samples) state.guardDraws.set(guardPlace(generation, question, sample), event.voids)
+      state.digest = chained(state.digest, event.results)
+      // It asks for others than before, as a stage with a job done anew does.
+      state.phase = { ...state.phase }
       return state
     case "GuardTested":
       state.guard = event

@@ -26,7 +26,8 @@ export type RunCommand =
   | { readonly _tag: "FoldProposals"; readonly step: number; readonly results: Results }
   | { readonly _tag: "FoldConsolidation"; readonly step: number; readonly results: Results }
   | { readonly _tag: "FoldGateRound"; readonly step: number; readonly round: number; readonly results: Results }
-  | { readonly _tag: "FinishRun"; readonly results: Results }
+  /** `voids`: how often the guard test had been void; absent = never. */
+  | { readonly _tag: "FinishRun"; readonly results: Results; readonly voids?: number }
   | { readonly _tag: "ImportRun"; readonly record: ImportedRecord; readonly digest: string }
   /** `outcome`: checksum of the failed one. */
   | { readonly _tag: "RetryJob"; readonly step: number; readonly kind: string; readonly key: string; readonly outcome: string }

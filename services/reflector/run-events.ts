@@ -219,6 +219,22 @@ export const StepEnded = defineEvent("StepEnded", {
   payload: Schema.Struct({ step: Schema.Int, outcome: Schema.Literals(["sealed", "nothing accepted", "no proposal"]), generation: Schema.Int })
 })
 
+/** Too many errors to tell anything from the guard test: the answers that failed are thrown away and drawn anew, a few times at most. */
+export const GuardVoided = defineEvent("GuardVoided", {
+  version: 1,
+  payload: Schema.Struct({
+    generation: Schema.Int,
+    /** How often it has come to this, from 1; the draw of what is asked now. */
+    voids: Schema.Int,
+    reason: Schema.String,
+    counts: GateCountsSchema,
+    figures: Figures,
+    /** What is drawn anew: samples of questions, by generation. */
+    again: Schema.Array(Schema.Struct({ generation: Schema.Int, question: Schema.NonEmptyString, samples: Schema.Array(Schema.Int) })),
+    results: Schema.String
+  })
+})
+
 /** The last generation against the empty one, on questions no step and no gate has touched. */
 export const GuardTested = defineEvent("GuardTested", {
   version: 1,
@@ -398,7 +414,7 @@ export const WhatIfAnswered = defineEvent("WhatIfAnswered", {
 export type WhatIfAnswered = EventOf<typeof WhatIfAnswered>
 
 export const reflectorCodec = eventCodec([
-  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, JobRetried, StepEnded, GuardTested, RunFinished
+  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, JobRetried, StepEnded, GuardVoided, GuardTested, RunFinished
 ])
 export type RunEvent =
   | RunImported
@@ -418,5 +434,6 @@ export type RunEvent =
   | EventOf<typeof GateDecided>
   | EventOf<typeof JobRetried>
   | EventOf<typeof StepEnded>
+  | EventOf<typeof GuardVoided>
   | EventOf<typeof GuardTested>
   | EventOf<typeof RunFinished>

@@ -19,7 +19,7 @@ import { type ConsolidationInput, type ProposalInput, type ReflectionInput, Verd
 import { type RunParameters, type RunQuestion, startOf } from "./parameters.ts"
 import type { JobResult, Results, RunCommand } from "./protocol.ts"
 import type { QuestionAttempts, StoppedEarly } from "./run-events.ts"
-import { retriedPlace, type RunState } from "./state.ts"
+import { guardPlace, retriedPlace, type RunState } from "./state.ts"
 
 /** Who does a kind of job. */
 export const workerOf = { rollout: "retriever", judgement: "evaluator", reflection: "reflector", proposal: "reflector", consolidation: "reflector" } as const
@@ -154,15 +154,22 @@ export const guardQuestions = (state: RunState): ReadonlyArray<RunQuestion> => {
   return parametersOf(state).guard.filter((question) => asShown(shownIn(state.trials.principles, question)) !== asShown(shownIn(start, question)))
 }
 
-export const guardArm = (generation: number): string => `g${generation}`
+const guardArm = (generation: number): string => `g${generation}`
+
+/** The answers of the guard test to one question under one generation, each in its last draw. */
+export const guardAttempts = (state: RunState, generation: number, question: string) =>
+  Array.from({ length: parametersOf(state).guardSamples }, (_, sample) => {
+    const draw = state.guardDraws.get(guardPlace(generation, question, sample)) ?? 0
+    return { question, sample, draw, key: attemptKey(guardArm(generation), draw, question, sample) }
+  })
 
 const guardJobs = (state: RunState, address: RunAddress): ReadonlyArray<RunJob> =>
   guardQuestions(state).flatMap((question) =>
     [0, state.trials.generation].flatMap((generation) => {
       const principles = shownIn(generation === 0 ? startOf(state.parameters) : state.trials.principles, question)
-      return Array.from({ length: parametersOf(state).guardSamples }, (_, sample) =>
+      return guardAttempts(state, generation, question.id).map(({ draw, sample }) =>
         rolloutJob(state, address, guardStep(state), {
-          question, purpose: "report", arm: guardArm(generation), draw: 0, sample, principles, temperature: parametersOf(state).gateTemperature
+          question, purpose: "report", arm: guardArm(generation), draw, sample, principles, temperature: parametersOf(state).gateTemperature
         }))
     })
   )
@@ -311,7 +318,7 @@ export const stageCommand = (state: RunState, results: Results): RunCommand | un
     case "Finished":
       return undefined
     case "Between":
-      return isThrough(state) ? { _tag: "FinishRun", results } : { _tag: "StartStep", step: phase.step }
+      return isThrough(state) ? { _tag: "FinishRun", results, ...(state.guardVoids === 0 ? {} : { voids: state.guardVoids }) } : { _tag: "StartStep", step: phase.step }
     case "Rollouts":
       return { _tag: "FoldRollouts", step: phase.step, results }
     case "Reflections":
@@ -327,7 +334,7 @@ export const stageCommand = (state: RunState, results: Results): RunCommand | un
 
 /** What makes the run give a command; the same whoever gives it, so that two drivers make one commit. */
 export const causeOf = (command: RunCommand): string =>
-  !("step" in command) ? command._tag : `${command._tag} ${command.step}${command._tag === "FoldGateRound" ? ` ${command.round}` : ""}`
+  command._tag === "FinishRun" && command.voids !== undefined ? `FinishRun ${command.voids}` : !("step" in command) ? command._tag : `${command._tag} ${command.step}${command._tag === "FoldGateRound" ? ` ${command.round}` : ""}`
 
 const decodeVerdict = Schema.decodeUnknownOption(VerdictOnly)
 
@@ -348,7 +355,7 @@ const one: Readonly<Record<Verdict, Tally>> = {
 }
 
 /** Whether an attempt could not be answered or judged because its user was erased. */
-const isGone = (results: Results, key: string): boolean =>
+export const isGone = (results: Results, key: string): boolean =>
   ["rollout", "judgement"].some((kind) => {
     const result = results.get(resultKey(kind, key))
     return result?.status === "failed" && isErasedOutcome(result.data)

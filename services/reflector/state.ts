@@ -77,6 +77,9 @@ export interface RunState {
   reason: string | undefined
   /** What the guard test came to; undefined = there was none. */
   guard: Extract<RunEvent, { readonly _tag: "GuardTested" }> | undefined
+  /** How often errors made the guard test void so far, and the draw of each of its answers that was drawn anew, by `guardPlace`. */
+  guardVoids: number
+  readonly guardDraws: Map<string, number>
   /** Why the run ended before its last step, and after which one; undefined = it went through, or goes on. */
   stopped: StoppedEarly | undefined
   readonly alarms: Array<string>
@@ -109,6 +112,8 @@ export const initialState = (): RunState => ({
   recommended: undefined,
   reason: undefined,
   guard: undefined,
+  guardVoids: 0,
+  guardDraws: new Map(),
   stopped: undefined,
   alarms: [],
   imported: undefined,
@@ -174,6 +179,9 @@ export const sourceKey = (step: number, index: number): string => `${step}/${ind
 
 /** Digest over all results so far, with those of one more stage. */
 export const chained = (digestSoFar: string, results: string): string => digest(digestSoFar, results).slice(0, 32)
+
+/** Where it stands how often an answer of the guard test was drawn anew. */
+export const guardPlace = (generation: number, question: string, sample: number): string => JSON.stringify([generation, question, sample])
 
 /** Where it stands which outcomes of a job no longer count. */
 export const retriedPlace = (step: number, kind: string, key: string): string => `${step}/${kind}/${key}`
