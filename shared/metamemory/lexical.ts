@@ -192,15 +192,20 @@ const isAboutTime = (type: string): boolean => /tempor|time/.test(type)
 /** Words that turn a statement round: what says them is right only where the reference says them too. */
 const negations = new Set(["no", "not", "never", "neither", "nor", "without", "cannot", "none"])
 const isNegated = (tokens: ReadonlyArray<string>): boolean => tokens.some((token) => negations.has(token) || token.endsWith("n't"))
-/** All words of a short reference, in whatever order; with two numbers the order tells what each is of. */
+/** Words by which what stands before them bears on what follows: with the sides changed they say something else. */
+const relations = new Set(["to", "from", "of", "by", "than", "then", "before", "after", "over", "under", "above", "below", "into", "more", "less", "fewer"])
+const keepsRelations = (said: ReadonlyArray<string>, wanted: ReadonlyArray<string>): boolean =>
+  wanted.every((token, at) => !relations.has(token) || at + 1 === wanted.length || holds(said, wanted.slice(at, at + 2)))
+/** All words of a short reference, in another order that says the same; with two numbers the order tells what each is of. */
 const isSaidInOtherOrder = (said: ReadonlyArray<string>, wanted: ReadonlyArray<string>): boolean =>
-  wanted.length > 1 && wanted.length < 5 && wanted.every((token) => said.includes(token)) && wanted.filter((token) => /\d/.test(token)).length < 2 && isNegated(said) === isNegated(wanted)
+  wanted.length > 1 && wanted.length < 5 && wanted.every((token) => said.includes(token)) && wanted.filter((token) => /\d/.test(token)).length < 2 &&
+  isNegated(said) === isNegated(wanted) && keepsRelations(said, wanted)
 /** Token F1 from which a short reference in other order counts as said: the response is at most about three times as long. */
 const shortF1 = 0.5
 
 /**
  * Judges a response without a model. Right: an accepted form stands in it word for word; or, for references of two to four words, all its
- * words in another order at a token F1 of .5; or, for references of five words and
+ * words in another order at a token F1 of .5, where nothing such as "before" has its sides changed; or, for references of five words and
  * more, .8 of its content words with all its numbers; for rubrics of twelve words and more that describe a taste, .35 of them. An abstention question is right when the response says it is
  * not known. An empty response is an error.
  */

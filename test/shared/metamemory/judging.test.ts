@@ -71,6 +71,11 @@ test("a short reference in other order is right in a short answer, where nothing
   assert.is(lexical("2 cats, 3 dogs", "3 cats, 2 dogs"), "incorrect")
   assert.is(lexical("red Toyota Corolla", "There was a Toyota and a red bicycle, and later on my neighbour bought something else, which may have been a Corolla."), "incorrect")
   assert.is(lexical("red Toyota Corolla", "A red Toyota."), "incorrect")
+  for (const [reference, turned] of [["Tom before Jerry", "Jerry before Tom."], ["Paris to London", "You went from London to Paris."], ["older than Tom", "Tom is older than her."], ["more tea, less coffee", "More coffee, less tea."]] as const) {
+    assert.is(lexical(reference, turned), "incorrect", turned)
+  }
+  assert.is(lexical("Paris to London", "To London, from Paris."), "correct")
+  assert.is(lexical("trip to Paris", "You went to Paris on a trip."), "correct")
 })
 
 test("a number inside another number, and part of an answer, do not count", () => {
