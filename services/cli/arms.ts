@@ -156,8 +156,8 @@ export const answerAll = (tenant: string, run: string, parameters: RunParameters
         Effect.tap(() => Effect.sync(() => progress.update(`${++done} of ${asks.length} answered`)))
       ), { concurrency: atOnce })
     progress.end()
-    // A run may be asking about the same users meanwhile: its verdicts name it, and its answers have other keys.
-    const paid = (yield* keptCalls(tenant, users, before.through)).calls.filter(({ key, role, tags }) => (role === "answer" ? distinct.has(key) : tags.run === undefined))
+    // A run may be asking about the same users meanwhile: its verdicts name it, and its answers have other keys. Facts of theirs may be extracted too.
+    const paid = (yield* keptCalls(tenant, users, before.through)).calls.filter(({ key, role, tags }) => (role === "answer" ? distinct.has(key) : role === "judge" && tags.run === undefined))
     const sum = (pick: (call: StoredCall) => number) => paid.reduce((total, call) => total + pick(call), 0)
     return {
       answers,

@@ -10,6 +10,7 @@ import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import type { WhatIfArm, WhatIfOutcome } from "#shared/metamemory/what-if"
 import { CallStore } from "#shared/model/call-store"
+import { settings as roleSettings } from "#shared/model/roles"
 import { type WhatIfFound, WhatIfReply } from "#services/reflector/protocol"
 import type { DirectChange } from "#services/reflector/run-events"
 import { nothingPaid, whatIfsAsking } from "#services/reflector/what-ifs"
@@ -68,8 +69,10 @@ export const direct = (run: string, from: number, change: DirectChange, wantedSa
     const after = changed(start, change)
     if (Result.isFailure(after)) return yield* new WrongUsage({ message: after.failure })
     const asked = { generation: from, change, principles: after.success, samples }
+    // By a judge that is set now and was not then it was never asked.
+    const judge = change.kind === "judge" && change.judge === "model" && change.model === undefined ? (yield* roleSettings).judge.model : undefined
     // One with errors is asked again, and they may be made good.
-    const standing = whatIfsAsking(start, asked).findLast((one) => errorsOf(one) === 0)
+    const standing = whatIfsAsking(start, asked, judge).findLast((one) => errorsOf(one) === 0)
     if (standing !== undefined) return yield* emit(reportOf(run, start, standing, { reused: { ...standing.reused, answers: standing.reused.ofAnswers }, paid: nothingPaid, fromLog: true }), whatIfText)
     const asks = asksOf(start, after.success, change, samples)
     if (asks.length === 0) return yield* new CommandFailed({ message: `no validation question of ${run} is shown a principle of that scope, so nothing can be told` })

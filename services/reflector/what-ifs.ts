@@ -13,12 +13,16 @@ const askedText = ({ change, generation, principles, samples }: Asked): string =
 
 /**
  * What-ifs that ask the same, whatever they found: of the same generation, with the same change and as many samples. There is more than one
- * where the answers have other keys than those of before.
+ * where the answers have other keys than those of before, or another model judged.
+ *
+ * @param judge name of the model that judges after the change; absent = whichever did
  */
-export const whatIfsAsking = ({ whatIfs }: Pick<RunState, "whatIfs">, asked: Asked): ReadonlyArray<WhatIf> => whatIfs.filter((one) => askedText(one) === askedText(asked))
+export const whatIfsAsking = ({ whatIfs }: Pick<RunState, "whatIfs">, asked: Asked, judge?: string): ReadonlyArray<WhatIf> =>
+  whatIfs.filter((one) => askedText(one) === askedText(asked) && (judge === undefined || one.by.after.judge === judge))
 
-/** The what-if that rests on the same answers to the same, when there was one. */
-export const whatIfLike = (state: Pick<RunState, "whatIfs">, found: Asked & Pick<WhatIfFound, "answers">): WhatIf | undefined => whatIfsAsking(state, found).find(({ answers }) => answers === found.answers)
+/** The what-if that rests on the same answers to the same, judged by the same, when there was one. */
+export const whatIfLike = (state: Pick<RunState, "whatIfs">, found: Asked & Pick<WhatIfFound, "answers" | "by">): WhatIf | undefined =>
+  whatIfsAsking(state, found).find(({ answers, by }) => answers === found.answers && canonicalJson(by) === canonicalJson(found.by))
 
 export const nothingPaid: AnswersPaid = { calls: 0, answers: 0, judgements: 0, promptTokens: 0, completionTokens: 0 }
 export const paidTogether = (a: AnswersPaid, b: AnswersPaid): AnswersPaid => ({
@@ -43,7 +47,7 @@ export const recordWhatIf = (state: RunState, { answers, by, change, generation,
   const byQuestion = new Map(outcomes.map((outcome) => [outcome.question, outcome]))
   if (outcomes.length === 0 || byQuestion.size < outcomes.length || outcomes.some(({ question }) => !place.has(question))) return refuse("a what-if is about validation questions of the run, each once")
   if (outcomes.some((outcome) => whatIfArms.some((arm) => outcome[arm].length !== samples))) return refuse(`every question has ${samples} answers before, after and as placebo`)
-  const standing = whatIfLike(state, { generation, change, principles, samples, answers })
+  const standing = whatIfLike(state, { generation, change, principles, samples, answers, by })
   const own = standing === undefined ? outcomes : standing.outcomes.map((before) => madeGood(before, byQuestion.get(before.question) ?? before))
   if (standing !== undefined && errorsIn(own) >= errorsIn(standing.outcomes)) return Result.succeed([])
   const ordered = own.toSorted((a, b) => (place.get(a.question) ?? 0) - (place.get(b.question) ?? 0))

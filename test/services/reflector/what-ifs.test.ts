@@ -54,6 +54,17 @@ test("another judge's verdicts are compared by agreement alone", () => {
   assert.equal([event.difference, event.overall, event.agreement?.bothRight, event.agreement?.beforeOnly], [undefined, undefined, 1, 2])
 })
 
+test("verdicts of another model that judges are a what-if of their own, and make no error of the first good", () => {
+  const state = run()
+  const judgedBy = (judge: string, ...letters: ReadonlyArray<string>) => found({ change: { kind: "judge", judge: "model" }, by: { before: players, after: { ...players, judge } }, outcomes: outcomes(...letters) })
+  given(state, judgedBy("first", "cc ce cc", "ic ii ii"))
+  const [event] = given(state, judgedBy("second", "cc cc cc", "ic ii ii"))
+  assert.ok(event?._tag === "WhatIfAnswered")
+  assert.equal([event.number, event.by.after.judge, event.agreement?.bothRight], [2, "second", 2])
+  assert.is(state.whatIfs[0]?.outcomes[0]?.after, "ce")
+  assert.equal([undefined, "first", "second", "third"].map((judge) => whatIfsAsking(state, judgedBy(""), judge).map(({ number }) => number)), [[1, 2], [1], [2], []])
+})
+
 test("it stands, but for errors that are made good; what it took adds up", () => {
   const state = run()
   given(state, found({ outcomes: outcomes("ce ci cc", "ic ii ei") }))
