@@ -72,6 +72,8 @@ const again = (run: string, from: number, change: Change, steps: Option.Option<n
       ].join("\n"))
   })
 
+const reseedsUsual = 5
+
 export const whatif = Command.make(
   "whatif",
   {
@@ -87,19 +89,26 @@ export const whatif = Command.make(
     rerun: Flag.Boolean("rerun").pipe(Flag.withDescription("Let evolution go on from there, under several seeds: many times the calls of a run"), Flag.withDefault(false)),
     samples: Flag.Int("samples").pipe(Flag.withDescription("Directly: answers a question and arm (default: as the run's validation)"), Flag.optional),
     steps: Flag.Int("steps").pipe(Flag.withDescription("Rerun: steps of each branch (default: what is left of the run, at least one)"), Flag.optional),
-    reseeds: Flag.Int("reseeds").pipe(Flag.withDescription("Rerun: how many seeds, each with a branch and its placebo (default 5)"), Flag.withDefault(5)),
+    reseeds: Flag.Int("reseeds").pipe(Flag.withDescription("Rerun: how many seeds, each with a branch and its placebo (default 5)"), Flag.optional),
     list: Flag.Boolean("list").pipe(Flag.withDescription("Show what was asked before of this run, and its branches; no model is asked"), Flag.withDefault(false)),
     show: Flag.Int("show").pipe(Flag.withDescription("Show the what-if of this number, as --list has it; no model is asked"), Flag.optional)
   },
   (input) =>
     Effect.gen(function*() {
-      if (input.list) return yield* listWhatIfs(input.run)
-      if (Option.isSome(input.show)) return yield* showWhatIf(input.run, input.show.value)
+      if (input.list || Option.isSome(input.show)) {
+        const others = [input.from, input.drop, input.pin, input.reword, input.text, input.role, input.gate, input.samples, input.steps, input.reseeds].some((given) => Option.isSome<unknown>(given))
+        if (others || input.direct || input.rerun || (input.list && Option.isSome(input.show))) return yield* wrong("--list and --show read what was asked before: give one of them, with --run alone")
+        return yield* Option.isSome(input.show) ? showWhatIf(input.run, input.show.value) : listWhatIfs(input.run)
+      }
       const change = yield* readChange(input)
       if (Option.isNone(input.from)) return yield* wrong("--from says which generation is changed")
       if (input.direct && input.rerun) return yield* wrong("--direct or --rerun, not both")
-      if (!input.rerun) return change.kind === "gate" ? yield* wrong("a policy changes what comes after a generation, not how it answers: give --rerun") : yield* direct(input.run, input.from.value, change, input.samples)
+      if (input.rerun && Option.isSome(input.samples)) return yield* wrong("--samples is a matter of one generation asked directly; branches take what their run took")
+      if (!input.rerun) {
+        if (Option.isSome(input.steps) || Option.isSome(input.reseeds)) return yield* wrong("--steps and --reseeds are a matter of --rerun; directly, one generation is asked")
+        return change.kind === "gate" ? yield* wrong("a policy changes what comes after a generation, not how it answers: give --rerun") : yield* direct(input.run, input.from.value, change, input.samples)
+      }
       const unfit = unfitForRerun(change)
-      return unfit === undefined ? yield* again(input.run, input.from.value, change, input.steps, input.reseeds) : yield* wrong(unfit)
+      return unfit === undefined ? yield* again(input.run, input.from.value, change, input.steps, Option.getOrElse(input.reseeds, () => reseedsUsual)) : yield* wrong(unfit)
     })
 ).pipe(Command.withDescription("How a generation would have answered, or evolution gone on, with one thing changed, beside what chance alone does; it stands in the log afterwards"))

@@ -143,7 +143,12 @@ onStage("another judge, and another model that judges or answers, are told besid
         ["reflect=other", [], /the other roles have no part/],
         ["answer=", [], /not understood/],
         ["answer=other", ["--rerun"], /told of one generation, without --rerun.*METAMEM_ANSWER_MODEL/],
-        ["judge=other", ["--rerun"], /METAMEM_JUDGE_MODEL/]
+        ["judge=other", ["--rerun"], /METAMEM_JUDGE_MODEL/],
+        ["judge=lexical", ["--steps", "1"], /matter of --rerun/],
+        ["judge=lexical", ["--reseeds", "1"], /matter of --rerun/],
+        ["judge=lexical", ["--rerun", "--samples", "1"], /asked directly/],
+        ["judge=lexical", ["--list"], /with --run alone/],
+        ["judge=lexical", ["--show", "1"], /with --run alone/]
       ] as const
     ) assert.match((yield* role(text, ...more)).error, message)
   }))
