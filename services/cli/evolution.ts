@@ -32,7 +32,7 @@ const principleLines = (principles: Replayed["principles"]): string =>
 /** How generations of an imported run did where it was made, by its own judge. */
 const evaluatedThere = ({ generations, imported }: RunState) => {
   const { baseline, steps = {} } = imported?.evaluation ?? {}
-  const figures = ({ accuracy, correct, errors = 0, total }: NonNullable<typeof baseline>) => ({ questions: total, correct, errors, accuracy })
+  const figures = ({ accuracy, correct, errors = 0, total }: NonNullable<typeof baseline>) => ({ answers: total, correct, errors, accuracy })
   return [
     ...(baseline === undefined ? [] : [{ generation: 0, step: 0, ...figures(baseline) }]),
     ...Object.values(steps).map(({ results, step_num: step }) => ({ generation: generations.findLast((one) => one.step <= step)?.number ?? 0, step, ...figures(results) }))
@@ -81,9 +81,9 @@ const generations = Command.make("generations", { run: runFlag }, ({ run }) =>
         rejected.length === 0 ? "nothing was rejected" : "not accepted (gate figures in points; selection, not evidence):",
         ...(rejected.length === 0 ? [] : [table(rejected.map(({ decision, difference, kind, merged, principle, reason, retirement, scope, step, text }) =>
           [`  step ${step}`, decision, points(difference), retirement ? "retire" : kindText(kind, merged), principle ?? "", `[${scope}] ${text} — ${reason}`]))]),
-        ...evaluated.map(({ accuracy, correct, errors, generation, questions, step }) => {
+        ...evaluated.map(({ accuracy, answers, correct, errors, generation, step }) => {
           const which = `generation ${generation}${step === 0 ? "" : ` of step_${step}`}`
-          return `evaluated where it was made${on === undefined ? "" : `, on ${on}`}: ${which}: ${correct} of ${questions} questions right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`
+          return `evaluated where it was made${on === undefined ? "" : `, on ${on}`}: ${which}: ${correct} of ${answers} answers right${errors === 0 ? "" : `, ${some(errors, "error")}`} (${percent(accuracy)} %)`
         }),
         guard === null ? "" : guardLine(guard),
         recommended !== null ? `recommended: generation ${recommended} — ${reason ?? ""}` : state.imported === undefined ? "the run is not finished: nothing is recommended yet" : "an imported record: nothing of it was tested here, so nothing is recommended",

@@ -191,7 +191,7 @@ onHome("a folder of the published system is taken in, read, written again and er
     const curve = ok(yield* run("curve", "--run", "p"))
     assert.equal(curve.steps.map(({ correct, errors, incorrect, sealed }: any) => [correct, incorrect, errors, sealed]), [[3, 1, 2, 1], [3, 1, 2, 2]])
     const { evaluated, generations } = ok(yield* run("generations", "--run", "p"))
-    assert.equal(evaluated, [{ generation: 2, step: 2, questions: 50, correct: 30, errors: 0, accuracy: 0.6 }])
+    assert.equal(evaluated, [{ generation: 2, step: 2, answers: 50, correct: 30, errors: 0, accuracy: 0.6 }])
     const [bees, brief] = generations[2].principles
     assert.equal([bees.text, brief.text, brief.id], ["Prefer bees.", "Be very brief.", generations[1].principles[1].id])
     const blamed = ok(yield* run("blame", "--run", "p", bees.id))
