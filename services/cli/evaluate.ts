@@ -8,7 +8,7 @@ import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
 import { correctedAccuracy, judgedByType } from "./calibrate.ts"
 import { type GenerationReport, reportOf, reportTables } from "./generation-report.ts"
 import { withActors } from "./home.ts"
-import { answerGenerations, judgeOf, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
+import { answerGenerations, judgeOf, judgingActors, otherPlayers, playersIn, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { refuseElsewhere } from "./memory-here.ts"
 import { emit, progressLine, root, say, WrongUsage } from "./root.ts"
@@ -75,12 +75,14 @@ export const evaluate = Command.make(
         const test = look === undefined ? null : yield* reportLook(run, state, look, outcomesOf(look.questions, empty ?? [], tested))
         const errors = answers.flat().filter(({ verdict }) => verdict === "error")
         if (errors.length > 0) yield* say(`${errors.length} answers could not be had or judged; the same command asks for them again. The first: ${errors[0]?.reason}`)
-        return { best: best.n, judge, questions: dataset.questions.length, undersized: state.undersized, generations: reports, test, seconds }
+        const by = playersIn(answers.flat())
+        return { best: best.n, judge, by, notes: otherPlayers(run, state, by), questions: dataset.questions.length, undersized: state.undersized, generations: reports, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`, { axis: "generation", undersized: result.undersized }))
-      yield* emit(result, ({ best, generations, judge, test, undersized }) =>
+      yield* emit(result, ({ best, generations, judge, notes, test, undersized }) =>
         [
           ...reportTables(generations),
+          ...notes,
           `best on these questions: ${best}${test === null ? "" : ", which is no choice: what is best is chosen on the validation questions, and tested once"}; judged by the ${judge} judge${undersized ? "; the run was too small to mean much" : ""}`,
           test === null ? "none of these questions was announced for the run's test, so nothing here is a claim" : lookText(test)
         ].join("\n"))

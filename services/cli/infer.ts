@@ -14,7 +14,7 @@ import { askedAtOnce } from "./asking.ts"
 import { dataFlag, ensureBuilt, limited, limitFlag } from "./build.ts"
 import { correctedAccuracy, judgedByType } from "./calibrate.ts"
 import { withActors } from "./home.ts"
-import { answerAndJudge, judgeOf, judgingActors, secondsAnswering, someJudged } from "./judged-answers.ts"
+import { answerAndJudge, judgeOf, judgingActors, otherPlayers, playersIn, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { refuseElsewhere } from "./memory-here.ts"
 import { CommandFailed, emit, progressLine, root } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
@@ -84,7 +84,7 @@ export const infer = Command.make(
               }
               yield* writing(() => appendFileSync(input.out, `${JSON.stringify(line)}\n`))
               progress.update(`${++done} of ${due.length} answered`)
-              return { question_id: question.id, verdict: answer.verdict, reason: answer.reason }
+              return { ...answer, question_id: question.id }
             }),
           { concurrency: yield* askedAtOnce }
         )
@@ -98,11 +98,14 @@ export const infer = Command.make(
           const question = asked.get(question_id)
           return question === undefined ? [] : [{ question, verdict }]
         })))
-        return { generation: meant, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge, look: look?.look ?? null, undersized: state.undersized, seconds }
+        // Of the lines that stood in the file nobody can say.
+        const by = playersIn(answers)
+        return { generation: meant, by, notes: otherPlayers(input.run, state, by), total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge, look: look?.look ?? null, undersized: state.undersized, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
-      yield* emit(result, ({ accuracy, correct, corrected, error, generation, judge, look, total, undersized }) =>
+      yield* emit(result, ({ accuracy, correct, corrected, error, generation, judge, look, notes, total, undersized }) =>
         [
           `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${percent(accuracy)} % of those judged, ${judge} judge${corrected === undefined ? "" : `; ${percent(corrected)} corrected for its errors`}), ${some(error, "error")}; written to ${input.out}`,
+          ...notes,
           ...(undersized ? ["the run was too small to mean much"] : []),
           ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${generation}\` makes its paired test`])
         ].join("\n"))

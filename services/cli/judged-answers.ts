@@ -34,6 +34,21 @@ export interface JudgedAnswer {
   readonly principles: ReadonlyArray<string>
   /** Of the prompt it was answered by; absent where it was not answered. */
   readonly template?: string
+  /** Name of the model that answered, and of the one that judged; the latter absent of the lexical judge. */
+  readonly reader?: string
+  readonly judgedBy?: string
+}
+
+/** Who answered and who judged, by name. */
+export const playersIn = (answers: ReadonlyArray<Pick<JudgedAnswer, "reader" | "judgedBy">>) => ({
+  readers: [...new Set(answers.flatMap(({ reader }) => reader ?? []))],
+  judges: [...new Set(answers.flatMap(({ judgedBy }) => judgedBy ?? []))]
+})
+
+/** What is said where others answered or judged than in the run, as whatever is set now may be. */
+export const otherPlayers = (run: string, { parameters }: Pick<RunState, "parameters">, { judges, readers }: ReturnType<typeof playersIn>): ReadonlyArray<string> => {
+  const told = (what: string, now: ReadonlyArray<string>, then: string | undefined) => (then === undefined || now.every((name) => name === then) ? [] : [`${what} by ${now.join(" and ")}, where ${run} was by ${then}`])
+  return [...told("answered", readers, parameters?.models["answer"]), ...told("judged", judges, parameters?.models["judge"])]
 }
 
 /** One answer under a list of principles, judged. Replies are kept, so asking again after an interruption costs nothing. A failure is an `error`, never a wrong answer. */
@@ -69,15 +84,19 @@ export const answerAndJudge = (run: string, state: RunState, judge: JudgeKind, q
     if (rollout._tag === "Failure") return failed(rollout.failure.message)
     const kept = yield* store.get(tenant, question.user, rollout.success.callKey)
     if (Option.isNone(kept)) return failed("the reply is not in the call store: it was erased meanwhile")
-    const { templateVersion: template, text: response } = kept.value
+    const { model: reader, templateVersion: template, text: response } = kept.value
     const judged = yield* request(
       requestSubject("evaluator", "judge"),
       { tenant, judge, answers: [{ question: ref, response }] },
       answerDeadlineMs
     ).pipe(Effect.flatMap(decodeJudge), Effect.result)
     const verdict = judged._tag === "Success" ? judged.success.verdicts[0] : undefined
-    if (verdict === undefined) return { ...failed(judged._tag === "Failure" ? judged.failure.message : "the judge gave no verdict"), response, template }
-    return { question, response, verdict: verdict.verdict, reason: verdict.reason, evidenceIds: rollout.success.evidenceIds, principles: shown.map(({ id }) => id), template } satisfies JudgedAnswer
+    if (verdict === undefined) return { ...failed(judged._tag === "Failure" ? judged.failure.message : "the judge gave no verdict"), response, template, reader }
+    const judgedBy = judged._tag === "Success" ? judged.success.model : undefined
+    return {
+      question, response, verdict: verdict.verdict, reason: verdict.reason, evidenceIds: rollout.success.evidenceIds, principles: shown.map(({ id }) => id), template, reader,
+      ...(judgedBy === undefined ? {} : { judgedBy })
+    } satisfies JudgedAnswer
   })
 
 /**

@@ -6,6 +6,7 @@ import * as assert from "uvu/assert"
 import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject, runSubject } from "#shared/eventlog/subjects"
 import { unremembered } from "#services/cli/build"
+import { otherPlayers } from "#services/cli/judged-answers"
 import { splitRows } from "#services/cli/split"
 import { finished, openRun, questions, runRequest, stateOf, verification } from "../reflector/stage.ts"
 import { onRunStage } from "./run-stage.ts"
@@ -107,5 +108,22 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     assert.match((yield* run("--runs", "a,b", "--run", "a")).error, /without --data and --run/)
     assert.match((yield* run("--run", "a")).error, /give --data/)
   }))
+
+onRunStage(test, "who answers and who judges an evaluation is told, and where it is not who played in the run", 117, ({ home, run: command }) =>
+  Effect.gen(function*() {
+    const all = questions(117)
+    yield* openRun("a", runRequest(all, { steps: 1 }))
+    yield* finished("a")
+    const data = join(home, "data.json")
+    writeFileSync(data, JSON.stringify(splitRows(all.slice(0, 4))))
+    for (const more of [["eval"], ["infer", "--generation", "0", "--out", join(home, "answers.jsonl")]]) {
+      const { error, json } = yield* command(...more, "--data", data, "--run", "a")
+      assert.equal([error, json.by, json.notes], ["", { readers: ["newer"], judges: ["scripted"] }, ["answered by newer, where a was by scripted"]])
+    }
+    const state = yield* stateOf("a")
+    assert.equal(otherPlayers("a", state, { readers: ["scripted"], judges: ["newest"] }), ["judged by newest, where a was by scripted"])
+    assert.equal(otherPlayers("a", state, { readers: [], judges: [] }), [])
+    assert.equal(otherPlayers("a", { parameters: undefined }, { readers: ["newer"], judges: [] }), [], "of an imported run nobody knows")
+  }), {}, { METAMEM_ANSWER_MODEL: "newer" })
 
 test.run()
