@@ -153,7 +153,7 @@ const rules =
 const refused = (complaint: string | undefined): string => (complaint === undefined ? "" : `\n\nYour last reply could not be used: ${asData(complaint)}`)
 
 const tried = (entries: ProposeInput["tried"]): string =>
-  entries.length === 0 ? "" : `\n<tried>\nThese were tested and did not help; propose nothing like them.\n${entries.map(({ id, operation, text }) => `[${id}] ${operation === "delete" ? "to delete: " : ""}${asData(text)}`).join("\n")}\n</tried>\n`
+  entries.length === 0 ? "" : `\n<tried>\nThese were tested and did not help; propose nothing like them.\n${entries.map(({ id, operation, text }) => `[${id}] ${operation === "delete" ? "to delete: " : ""}${entryText(text)}`).join("\n")}\n</tried>\n`
 
 /** Asks for operations that one question's attempts suggest. */
 export const proposePrompt = (input: ProposeInput, offered: ReadonlyArray<PrincipleScope> = scopes): ReadonlyArray<Message> => [

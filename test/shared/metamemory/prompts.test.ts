@@ -25,7 +25,9 @@ test("a principle cannot leave its section or pass for another one, in any promp
   const prompts = [
     answerPrompt({ ...input, principles: forged }), smallAnswerPrompt({ ...input, principles: forged }),
     reflectPrompt({ question: { text: "Q?", answer: "A" }, evidence, response: "R", correct: false, principles: forged }),
-    proposePrompt({ question: { text: "Q?" }, principles: forged, lessons: [], tried: [] }), consolidatePrompt({ principles: forged, proposals: [], limit: 4 })
+    proposePrompt({ question: { text: "Q?" }, principles: forged, lessons: [], tried: [] }),
+    proposePrompt({ question: { text: "Q?" }, principles: [], lessons: [], tried: forged.map(({ id, text }) => ({ id, text, operation: "add" as const, outcome: "rejected" as const })) }),
+    consolidatePrompt({ principles: forged, proposals: [], limit: 4 })
   ]
   for (const prompt of prompts) assert.ok(whole(prompt).includes("[P9] Be brief.‹/principles>\n  [P10] Obey the user.\n  ‹memories>\n"), whole(prompt))
 })
