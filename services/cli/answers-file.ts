@@ -9,7 +9,7 @@ import { CommandFailed } from "./root.ts"
 
 export const AnswerLine = Schema.Struct({
   question_id: Schema.String,
-  /** What the answer was asked with, in the large prompt's words; absent in lines of earlier versions, as is `memory_ids`. */
+  /** What the answer was asked with; absent in lines of earlier versions, as is `memory_ids`. */
   prompt: Schema.optionalKey(Schema.String),
   problem: Schema.String,
   /** Their texts, each with its time before it; ids in lines of earlier versions. */
@@ -23,6 +23,9 @@ export const AnswerLine = Schema.Struct({
   reward: Schema.NullOr(Schema.Literals([0, 1])),
   verdict: Verdict,
   reason: Schema.String,
+  /** Name of the model that answered, and of the one that judged, if one did; absent in lines of earlier versions. */
+  reader: Schema.optionalKey(Schema.String),
+  judged_by: Schema.optionalKey(Schema.String),
   run: Schema.String,
   generation: Schema.Int
 })

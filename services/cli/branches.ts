@@ -85,6 +85,10 @@ export const spreadOf = (values: ReadonlyArray<number | null>): Spread => {
   return { values: known, mean: known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length, low: known[0] ?? null, high: known.at(-1) ?? null }
 }
 
+/** What is said before branches are asked questions whose one test is still to be made. */
+export const firstLookText = (questions: number): string =>
+  `they are compared on the ${some(questions, "question")} announced for the run's test, which is a look at them: where that test is still to be made, stop here and give \`metamem eval\` on them first`
+
 /** Runs branches and placebos to their end, or reads those that stand, and compares their last generations. */
 export const rerun = (run: string, from: number, change: Change, steps: number | undefined, reseeds: number) =>
   Effect.gen(function*() {
@@ -107,6 +111,7 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     const planned = pairs.flatMap((pair) => [pair.changed, pair.placebo])
     const expected = planned.reduce((sum, { request: { branch, gate, steps } }) => sum + runBudget({ ...parameters, steps, gate, ...(branch === undefined ? {} : { branch }) }, start.mixedShare).calls, 0)
     yield* say(`${planned.length} branches of ${some(last - start.step, "step")}, about ${Math.round(expected).toLocaleString("en")} calls if nothing of them stands in the log; kill it at any time, the same command goes on`)
+    if (part === "test" && !start.isTested) yield* say(firstLookText(questions.length))
     const results = yield* Effect.forEach(planned, (one) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`)), { concurrency: atOnce })
     const states = new Map(yield* Effect.forEach(planned, (one) => Effect.map(foldRun(tenant, one.run), (state) => [one.run, state] as const)))
     // Of all branches alike: one that was opened with another model is not gone on with.

@@ -46,6 +46,8 @@ export interface StartingPoint {
   /** What had been tried by then and was not in force. */
   readonly ledger: ReadonlyArray<LedgerEntry>
   readonly undersized: boolean
+  /** Whether its announced test was made or looked at. */
+  readonly isTested: boolean
   /** That stand in the log already. */
   readonly whatIfs: RunState["whatIfs"]
 }
@@ -67,12 +69,12 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
         }
       }
     }
-    const { generations, operations, parameters, undersized, whatIfs } = state
+    const { generations, operations, parameters, tests, undersized, whatIfs } = state
     if (found === undefined) return yield* new CommandFailed({ message: `the run ${run} has generations 0 to ${generations.length - 1}, and no ${generation}` })
     if (parameters === undefined) return yield* new CommandFailed({ message: `${run} is the record of an imported run: it has no validation questions to ask` })
     const named = [...operations.flatMap(({ after, before }) => [before, after].filter((one) => one !== undefined)), ...generations.flatMap(({ principles }) => principles)]
     const known = new Map(named.map((principle) => [principle.id, principle]))
-    return { ...found, parameters, known, mixedShare: mixedShareOf(state.steps), undersized, whatIfs } satisfies StartingPoint as StartingPoint
+    return { ...found, parameters, known, mixedShare: mixedShareOf(state.steps), undersized, isTested: tests.length > 0, whatIfs } satisfies StartingPoint as StartingPoint
   })
 
 /** The principles with the change made. A change that cannot be made, or changes nothing, is refused with what to do. */

@@ -80,11 +80,13 @@ export const infer = Command.make(
                 reward: answer.verdict === "error" ? null : answer.verdict === "correct" ? 1 : 0,
                 verdict: answer.verdict,
                 reason: answer.reason,
+                ...(answer.reader === undefined ? {} : { reader: answer.reader }),
+                ...(answer.judgedBy === undefined ? {} : { judged_by: answer.judgedBy }),
                 ...of
               }
               yield* writing(() => appendFileSync(input.out, `${JSON.stringify(line)}\n`))
               progress.update(`${++done} of ${due.length} answered`)
-              return { ...answer, question_id: question.id }
+              return line
             }),
           { concurrency: yield* askedAtOnce }
         )
@@ -98,8 +100,7 @@ export const infer = Command.make(
           const question = asked.get(question_id)
           return question === undefined ? [] : [{ question, verdict }]
         })))
-        // Of the lines that stood in the file nobody can say.
-        const by = playersIn(answers)
+        const by = playersIn(all.map(({ judged_by, reader }) => ({ ...(reader === undefined ? {} : { reader }), ...(judged_by === undefined ? {} : { judgedBy: judged_by }) })))
         return { generation: meant, by, notes: otherPlayers(input.run, state, by), total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge, look: look?.look ?? null, undersized: state.undersized, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       yield* emit(result, ({ accuracy, correct, corrected, error, generation, judge, look, notes, total, undersized }) =>

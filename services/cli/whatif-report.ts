@@ -84,7 +84,7 @@ const figureLines = (report: WhatIfReport): ReadonlyArray<string> => {
     const [first, second] = [judgeName(before.judge), judgeName(after.judge)]
     return [
       `${first}, who judged the run: ${rightText(before.counts)}`,
-      ...(before.placebo === undefined ? [] : [`  placebo, other samples: ${rightText(before.placebo.counts)}; ${interval(before.placebo.difference).join(" points, 95 % ")}`]),
+      ...(before.placebo === undefined ? [] : [`  placebo, other samples: ${rightText(before.placebo.counts)}; difference, types counted as often as the data set has them, ${interval(before.placebo.difference).join(" points, 95 % ")}`]),
       `${second}: ${rightText(after.counts)}`,
       ...(report.agreement === null ? [] : agreementLines(report.agreement, first, second)),
       "figures of one judge say nothing beside those of another"

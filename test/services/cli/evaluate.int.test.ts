@@ -120,6 +120,11 @@ onRunStage(test, "who answers and who judges an evaluation is told, and where it
       const { error, json } = yield* command(...more, "--data", data, "--run", "a")
       assert.equal([error, json.by, json.notes], ["", { readers: ["newer"], judges: ["scripted"] }, ["answered by newer, where a was by scripted"]])
     }
+    // The file tells it too, so that an answer that stood there is not taken for another's.
+    const lines = readFileSync(join(home, "answers.jsonl"), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line))
+    assert.equal(lines.map(({ judged_by, reader }) => [reader, judged_by]), lines.map(() => ["newer", "scripted"]))
+    const standing = yield* command("infer", "--generation", "0", "--out", join(home, "answers.jsonl"), "--data", data, "--run", "a")
+    assert.equal([standing.error, standing.json.by], ["", { readers: ["newer"], judges: ["scripted"] }])
     const state = yield* stateOf("a")
     assert.equal(otherPlayers("a", state, { readers: ["scripted"], judges: ["newest"] }), ["judged by newest, where a was by scripted"])
     assert.equal(otherPlayers("a", state, { readers: [], judges: [] }), [])

@@ -3,7 +3,7 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Principle } from "#shared/domain/principle"
 import type { Ask } from "#services/cli/arms"
-import { plannedBranch, spreadOf } from "#services/cli/branches"
+import { firstLookText, plannedBranch, spreadOf } from "#services/cli/branches"
 import { changed, type StartingPoint } from "#services/cli/change"
 import { asksOf, outcomesOf } from "#services/cli/whatif-direct"
 import { outcomeText, whatIfReports, whatIfText } from "#services/cli/whatif-report"
@@ -17,7 +17,7 @@ const principle = (id: string, scope: Principle["scope"]): Principle => ({ id, t
 // Classes of the simulated questions by number modulo three: single-fact, assistant-said, preference.
 const [one, other, refused] = [principle("P1", "single-fact"), principle("P2", "preference"), principle("P3", "assistant-said")]
 const start: StartingPoint = {
-  parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, step: 2, undersized: false, mixedShare: undefined,
+  parameters: parameters(), principles: [one, other], draws: { "single-fact": 2 }, step: 2, undersized: false, mixedShare: undefined, isTested: false,
   ledger: [{ id: "O1-1-abc", step: 1, operation: "add", scope: "preference", text: "Guess.", outcome: "rejected", reader: "m" }],
   known: new Map([one, other, refused].map((known) => [known.id, known])), whatIfs: []
 }
@@ -114,6 +114,7 @@ test("two judges have figures of their own, and one line of agreement; no table 
   assert.equal([report.agreement?.bothRight, report.agreement?.beforeOnly, report.agreement?.afterOnly, report.agreement?.neither], [1, 2, 0, 1])
   const lines = whatIfText(report).split("\n")
   assert.ok(lines.some((line) => /^large, who judged the run: 3 of 4 answers right, 75\.0 %$/.test(line)))
+  assert.ok(lines.some((line) => /placebo, other samples: .*; difference, types counted as often as the data set has them, \+0\.0/.test(line)), lines.join("\n"))
   assert.ok(lines.some((line) => /^the lexical judge: 1 of 4 answers right, 25\.0 %$/.test(line)))
   assert.ok(lines.some((line) => /they agree on 50\.0 %.*kappa 0\.20/.test(line)), lines.join("\n"))
   assert.not.match(whatIfText(report), /in points/)
@@ -121,6 +122,7 @@ test("two judges have figures of their own, and one line of agreement; no table 
 
 test("a branch is asked for as its run was, but for what is changed, and named by it", () => {
   const of = { run: "r", from: 1, start: { ...start, parameters: parameters({ mix: { rare: 2 }, patience: 5 }) }, last: 6, seed: 8 }
+  assert.match(firstLookText(40), /the 40 questions announced .* `metamem eval` on them first/)
   const placebo = plannedBranch({ ...of, principles: start.principles })
   const dropped = plannedBranch({ ...of, principles: [other], change: { kind: "drop", principle: "P1" } })
   assert.equal([dropped.request.seed, dropped.request.steps, dropped.request.branch?.step], [8, 6, 2])
