@@ -14,7 +14,7 @@ import { refuseElsewhere } from "./memory-here.ts"
 import { emit, progressLine, root, say, WrongUsage } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
 import { foldRun, replayAll, type Replayed } from "./runs.ts"
-import { generationTested, lookText, openLook, outcomesOf, pooledTest, reportLook } from "./test-split.ts"
+import { generationTested, lookText, openLook, outcomesOf, pooledTest, refuseLookElsewhere, reportLook } from "./test-split.ts"
 
 /** Numbers named like `all` or `0,2,3`. */
 const wanted = (given: string, all: ReadonlyArray<Replayed>): Effect.Effect<ReadonlyArray<Replayed>, WrongUsage> => {
@@ -54,8 +54,10 @@ export const evaluate = Command.make(
         const chosen = yield* wanted(input.generations, all)
         const list = [...all.filter(({ generation }) => generation === 0), ...chosen.filter(({ generation }) => generation !== 0)]
         const judge = yield* judgeOf(state)
+        const meant = generationTested(chosen.map(({ generation }) => generation), state.recommended)
+        yield* refuseLookElsewhere(run, state, dataset.questions, meant)
         yield* ensureBuilt(dataset)
-        const look = yield* openLook(run, state, dataset.questions, generationTested(chosen.map(({ generation }) => generation), state.recommended))
+        const look = yield* openLook(run, state, dataset.questions, meant)
         const memoryPosition = look?.memoryPosition ?? (yield* log.head("MEMORY"))
         if (look !== undefined) yield* refuseElsewhere(run, memoryPosition)
         const progress = progressLine()

@@ -21,7 +21,7 @@ import { runFlag } from "./run-notes.ts"
 import { foldRun, generationMeant, replayAll } from "./runs.ts"
 import { percent, share, some } from "./shown.ts"
 import { shownMemories } from "./shown-memories.ts"
-import { openLook } from "./test-split.ts"
+import { openLook, refuseLookElsewhere } from "./test-split.ts"
 
 export const infer = Command.make(
   "infer",
@@ -46,6 +46,7 @@ export const infer = Command.make(
         if (generation === undefined) return yield* new CommandFailed({ message: `the run ${input.run} has generations 0 to ${state.generations.length - 1}, and no ${meant}` })
         const of = { run: input.run, generation: generation.generation }
         const standing = yield* standingAnswers(input.out, of, whole.questions)
+        yield* refuseLookElsewhere(input.run, state, dataset.questions, meant)
         yield* ensureBuilt(dataset)
         const asked = new Map(dataset.questions.map((question) => [question.id, question]))
         yield* writing(() => writeFileSync(input.out, [...standing.values()].map((line) => `${JSON.stringify(line)}\n`).join("")))

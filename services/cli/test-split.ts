@@ -6,8 +6,10 @@ import { Effect, Schema } from "effect"
 import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { pairedTest, type TestFigures, type TestOutcome } from "#shared/metamemory/paired-test"
+import { lookFor } from "#services/reflector/looks"
 import { ReportReply, TestReply } from "#services/reflector/protocol"
 import { logLayer } from "./home.ts"
+import { refuseElsewhere } from "./memory-here.ts"
 import { CommandFailed, emit, root, table, WrongUsage } from "./root.ts"
 import { foldRun, type RunState } from "./runs.ts"
 import { points } from "./shown.ts"
@@ -37,6 +39,15 @@ export const openLook = (run: string, state: Pick<RunState, "parameters">, quest
     const { look, memoryPosition } = yield* request(requestSubject("reflector", "test"), { tenant, run, generation, questions: asked }, 30_000).pipe(Effect.flatMap(decodeTest))
     return { look, generation, questions: asked, memoryPosition } satisfies Look as Look
   })
+
+/**
+ * Fails where a look that stands took its evidence from conversations that are elsewhere, before those of the data set are remembered here:
+ * afterwards this log may be as long as the other one was.
+ */
+export const refuseLookElsewhere = (run: string, state: RunState, questions: ReadonlyArray<{ readonly id: string }>, generation: number) => {
+  const look = lookFor(state, { generation, questions: questions.map(({ id }) => id) })
+  return look === undefined ? Effect.void : refuseElsewhere(run, look.memoryPosition)
+}
 
 interface Judged {
   readonly question: { readonly id: string }

@@ -7,8 +7,11 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { memorySubject, runSubject } from "#shared/eventlog/subjects"
 import { unremembered } from "#services/cli/build"
 import { otherPlayers } from "#services/cli/judged-answers"
+import { evolutionCommands } from "#services/cli/evolution"
 import { splitRows } from "#services/cli/split"
-import { finished, openRun, questions, runRequest, stateOf, verification } from "../reflector/stage.ts"
+import { commandRunner } from "#test/support/commands"
+import { testServer } from "#test/support/nats"
+import { connection, finished, openRun, questions, runRequest, stateOf, verification } from "../reflector/stage.ts"
 import { onRunStage } from "./run-stage.ts"
 
 const test = suite("evaluation on the test split")
@@ -93,6 +96,23 @@ onRunStage(test, "every look at the test split is numbered before it is taken, t
     assert.equal([(yield* infer(0, testA)).json.look, yield* recorded("c")], [1, ["TestOpened"]])
     const evaluated = yield* run("--data", testA, "--run", "c", "--generations", "0")
     assert.equal([evaluated.json.test.look, yield* recorded("c")], [1, ["TestOpened", "TestReported"]])
+
+    // A look that stands is of the memory it was taken in: elsewhere it is refused before conversations of the file are remembered, which would make that log as long.
+    assert.is((yield* command("export", "--run", "a", "--out", join(home, "a.bundle"))).error, "")
+    const elsewhere = yield* testServer
+    const there = commandRunner(evolutionCommands, elsewhere.home, elsewhere.url)
+    assert.is((yield* there("import", join(home, "a.bundle"), "--tenant", "t")).error, "")
+    const told = splitRows(all.slice(117, 127)).map((row, at) => ({
+      ...row,
+      ...Object.fromEntries([["haystack_dates", ["2026-01-01", "2026-01-02"]], ["haystack_session_ids", [`s${at}`, `z${at}`]], ["haystack_sessions", [[{ role: "user", content: "I keep bees." }], [{ role: "user", content: "I keep hens." }]]]])
+    }))
+    writeFileSync(join(home, "told.json"), JSON.stringify(told))
+    const headThere = Effect.flatMap(EventLog, (log) => log.head("MEMORY")).pipe(Effect.provide(connection(elsewhere.url)))
+    const memory = yield* headThere
+    for (const more of [["eval"], ["infer", "--generation", String(first.json.test.generation), "--out", join(home, "there.jsonl")]]) {
+      assert.match((yield* there(...more, "--data", join(home, "told.json"), "--run", "a", "--tenant", "t")).error, /not in this home as they were/)
+    }
+    assert.is(yield* headThere, memory)
 
     // Folds.
     assert.match((yield* run("--runs", "a,b")).error, /b has no reported test/)
