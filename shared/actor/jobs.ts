@@ -95,12 +95,20 @@ export const publishJobs = (actor: ActorName, jobs: ReadonlyArray<Job>, dispatch
       { concurrency: 256, discard: true }
     ))
 
-/** Those of some jobs of which the stream holds nothing: never published, or gone by age or erasure. The others reach a worker by themselves. */
+const decodeAgain = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ again: Schema.optionalKey(Schema.String) })))
+
+/**
+ * Those of some jobs of which the stream holds nothing: never published, or gone by age or erasure. The others reach a worker by themselves.
+ * What was published before a job was to be done anew is not that job.
+ */
 export const unpublished = <J extends Job>(actor: ActorName, jobs: ReadonlyArray<J>): Effect.Effect<ReadonlyArray<J>, LogUnavailable, Nats> =>
   Effect.flatMap(Nats, ({ jsm }) =>
     Effect.filter(
       jobs,
-      (job) => attemptRead("look for a published job", () => jsm.direct.getMessage("WORK", { last_by_subj: workSubject(actor, job) })).pipe(Effect.map((message) => message === null)),
+      (job) =>
+        attemptRead("look for a published job", () => jsm.direct.getMessage("WORK", { last_by_subj: workSubject(actor, job) })).pipe(
+          Effect.map((message) => message === null || (job.again !== undefined && Option.getOrUndefined(decodeAgain(message.string()))?.again !== job.again))
+        ),
       { concurrency: 64 }
     ))
 

@@ -74,6 +74,16 @@ const serverKilled = begun(
   60_000
 )
 
+it("what was published before a job was to be done anew is not taken for it", Effect.gen(function*() {
+  const [first, second] = jobs(2)
+  const again = [{ ...first!, again: "checksum" }, second!]
+  yield* publishJobs("evaluator", jobs(1), 0)
+  assert.equal(yield* unpublished("evaluator", again), again)
+  yield* publishJobs("evaluator", again, 0)
+  assert.equal(yield* unpublished("evaluator", again), [])
+  assert.equal(yield* unpublished("evaluator", [{ ...first!, again: "a later one" }]), [{ ...first!, again: "a later one" }])
+}))
+
 it("two workers settle every job exactly once and share them", Effect.gen(function*() {
   const { jsm, url } = yield* Nats
   const runs = yield* Ref.make(0)
