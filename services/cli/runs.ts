@@ -156,12 +156,15 @@ export const eachResult = (tenant: string, run: string, tell: (result: RunResult
     )
   })
 
-/** Every settled job of a run, in the order of the log. */
+/** Every settled job of a run, in the order of the log; of one that was done anew the last outcome, which is the one that counts. */
 export const runResults = (tenant: string, run: string) =>
   Effect.gen(function*() {
-    const results: Array<RunResult> = []
-    yield* eachResult(tenant, run, (result) => void results.push(result))
-    return results
+    const results = new Map<string, RunResult>()
+    yield* eachResult(tenant, run, (result) => {
+      const { key, kind, step } = result.address
+      results.set(`${step}/${kind}/${key}`, result)
+    })
+    return [...results.values()]
   })
 
 export interface Failures {

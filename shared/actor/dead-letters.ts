@@ -107,5 +107,7 @@ export const retryDead = (letter: StandingDeadLetter): Effect.Effect<boolean, Re
     const { js } = yield* Nats
     if (askedActor(letter) !== undefined) yield* request(again.subject, JSON.parse(again.payload), secondTryMs)
     else yield* attempt("put a dead letter back", () => js.publish(again.subject, again.payload))
-    return yield* dropDead(letter.sequence)
+    // Somebody may have put it back and dropped it at the same time.
+    yield* dropDead(letter.sequence)
+    return true
   })

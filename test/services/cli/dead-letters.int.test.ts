@@ -2,7 +2,7 @@ import { join } from "node:path"
 import { Effect, Layer } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { bury, type DeadLetter, listDead } from "#shared/actor/dead-letters"
+import { bury, type DeadLetter, listDead, retryDead } from "#shared/actor/dead-letters"
 import { EventLog } from "#shared/eventlog/event-log"
 import * as JetStreamLog from "#shared/eventlog/jetstream-log"
 import * as NatsConnection from "#shared/eventlog/nats"
@@ -10,6 +10,7 @@ import { memorySubject } from "#shared/eventlog/subjects"
 import { evolutionCommands } from "#services/cli/evolution"
 import { deadCommand } from "#services/cli/log-commands"
 import { memoryCommands } from "#services/cli/memory"
+import { runResults } from "#services/cli/runs"
 import { noVectorAbout } from "#services/embedder/protocol"
 import { ingestorCodec } from "#services/ingestor/protocol"
 import { commandRunner } from "#test/support/commands"
@@ -66,7 +67,10 @@ effect(test, "a failed answer is done anew while its stage waits for others, wit
       yield* standing(3)
       assert.match((yield* run("dead", "retry")).error, /the number of a letter, or --run/)
       assert.match((yield* run("dead", "retry", "--run", "b", "--tenant", "t")).error, /no dead letter is of the run b/)
+      const [mine] = yield* listDead()
       assert.equal((yield* run("dead", "retry", "--run", "a", "--tenant", "t")).json, { run: "a", retried: 3, stay: [] })
+      // Who asked for it at the same time was right too.
+      assert.is(mine === undefined || (yield* retryDead(mine)), true)
       yield* until(Effect.map(listDead(), (letters) => letters.filter(({ tries }) => tries === 6).length === 3), 20_000, "they failed again, as other letters")
       const [first, second, third] = yield* listDead()
       failing = ["hang"]
@@ -82,6 +86,10 @@ effect(test, "a failed answer is done anew while its stage waits for others, wit
       assert.ok(attempts !== undefined && known.has(attempts.question))
       const { differing, extra, missing } = yield* verification("a")
       assert.equal({ differing, extra, missing }, { differing: [], extra: [], missing: [] })
+      // Two outcomes of one job are one attempt to whoever counts or follows them.
+      const results = yield* runResults("t", "a")
+      assert.is(new Set(results.map(({ address }) => JSON.stringify(address))).size, results.length)
+      assert.equal(results.filter(({ address, settled }) => address.kind === "rollout" && settled.status === "failed").map(({ settled }) => settled.attempts), [6])
       const rows: ReadonlyArray<any> = (yield* run("cost", "--run", "a", "--tenant", "t")).json.rows
       assert.equal(rows.filter(({ kind, purpose }) => kind === "rollout" && purpose === "training").map(({ failed, jobs }) => [jobs, failed]), [[24, 1]])
 
