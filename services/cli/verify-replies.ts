@@ -18,7 +18,7 @@ import { callKey, StoredCall } from "#shared/model/call"
 import { replySchemas } from "#shared/model/reply-schemas"
 import { type Role, settingList } from "#shared/model/roles"
 import { type ConsolidationInput, consolidationTokens, type ProposalInput } from "#services/reflector/job-data"
-import { algorithmVersion } from "#services/reflector/parameters"
+import { algorithmVersion, runQuestionOf } from "#services/reflector/parameters"
 import { plannedJobs, questionHash, questionHashIn } from "#services/reflector/stages"
 import { answerWords } from "#services/retriever/protocol"
 import { questionsOf } from "./restore.ts"
@@ -68,10 +68,13 @@ const atOnce = 4_000
 /** The server compares each filter of a reader with every other. */
 const scopesAtOnce = 500
 
-/** Limits of tokens that a role may have been set to where a run does not say, as earlier ones do not: its usual one first. */
-const limitsOf = (role: Role): ReadonlyArray<number> => {
+/**
+ * Limits of tokens that a role may have been set to, the likeliest first. A run's opening names the one of who opened it; earlier ones name none, and
+ * processes that joined later may have had another.
+ */
+const limitsOf = (role: Role, named: number | undefined): ReadonlyArray<number> => {
   const usual = Number(settingList.find(({ name }) => name === `METAMEM_${role.toUpperCase()}_MAX_TOKENS`)?.default)
-  return [usual, ...Array.from({ length: 14 }, (_, at) => 2 ** (at + 4)).filter((limit) => limit !== usual)]
+  return [...new Set([...(named === undefined ? [] : [named]), usual, ...Array.from({ length: 14 }, (_, at) => 2 ** (at + 4))])]
 }
 
 export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
@@ -82,6 +85,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
   const missing: Array<string> = []
   const erased: Array<string> = []
   const changed: Array<string> = []
+  const named = new Map<Role, number>()
   const limits = new Map<Role, Array<number>>()
   /** By role, what is no reply to the prompt that the log makes; it counts where the role's other prompts can be made again. */
   const unmet = new Map<Role, Array<string>>()
@@ -91,18 +95,21 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
   /** Whether a call was asked with these messages. */
   const isReplyTo = (call: StoredCall, messages: ReadonlyArray<Message>, temperature: number): boolean => {
     const { model, role, sample } = call
-    const tried = limits.get(role) ?? [...limitsOf(role)]
+    const tried = limits.get(role) ?? [...limitsOf(role, named.get(role))]
     limits.set(role, tried)
     const at = tried.findIndex((limit) =>
       callKey({ role, messages, parameters: { temperature }, tenant, scope: "", templateVersion: "", ...(sample === undefined ? {} : { sample }) }, model, replySchemas[role], limit) === call.key)
     if (at > 0) tried.unshift(...tried.splice(at, 1))
     return at !== -1
   }
-  const rebuild = (of: Outcome, call: StoredCall, template: string, messages: () => ReadonlyArray<Message>, temperature = 0): void => {
+  /** @param asked what may have been asked */
+  const rebuild = (of: Outcome, call: StoredCall, template: string, asked: ReadonlyArray<ReadonlyArray<Message>>, temperature = 0): void => {
     // What was asked in the words of another version cannot be asked again.
     if (call.templateVersion !== template) return
-    if (isReplyTo(call, messages(), temperature)) counted(of.role).rebuilt += 1
-    else unmet.set(of.role, [...(unmet.get(of.role) ?? []), `reply ${call.key} (${of.role}) of ${run} is not to what ${of.name} asks`])
+    if (asked.some((messages) => isReplyTo(call, messages, temperature))) return void (counted(of.role).rebuilt += 1)
+    const own = unmet.get(of.role) ?? []
+    unmet.set(of.role, own)
+    own.push(`reply ${call.key} (${of.role}) of ${run} is not to what ${of.name} asks`)
   }
 
   /** The scope under which an outcome's replies are kept; undefined where its question is not known. */
@@ -124,7 +131,8 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
   }
 
   /** One outcome whose replies are all there. */
-  const check = (of: Outcome, said: ReadonlyArray<StoredCall>, call: (key: string) => StoredCall | undefined, question: Question | undefined): boolean => {
+  const check = (of: Outcome, said: ReadonlyArray<StoredCall>, call: (key: string) => StoredCall | undefined, asked: ReadonlyArray<Question>): boolean => {
+    const [question] = asked
     const { data, name, role } = of
     const [first] = said
     // Of an imported run texts are kept as they were read.
@@ -137,7 +145,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
         const answered = call(outcomes.get(name.replace("judgement/", "rollout/"))?.calls[0] ?? "")
         if (question !== undefined && answered !== undefined) {
           const temperature = judgementsNeeded(question) === 1 ? 0 : 0.7
-          for (const one of said) rebuild(of, one, judgeTemplateHash([question.type]), () => judgePrompt(question, answered.text), temperature)
+          for (const one of said) rebuild(of, one, judgeTemplateHash([question.type]), asked.map((written) => judgePrompt(written, answered.text)), temperature)
         }
         return majority(said.map(({ text }): Verdict => {
           const vote = replySchemas.judge.decode(text)
@@ -159,7 +167,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
         }) ?? []
         if (input !== undefined && question !== undefined && lessons.every(({ lesson }) => lesson !== undefined)) {
           const told = lessons.flatMap(({ correct, lesson }) => (lesson === undefined || lesson === "" ? [] : [{ correct, lesson }]))
-          rebuild(of, first, templateHashes.propose, () => proposePrompt({ question, lessons: told, principles: input.principles, tried: input.ledger }))
+          rebuild(of, first, templateHashes.propose, [proposePrompt({ question, lessons: told, principles: input.principles, tried: input.ledger })])
         }
         return checkOperations(of, said, input?.ledger ?? [])
       }
@@ -182,7 +190,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
       const { tokensOf } = isShort ? { tokensOf: () => 0 } : yield* Effect.promise(() => import("#shared/model/tokens"))
       const part = withinBudget(operations, consolidationTokens, (operation) => tokensOf(JSON.stringify(operation)))[0] ?? []
       const triedMerges = (input.triedMerges ?? []).flatMap(({ ids }) => (ids === undefined ? [] : [ids]))
-      rebuild(of, first, templateHashes.consolidate, () => consolidatePrompt({ proposals: part, principles: input.principles, limit: input.limit, triedMerges }))
+      rebuild(of, first, templateHashes.consolidate, [consolidatePrompt({ proposals: part, principles: input.principles, limit: input.limit, triedMerges })])
     })
 
   /** Replies that are gone: of users that were erased, which is no damage, and of others. Who was erased may have come back, and what was settled since then has to be there; work begun before an erasure may be settled after it. */
@@ -201,7 +209,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
       }
     })
 
-  const checkPart = (part: ReadonlyArray<readonly [string, ReadonlyArray<Outcome>]>, questions: ReadonlyMap<string, Question>) =>
+  const checkPart = (part: ReadonlyArray<readonly [string, ReadonlyArray<Outcome>]>, questions: ReadonlyMap<string, ReadonlyArray<Question>>) =>
     Effect.gen(function*() {
       const log = yield* EventLog
       const wanted = new Map(part.map(([scope, own]) => [scope, new Set(own.flatMap(({ calls }) => calls))]))
@@ -231,7 +239,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
           if (said.some((call) => call.role !== role)) changed.push(`${outcome.name} of ${run} names a reply of another role`)
           else {
             if (role === "consolidate") yield* rebuildConsolidation(outcome, said)
-            if (!check(outcome, said, (key) => calls?.get(key), questions.get(questionHashIn(outcome.key) ?? ""))) changed.push(`${outcome.name} of ${run} does not say what its reply says`)
+            if (!check(outcome, said, (key) => calls?.get(key), questions.get(questionHashIn(outcome.key) ?? "") ?? [])) changed.push(`${outcome.name} of ${run} does not say what its reply says`)
           }
         }
         yield* tellGone(scope, gone)
@@ -260,12 +268,19 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
     /** @param state of the run at its end */
     end: (state: RunState, tell: (done: number, of: number) => void) =>
       Effect.gen(function*() {
-        for (const [role, limit] of Object.entries(state.parameters?.tokenLimits ?? {})) limits.set(role as Role, [limit])
+        for (const [role, limit] of Object.entries(state.parameters?.tokenLimits ?? {})) named.set(role as Role, limit)
         const known = new Map([...state.questions.values()].map((question) => [questionHash(question.id), question]))
         const byScope = Map.groupBy([...outcomes.values()].filter(({ calls }) => calls.length > 0), (outcome) => scopeOf(outcome, known))
         byScope.delete(undefined)
         const users = new Set([...known.values()].map(({ user }) => user))
-        const texts = new Map((users.size === 0 ? [] : yield* questionsOf(tenant, users)).map((question) => [questionHash(question.id), question]))
+        // Another user may have a question of the same id; one that was given points later was asked about without them before.
+        const texts = Map.groupBy(
+          (users.size === 0 ? [] : yield* questionsOf(tenant, users)).filter((question) => {
+            const own = known.get(questionHash(question.id))
+            return own?.user === question.user && own.hash === runQuestionOf(question).hash
+          }),
+          ({ id }) => questionHash(id)
+        )
         const total = outcomes.size
         let done = 0
         let part: Array<readonly [string, ReadonlyArray<Outcome>]> = []

@@ -1,6 +1,6 @@
 /** A run whose messages somebody took out, added or changed on the server: `metamem verify` tells which, and always in its one document. */
 import { join } from "node:path"
-import { Effect, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { eraseUser } from "#shared/eventlog/erasure"
@@ -9,8 +9,9 @@ import { attempt, Nats } from "#shared/eventlog/nats"
 import { callsFilter, callsSubject, parseResultSubject, resultFilter, resultSubject, runSubject } from "#shared/eventlog/subjects"
 import { evolutionCommands } from "#services/cli/evolution"
 import { commandRunner } from "#test/support/commands"
+import { effect } from "#test/support/effect"
 import { testServer } from "#test/support/nats"
-import { makeQuestion, register, stateOf } from "../reflector/stage.ts"
+import { answering, configured, finished, makeQuestion, openRun, questions, reflector, register, runRequest, stateOf, withWorkers } from "../reflector/stage.ts"
 import { onFinishedRun } from "./run-stage.ts"
 
 const test = suite("verify")
@@ -86,6 +87,10 @@ onFinishedRun(test, "the replies that results name are there, to what was asked 
       const { named, rebuilt } = whole.replies[role]
       assert.ok(rebuilt > 0 && (role === "judge" ? rebuilt === named : rebuilt <= named), `${role}: ${rebuilt} of ${named}`)
     }
+    // Others may have questions of the same ids.
+    yield* register([{ ...makeQuestion(0), user: "u1", text: "Which lamp is meant?" }])
+    assert.equal((yield* run("verify", "--run", "a")).json.replies, whole.replies)
+
     // A proposal that was asked for twice names both replies, and the first is found again.
     const log = yield* EventLog
     const results = yield* log.read([resultFilter(address)]).pipe(Stream.runCollect)
@@ -146,5 +151,16 @@ onFinishedRun(test, "the replies that results name are there, to what was asked 
     assert.match((yield* replaced(user, key, (call) => ({ ...call, text: '{"reason": "x", "verdict": "no"}' }))).changed.join(), new RegExp(`${step}/judgement/${of} of a does not say what its reply says`))
     assert.equal(yield* found, { ok: true, changed: [], missing: [] })
   }))
+
+effect(test as never, "verdicts asked for with another limit of tokens than the run's opening names are found again", () =>
+  withWorkers(({ home, model, url }) =>
+    Effect.gen(function*() {
+      yield* Layer.build(reflector).pipe(Effect.provide(configured(model.url)))
+      yield* answering("reflector")
+      yield* openRun("a", runRequest(questions(117), { steps: 1 }))
+      yield* finished("a")
+      const { json: { ok, replies } } = yield* commandRunner(evolutionCommands, home, url)("verify", "--run", "a", "--tenant", "t")
+      assert.equal([ok, replies.judge.rebuilt], [true, replies.judge.named])
+    }), { settings: { METAMEM_JUDGE_MAX_TOKENS: "1024" } }), 60_000)
 
 test.run()
