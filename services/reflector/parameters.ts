@@ -208,7 +208,16 @@ const told = (value: unknown): string => (value === undefined ? "nothing" : type
 
 /** Why a run of that name cannot go on so. */
 export const differencesText = (names: ReadonlyArray<string>, stands: RunParameters, wanted: RunParameters | RunRequest): string =>
-  `the run was opened with ${names.map((name) => differenceText(name, stands[name as keyof RunParameters], (wanted as RunParameters)[name as keyof RunParameters])).join("; ")}. Give all as it was to go on with it, or choose another name for a new run.`
+  names.includes("algorithm")
+    ? "the run was opened under other rules than this version's, so that it is read and replayed, and not continued. Choose another name for a new run."
+    : `the run was opened with ${names.map((name) => differenceText(name, stands[name as keyof RunParameters], (wanted as RunParameters)[name as keyof RunParameters])).join("; ")}. Give all as it was to go on with it, or choose another name for a new run.`
+
+/** Of a role's prompt, and of its limit of replies, what decides it: nobody knows a hash. */
+const decidedBy = (name: string): string => {
+  const [, what, role = ""] = /^(templates|tokenLimits)\.(\w+)$/.exec(name) ?? []
+  if (what === "tokenLimits") return ` (METAMEM_${role.toUpperCase()}_MAX_TOKENS)`
+  return what === undefined ? "" : role === "answer" ? " (which of the prompts for readers: METAMEM_ANSWER_PROMPTS)" : " (the words of a prompt, which are another version's)"
+}
 
 /** How one parameter stands in the run, and how it was asked for now, in words. */
 const differenceText = (name: string, stands: unknown, wanted: unknown): string => {
@@ -218,7 +227,7 @@ const differenceText = (name: string, stands: unknown, wanted: unknown): string 
   }
   if (name === "ledger") return "another ledger of what was tried before"
   if (name !== "canaries" && Array.isArray(stands) && Array.isArray(wanted)) return `${name} of ${stands.length} questions, not ${wanted.length === stands.length ? "these" : `of ${wanted.length}`}`
-  return `${name} ${told(stands)}, not ${told(wanted)}`
+  return `${name} ${told(stands)}, not ${told(wanted)}${decidedBy(name)}`
 }
 
 export const twoPartsText = (question: string): string => `question ${question} stands in two parts of the split; what is learnt from may not be what is judged by`

@@ -20,8 +20,8 @@ effect(
         }))
       return Effect.gen(function*() {
         assert.is(yield* opened({}), "opened")
-        assert.match(yield* opened({ METAMEM_ANSWER_PROMPTS: "small" }), /templates\.answer \w+, not answer-small/)
-        assert.match(yield* opened({ METAMEM_JUDGE_MAX_TOKENS: "64" }), /tokenLimits\.judge 512, not 64/)
+        assert.match(yield* opened({ METAMEM_ANSWER_PROMPTS: "small" }), /templates\.answer \w+, not answer-small\S+ \(.*METAMEM_ANSWER_PROMPTS\)/)
+        assert.match(yield* opened({ METAMEM_JUDGE_MAX_TOKENS: "64" }), /tokenLimits\.judge 512, not 64 \(METAMEM_JUDGE_MAX_TOKENS\)/)
         assert.is(yield* opened({ METAMEM_ANSWER_PROMPTS: "large", METAMEM_JUDGE_MAX_TOKENS: "512" }), "opened")
       })
     }),
