@@ -201,7 +201,8 @@ export const settleRounds = (state: TrialsState, rounds: ReadonlyArray<Round>, r
       ...trial,
       base: fingerprint(current.principles, trial.scope),
       looks: round.look + 1,
-      candidate: added(round.look === 0 ? {} : trial.candidate, result.candidate)
+      // Also of a first look that was void: samples are numbered by how many there are, and dropping some would have the next ones counted twice.
+      candidate: added(trial.base === fingerprint(state.principles, trial.scope) ? trial.candidate : {}, result.candidate)
     }
     const { next, decision } = judgeLook(current, looked)
     const change = next.state === "accepted" ? applied(current, next) : undefined

@@ -204,6 +204,26 @@ test("a round with too many errors decides nothing, is asked again, and is given
   assert.equal(state.principles, [])
 })
 
+test("after a look that errors made void no answer is asked for or counted twice", () => {
+  for (const voids of [1, 2]) {
+    let state = submitted(open("proven"), 1, add(texts.good, "multi-evidence"))
+    const seen = new Set<string>()
+    for (let turn = 0; turn < 6; turn++) {
+      const rounds = nextRounds((state = { ...state, allowance: 10_000 }))
+      const [round] = rounds
+      if (round === undefined) break
+      for (const { draw, from, question, to } of round.candidate) for (let sample = from; sample < to; sample++) {
+        assert.not.ok(seen.has(`${question} ${draw} ${sample}`), `${question} ${draw} ${sample} in turn ${turn}`)
+        seen.add(`${question} ${draw} ${sample}`)
+      }
+      const { candidate, incumbent } = answer(state, round)
+      const failing = Object.fromEntries(round.candidate.map(({ question, from, to }, at) => [question, at === 0 && turn < voids ? { correct: 0, incorrect: 0, errors: to - from } : candidate[question]!]))
+      state = settleRounds(state, rounds, [{ trial: round.trial, incumbent, candidate: failing }]).state
+    }
+    assert.ok(seen.size > 0)
+  }
+})
+
 test("errors of the incumbent make a look void, and not the trials after it; what was only void may be tried again", () => {
   const failing = (asks: ReadonlyArray<Ask>) => Object.fromEntries(asks.map(({ question, from, to }) => [question, { correct: 0, incorrect: 0, errors: to - from }]))
   let state = submitted(open(), 1, add(texts.good, "multi-evidence"))
