@@ -57,6 +57,12 @@ const tail = Command.make(
 
 export const logCommand = Command.make("log").pipe(Command.withDescription("Look at the event log"), Command.withSubcommands([tail]))
 
+/** The run and step of a letter about a run's job; empty for any other. */
+export const ofRun = ({ about }: Pick<StandingDeadLetter, "about">): string => {
+  const of = parseResultSubject(about)
+  return of === undefined ? "" : `${of.run}, step ${of.step}`
+}
+
 const number = Argument.Int("number").pipe(Argument.withDescription("Number from `dead list`"))
 
 const deadList = Command.make(
@@ -73,7 +79,7 @@ const deadList = Command.make(
       yield* emit(letters, (all) =>
         all.length === 0
           ? "no dead letters"
-          : table([["number", "actor", "kind", "tries", "error"], ...all.map((letter) => [String(letter.sequence), letter.actor, letter.kind, String(letter.tries), shorten(letter.error, 90)])]))
+          : table([["number", "actor", "kind", "of", "tries", "error"], ...all.map((letter) => [String(letter.sequence), letter.actor, letter.kind, ofRun(letter), String(letter.tries), shorten(letter.error, 90)])]))
     }).pipe(Effect.provide(logLayer))
 ).pipe(Command.withDescription("What could not be processed"))
 

@@ -89,7 +89,7 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "OperationsConsolidated":
       return consolidatedLines(event).join("\n")
     case "JobRetried":
-      return `  a ${event.kind} that failed is done anew, as somebody asked`
+      return `  a ${event.kind} that failed is done anew, as \`metamem dead retry\` asked`
     case "GateDecided":
       return gateLine(event)
     case "GenerationSealed":

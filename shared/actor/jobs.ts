@@ -235,7 +235,7 @@ const giveUp = <R>(worker: JobWorker<R>, job: Job, tries: number, error: string,
       ...(user === undefined ? {} : { whose: userHash(job.tenant, user) }),
       error,
       tries,
-      mend: "The run counts it as an error once all of its stage is settled. Mend what the message names; until then `metamem dead retry` has it done anew, later a branch can take the step again.",
+      mend: "The run counts it as an error once all of its stage is settled. Mend what the message names; until then `metamem dead retry` has it done anew, with --run all that failed of the run; later `metamem whatif` can take the step again.",
       again: { subject: requestSubject("reflector", "retry"), payload: JSON.stringify({ tenant: job.tenant, run: job.run, step: job.step, kind: job.kind, key: job.key } satisfies JobAddress) }
     })
   )

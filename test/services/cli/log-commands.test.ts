@@ -1,6 +1,7 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { typesOf } from "#services/cli/log-commands"
+import { resultSubject } from "#shared/eventlog/subjects"
+import { ofRun, typesOf } from "#services/cli/log-commands"
 
 const test = suite("the log, as it is shown")
 
@@ -9,6 +10,11 @@ test("events of one type in a row are counted, and their order stays", () => {
   assert.is(types("TurnReceived"), "TurnReceived")
   assert.is(types("QuestionRegistered", "QuestionRegistered", "QuestionRegistered"), "QuestionRegistered × 3")
   assert.is(types("SegmentClosed", "MemoriesRecorded", "MemoriesRecorded", "SegmentClosed"), "SegmentClosed, MemoriesRecorded × 2, SegmentClosed")
+})
+
+test("a dead letter about a run's job names the run, which is what `dead retry --run` takes", () => {
+  assert.is(ofRun({ about: resultSubject({ tenant: "local", run: "first", step: 2, kind: "rollout", key: "r_2_766f6431c404747a_1" }) }), "first, step 2")
+  assert.is(ofRun({ about: "memory.local.mira.c.ingestor" }), "")
 })
 
 test.run()
