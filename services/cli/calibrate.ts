@@ -131,6 +131,10 @@ const fewestOfSide = 10
 const qualityIn = ({ rightJudgedRight: rr, rightJudgedWrong: rw, wrongJudgedRight: wr, wrongJudgedWrong: ww }: LabelCounts, fewest: number): JudgeQuality | undefined =>
   rr + rw < fewest || ww + wr < fewest ? undefined : { sensitivity: rr / (rr + rw), specificity: ww / (ww + wr) }
 
+/** Whether labels of one type do not tell its judge from a coin: by less than two standard errors above it, a correction would multiply chance manyfold. */
+const isCoin = ({ sensitivity, specificity }: JudgeQuality, { rightJudgedRight: rr, rightJudgedWrong: rw, wrongJudgedRight: wr, wrongJudgedWrong: ww }: LabelCounts): boolean =>
+  sensitivity + specificity - 1 <= 2 * Math.sqrt((sensitivity * (1 - sensitivity)) / (rr + rw) + (specificity * (1 - specificity)) / (ww + wr))
+
 /** Answers of one type that were judged. */
 export interface JudgedOfType {
   readonly type: string
@@ -146,7 +150,7 @@ export const judgedByType = (answers: ReadonlyArray<{ readonly question: Pick<Qu
 /**
  * The accuracy over some answers, corrected for what the last calibration of the judge says of it: each type by its own labels where
  * there are ten of either side, else by those of all types, and put together as the answers are. Undefined without a calibration of that
- * judge, without labels of both sides, or where the judge was no better than a coin on a type.
+ * judge, without labels of both sides, or where the judge could not be told from a coin on a type.
  */
 export const correctedAccuracy = (calibrations: RunState["calibrations"], by: JudgeKind | undefined, types: ReadonlyArray<JudgedOfType>): number | undefined => {
   const last = calibrations.filter(({ judge }) => judge === by).at(-1)
@@ -155,7 +159,9 @@ export const correctedAccuracy = (calibrations: RunState["calibrations"], by: Ju
   const together = qualityIn(pooled(last.counts), 1)
   const shares = types.map(({ correct, judged: own, type }) => {
     const counts = last.counts[type]
-    const quality = (counts === undefined ? undefined : qualityIn(counts, fewestOfSide)) ?? together
+    const ofType = counts === undefined ? undefined : qualityIn(counts, fewestOfSide)
+    if (counts !== undefined && ofType !== undefined && isCoin(ofType, counts)) return undefined
+    const quality = ofType ?? together
     const right = quality === undefined ? undefined : corrected(correct / own, quality)
     return right === undefined ? undefined : (right * own) / judged
   })

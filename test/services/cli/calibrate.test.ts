@@ -83,6 +83,7 @@ test("each type is corrected by its own labels where there are enough, and put t
   near(of(labels, { type: "time", correct: 0, judged: 10 }, { ...fact, judged: 150, correct: 150 }), (10 * -0.1 / 0.7 + 150) / 160)
   near(of(labels, { type: "time", correct: 0, judged: 10 }), 0)
   assert.is(of({ time: counts(25, 25, 25, 25), fact: counts(50, 0, 50, 0) }, time, fact), undefined, "a coin on one type")
+  assert.is(of({ time: counts(11, 9, 10, 10), fact: counts(50, 0, 50, 0) }, { ...time, correct: 70 }, fact), undefined, "as good as a coin on one type: it would make of .55 a share above 1")
   assert.is(of(labels), undefined)
 })
 
