@@ -49,7 +49,8 @@ const importsAllowed: ReadonlyArray<readonly [from: string, to: string]> = [
   ["services/cli/", "services/reflector/online-words.ts"],
   // What the log says of a run, pure, which the command line prints.
   ["services/cli/", "services/reflector/analysis.ts"],
-  // Whether a what-if was asked before, pure.
+  // Whether a test was looked at or a what-if asked before, pure.
+  ["services/cli/", "services/reflector/looks.ts"],
   ["services/cli/", "services/reflector/what-ifs.ts"],
   // The jobs of a run and what they are told, pure, which `verify` holds replies against.
   ["services/cli/", "services/reflector/stages.ts"],
