@@ -134,6 +134,15 @@ export const reflectReply = (offered: ReadonlyArray<PrincipleScope> = scopes): R
 const single = (offered: ReadonlyArray<PrincipleScope>) => Schema.Struct({ ...SingleOperation.fields, scope: Schema.optionalKey(Schema.Literals(offered)) })
 const merge = Schema.Struct({ operation: Schema.Literal("merge"), ids: Operation.fields.ids, content: Operation.fields.content })
 
+/** @param more members beside those that every operation has */
+const operationsJson = (kinds: ReadonlyArray<Operation["operation"]>, offered: ReadonlyArray<PrincipleScope>, more: Readonly<Record<string, unknown>> = {}) =>
+  object({
+    operations: {
+      type: "array",
+      items: object({ operation: { type: "string", enum: kinds }, id: nullableString, ...more, content: nullableString, scope: { type: ["string", "null"], enum: [...offered, null] } })
+    }
+  })
+
 /** Operations one question's attempts suggest. @param offered the scopes that may be named */
 export const proposeReply = (offered: ReadonlyArray<PrincipleScope> = scopes): ReplySchema<OperationsReply<SingleOperation>> =>
   fromJson(
@@ -141,17 +150,7 @@ export const proposeReply = (offered: ReadonlyArray<PrincipleScope> = scopes): R
       name: "propose",
       list: "operations",
       change: withoutBlank,
-      jsonSchema: object({
-        operations: {
-          type: "array",
-          items: object({
-            operation: { type: "string", enum: ["add", "update", "delete"] },
-            id: nullableString,
-            content: nullableString,
-            scope: { type: ["string", "null"], enum: [...offered, null] }
-          })
-        }
-      })
+      jsonSchema: operationsJson(["add", "update", "delete"], offered)
     },
     Schema.Struct({ operations: Schema.Array(single(offered)) })
   )
@@ -163,18 +162,7 @@ const consolidateReply: ReplySchema<OperationsReply<Operation>> = fromJson(
     version: 2,
     list: "operations",
     change: withoutBlank,
-    jsonSchema: object({
-      operations: {
-        type: "array",
-        items: object({
-          operation: { type: "string", enum: ["add", "update", "delete", "merge"] },
-          id: nullableString,
-          ids: { type: ["array", "null"], items: string },
-          content: nullableString,
-          scope: { type: ["string", "null"], enum: [...scopes, null] }
-        })
-      }
-    })
+    jsonSchema: operationsJson(["add", "update", "delete", "merge"], scopes, { ids: { type: ["array", "null"], items: string } })
   },
   Schema.Struct({ operations: Schema.Array(Schema.Union([merge, single(scopes)])) })
 )
