@@ -10,7 +10,7 @@ import { runBudget } from "#services/reflector/behaviour"
 import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector/parameters"
 import { some } from "./shown.ts"
 import { answerAll, type Ask } from "./arms.ts"
-import { type Change, changed, changeText, type StartingPoint, startingPoint } from "./change.ts"
+import { type Change, changed, changeText, reflectingRoles, type StartingPoint, startingPoint } from "./change.ts"
 import { refuseOtherMemory } from "./memory-here.ts"
 import { CommandFailed, root, say, WrongUsage } from "./root.ts"
 import { foldRun } from "./runs.ts"
@@ -29,6 +29,17 @@ interface Planned {
 
 const refs = (questions: ReadonlyArray<RunQuestion>) => questions.map(({ id, user }) => ({ id, user }))
 const nonEmptyRefs = ([first, ...more]: RunParameters["train"]) => [{ id: first.id, user: first.user }, ...refs(more)] as const
+
+/** Who judges, reflects and answers in a branch: by name as in the run it comes from, whatever is set now, but for what is changed. */
+const playersOf = ({ judge, models, reflector }: RunParameters, change: Change | undefined): Pick<RunRequest, "judge" | "models" | "reflector"> => {
+  if (change?.kind === "reader") return { judge, reflector, models: { ...models, answer: change.model } }
+  if (change?.kind === "judge") return { judge: change.judge, reflector, models: { ...models, ...(change.model === undefined ? {} : { judge: change.model }) } }
+  if (change?.kind !== "reflector") return { judge, reflector, models }
+  const { model } = change
+  // Rules stay beside a model where they were.
+  const kind = change.reflector === "model" && reflector === "both" ? reflector : change.reflector
+  return { judge, reflector: kind, models: { ...models, ...(model === undefined ? {} : Object.fromEntries(reflectingRoles.map((role) => [role, model]))) } }
+}
 
 /**
  * One branch. Its name says what it is, so asking for the same again goes on with it or reads it.
@@ -50,7 +61,7 @@ export const plannedBranch = (of: { readonly run: string; readonly from: number;
       // The run it comes from was allowed to run; what its size says is said of both.
       anyway: true,
       train: nonEmptyRefs(train), validation: nonEmptyRefs(validation), guard: refs(guard), test: refs(test),
-      ...(change?.kind === "judge" ? { judge: change.judge } : {}),
+      ...playersOf(start.parameters, change),
       ...(change?.kind === "gate" ? { gate: change.policy } : {}),
       branch: { run, generation: from, step: start.step, change: change === undefined ? "nothing changed" : changeText(change), principles, memoryPosition }
     }
@@ -114,9 +125,9 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     if (part === "test" && !start.isTested) yield* say(firstLookText(questions.length))
     const results = yield* Effect.forEach(planned, (one) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`)), { concurrency: atOnce })
     const states = new Map(yield* Effect.forEach(planned, (one) => Effect.map(foldRun(tenant, one.run), (state) => [one.run, state] as const)))
-    // Of all branches alike: one that was opened with another model is not gone on with.
-    const reader = [...states.values()][0]?.parameters?.models["answer"]
+    const readerOf = ({ run }: Planned): string | undefined => states.get(run)?.parameters?.models["answer"]
     const asks = planned.flatMap((one) => {
+      const reader = readerOf(one)
       const principles = states.get(one.run)?.generations.at(-1)?.principles ?? []
       return questions.map((question): Ask => ({
         question, arm: one.run, purpose: "report", sample: 0, draw: 0,
@@ -148,8 +159,8 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     const sum = (pick: (result: (typeof results)[number]) => number) => results.reduce((total, result) => total + pick(result), 0)
     return {
       run, from, change, mode: "rerun", judge: parameters.judge,
-      /** Of the branches, by the model set when they were opened, and of the run. */
-      reader: { branches: reader ?? "", run: parameters.models["answer"] ?? "" },
+      /** Who answers in the branches, and by whom they are compared. */
+      reader: { changed: pairs.flatMap((pair) => readerOf(pair.changed) ?? [])[0] ?? "", placebo: parameters.models["answer"] ?? "" },
       questions: { part, count: questions.length },
       /** Number of the look at the test split; null = other questions were asked. */
       look: look?.look ?? null,

@@ -5,6 +5,7 @@ import type { GatePolicy } from "#shared/metamemory/gate"
 import { inherited, type LedgerEntry } from "#shared/metamemory/ledger"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
 import { trialLedger } from "#shared/metamemory/trial"
+import type { Role } from "#shared/model/roles"
 import { mixedShareOf } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
 import type { RunParameters } from "#services/reflector/parameters"
@@ -12,8 +13,14 @@ import type { DirectChange } from "#services/reflector/run-events"
 import { CommandFailed } from "./root.ts"
 import { runCommits, type RunState } from "./runs.ts"
 
-/** Beside what bears on one generation, what bears on those after it alone. */
-export type Change = DirectChange | { readonly kind: "gate"; readonly policy: GatePolicy }
+/**
+ * Beside what bears on one generation, what bears on those after it alone. Who reflects also proposes and consolidates; a model is one at
+ * their endpoint, by name, or the one that is set.
+ */
+export type Change = DirectChange | { readonly kind: "gate"; readonly policy: GatePolicy } | { readonly kind: "reflector"; readonly reflector: "rules" | "model"; readonly model?: string }
+
+/** Roles that whoever reflects plays. */
+export const reflectingRoles = ["reflect", "propose", "consolidate"] as const satisfies ReadonlyArray<Role>
 
 export const changeText = (change: Change): string => {
   switch (change.kind) {
@@ -27,6 +34,8 @@ export const changeText = (change: Change): string => {
       return `answered by ${change.model}`
     case "judge":
       return `judged by ${change.model ?? `the ${change.judge} judge`}`
+    case "reflector":
+      return `reflected on by ${change.model ?? (change.reflector === "rules" ? "rules" : "the model")}`
     case "gate":
       return `under the gate policy ${change.policy}`
   }
@@ -85,6 +94,11 @@ export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "
   }
   if (change.kind === "reader") {
     return change.model === parameters.models["answer"] ? Result.fail(`the run was answered by ${change.model}: name another model`) : Result.succeed(principles)
+  }
+  if (change.kind === "reflector") {
+    const { models, reflector } = parameters
+    const isSame = change.model === undefined ? (change.reflector === "rules") === (reflector === "rules") : reflectingRoles.every((role) => models[role] === change.model)
+    return isSame ? Result.fail(`the run was reflected on by ${reflector === "rules" ? "rules" : (models["reflect"] ?? "the model")}: name another model${reflector === "rules" ? "" : ", or rules"}`) : Result.succeed(principles)
   }
   if (change.kind === "gate") {
     return change.policy === parameters.gate ? Result.fail(`the run was gated by the policy ${change.policy}: name another one`) : Result.succeed(principles)

@@ -1,7 +1,7 @@
 /**
  * Whether the replies that a run's results name are there, are what was asked for, and say what the results say. A reply is kept under the
  * hash of its prompt; of verdicts, proposals and consolidations the log holds all that the prompt is made of, so that the hash is computed
- * anew. No model is asked, and of the replies a part at a time is held.
+ * anew. Verdicts by words are decided again. No model is asked, and of the replies a part at a time is held.
  */
 import { Effect, Option, Result, Schema, Stream } from "effect"
 import { Operation } from "#shared/domain/principle"
@@ -12,11 +12,13 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { callsFilter, memoryFilter, parseCallsSubject, type RunAddress } from "#shared/eventlog/subjects"
 import { judgementsNeeded, judgePrompt, judgeTemplateHash, majority } from "#shared/metamemory/judging"
 import { asAttempt } from "#shared/metamemory/ledger"
+import { judgeLexically } from "#shared/metamemory/lexical"
 import { consolidatePrompt, type Message, proposePrompt, templateHashes, withinBudget } from "#shared/metamemory/prompts"
 import { ruleBased } from "#shared/metamemory/rules"
 import { callKey, StoredCall } from "#shared/model/call"
 import { replySchemas } from "#shared/model/reply-schemas"
 import { type Role, settingList } from "#shared/model/roles"
+import { JudgeKind } from "#services/evaluator/protocol"
 import { type ConsolidationInput, consolidationTokens, type ProposalInput } from "#services/reflector/job-data"
 import { algorithmVersion, runQuestionOf } from "#services/reflector/parameters"
 import { plannedJobs, questionHash, questionHashIn } from "#services/reflector/stages"
@@ -42,6 +44,7 @@ const Data = Schema.Struct({
   calls: Schema.optionalKey(Schema.Array(Schema.String)),
   features: Schema.optionalKey(Schema.Struct({ answerWords: Schema.Int })),
   verdict: Schema.optionalKey(Verdict),
+  judge: Schema.optionalKey(JudgeKind),
   by: Schema.optionalKey(Schema.String),
   lesson: Schema.optionalKey(Schema.String),
   scope: Schema.optionalKey(Schema.String),
@@ -90,6 +93,10 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
   /** By role, what is no reply to the prompt that the log makes; it counts where the role's other prompts can be made again. */
   const unmet = new Map<Role, Array<string>>()
 
+  /** Verdicts of the lexical judge that were decided again; none of a run under other rules, whose judge may have been another. */
+  let lexicalVerdicts = 0
+  let isOfTheseRules = false
+
   const counted = (role: Role): RoleReplies => (replies[role] ??= { named: 0, rebuilt: 0, missing: 0, erased: 0 })
 
   /** Whether a call was asked with these messages. */
@@ -130,6 +137,13 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
     })
   }
 
+  const checkLexicalVerdict = (judgement: string, response: string, asked: ReadonlyArray<Question>): void => {
+    const judged = outcomes.get(judgement)?.data
+    if (!isOfTheseRules || judged?.judge !== "lexical" || asked.length === 0) return
+    lexicalVerdicts += 1
+    if (!asked.some((question) => judgeLexically(question, response).verdict === judged.verdict)) changed.push(`${judgement} of ${run} is not what the lexical judge says of its answer`)
+  }
+
   /** One outcome whose replies are all there. */
   const check = (of: Outcome, said: ReadonlyArray<StoredCall>, call: (key: string) => StoredCall | undefined, asked: ReadonlyArray<Question>): boolean => {
     const [question] = asked
@@ -140,6 +154,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
     if (said.some(({ schema }) => schema !== `${replySchemas[role].name}@${replySchemas[role].version}`)) return true
     switch (role) {
       case "answer":
+        checkLexicalVerdict(name.replace("/rollout/", "/judgement/"), first.text, asked)
         return data.features === undefined || answerWords(first.text) === data.features.answerWords
       case "judge": {
         const answered = call(outcomes.get(name.replace("judgement/", "rollout/"))?.calls[0] ?? "")
@@ -268,6 +283,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
     /** @param state of the run at its end */
     end: (state: RunState, tell: (done: number, of: number) => void) =>
       Effect.gen(function*() {
+        isOfTheseRules = state.parameters?.algorithm === algorithmVersion
         for (const [role, limit] of Object.entries(state.parameters?.tokenLimits ?? {})) named.set(role as Role, limit)
         const known = new Map([...state.questions.values()].map((question) => [questionHash(question.id), question]))
         const byScope = Map.groupBy([...outcomes.values()].filter(({ calls }) => calls.length > 0), (outcome) => scopeOf(outcome, known))
@@ -301,7 +317,7 @@ export const makeReplyVerifier = ({ run, tenant }: RunAddress) => {
         }
         yield* flush
         for (const [role, some] of unmet) if (counted(role).rebuilt > 0) changed.push(...some)
-        return { replies, missing, erased, changed }
+        return { replies, lexicalVerdicts, missing, erased, changed }
       })
   }
 }

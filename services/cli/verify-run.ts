@@ -58,7 +58,7 @@ export const verifyRun = (tenant: string, run: string, tell: (line: string) => v
     const decided = verifier.end()
     // Under another version of the rules nobody can say which results a decision used.
     const isComparable = isReadable && verifier.state().parameters?.algorithm === algorithmVersion
-    const { changed, erased, missing, replies } = yield* said.end(verifier.state(), (done, of) => tell(`replies to ${done} of ${some(of, "result")} of ${run} read`))
+    const { changed, erased, lexicalVerdicts, missing, replies } = yield* said.end(verifier.state(), (done, of) => tell(`replies to ${done} of ${some(of, "result")} of ${run} read`))
     const generations = isReadable ? yield* replayAll(tenant, run) : []
     return {
       checked,
@@ -67,6 +67,7 @@ export const verifyRun = (tenant: string, run: string, tell: (line: string) => v
       changed: [...(isComparable ? decided.differing.map(({ cause, position }) => `${position} (${cause}) of ${run} does not follow from its results`) : []), ...changed],
       erased,
       replies,
+      lexicalVerdicts,
       generations: generations.map(({ generation, hash, identical, sealed }) => ({ run, n: generation, sealed: sealed.hash, replayed: hash, identical }))
     }
   })

@@ -76,6 +76,7 @@ export const verify = Command.make(
         damaged, missing, extra, changed,
         erased: runs.flatMap((run) => run.erased),
         replies: repliesOf(runs.map(({ replies }) => replies)),
+        lexicalVerdicts: runs.reduce((total, { lexicalVerdicts }) => total + lexicalVerdicts, 0),
         generations: generations.map(({ n, replayed, run, sealed }) => ({ run, n, sealed, replayed })),
         ...(hashed === undefined ? {} : { memories: hashed.memories, memoryHash: hashed.memoryHash }),
         modelCalls: 0
@@ -90,6 +91,7 @@ export const verify = Command.make(
           ...result.generations.map(({ n, replayed, run, sealed }) => `  generation ${n} of ${run}: ${replayed === sealed ? "identical" : "DIFFERS"}  ${replayed.slice(0, 16)}`),
           ...Object.entries(result.replies).map(([role, { erased, missing, named, rebuilt }]) =>
             `  replies of ${role}: ${named} named${rebuilt === 0 ? "" : `, ${rebuilt} found again from what was asked`}${missing === 0 ? "" : `, ${missing} missing`}${erased === 0 ? "" : `, ${erased} erased`}`),
+          ...(result.lexicalVerdicts === 0 ? [] : [`  verdicts of the lexical judge: ${result.lexicalVerdicts} decided again`]),
           ...(hashed === undefined ? [] : [`  ${some(hashed.memories, "memory", "memories")}, hash ${hashed.memoryHash}`]),
           "0 model calls"
         ].join("\n"))

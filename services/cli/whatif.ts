@@ -18,11 +18,12 @@ import { listWhatIfs, showWhatIf } from "./whatif-list.ts"
 
 const wrong = (message: string) => Effect.fail(new WrongUsage({ message }))
 
-/** Who answers or judges instead: another judge, or another model of the role's endpoint by its name. */
+/** Who answers, judges or reflects instead: another judge, rules, or another model of the role's endpoint by its name. */
 const readRole = (text: string): Effect.Effect<Change, WrongUsage> => {
   const [, role = "", name = ""] = /^(\w+)=(.+)$/s.exec(text.trim()) ?? []
   if (role === "answer") return Effect.succeed({ kind: "reader", model: name })
-  if (role !== "judge") return wrong(`--role ${text} is not understood: judge=lexical, judge=model, judge=MODEL or answer=MODEL; the other roles have no part in how a generation answers`)
+  if (role === "reflect") return Effect.succeed(name === "rules" || name === "model" ? { kind: "reflector", reflector: name } : { kind: "reflector", reflector: "model", model: name })
+  if (role !== "judge") return wrong(`--role ${text} is not understood: judge=lexical, judge=model, judge=MODEL, answer=MODEL, reflect=rules, reflect=model or reflect=MODEL, which proposes and consolidates too`)
   return Effect.succeed(name === "lexical" || name === "model" ? { kind: "judge", judge: name } : { kind: "judge", judge: "model", model: name })
 }
 
@@ -42,17 +43,11 @@ const readChange = (input: ChangeFlags): Effect.Effect<Change, WrongUsage> =>
     ]
     const [change] = changes
     if (change === undefined || changes.length > 1) {
-      return yield* wrong("say what is changed, one thing at a time: --drop P, --pin P, --reword P \"…\", --gate POLICY, --role judge=lexical|model|MODEL or --role answer=MODEL; --list shows what was asked before")
+      return yield* wrong("say what is changed, one thing at a time: --drop P, --pin P, --reword P \"…\", --gate POLICY, --role judge=lexical|model|MODEL, answer=MODEL or reflect=rules|model|MODEL; --list shows what was asked before")
     }
     if (Option.isSome(input.text) !== (change.kind === "reword")) return yield* wrong("--reword P needs the new text after it, and nothing else does")
     return change
   })
-
-/** A branch is driven by the models that are set, as every run is. */
-const unfitForRerun = (change: Change): string | undefined => {
-  const role = change.kind === "reader" ? "answer" : change.kind === "judge" && change.model !== undefined ? "judge" : undefined
-  return role === undefined ? undefined : `another model for --role ${role} is told of one generation, without --rerun: a branch is driven by the models that are set. To evolve with it, set METAMEM_${role.toUpperCase()}_MODEL and \`metamem train\` a run of its own`
-}
 
 const again = (run: string, from: number, change: Change, steps: Option.Option<number>, reseeds: number) =>
   Effect.gen(function*() {
@@ -65,7 +60,7 @@ const again = (run: string, from: number, change: Change, steps: Option.Option<n
           ...reseeds.map((one) => [String(one.seed), shareInPercent(one.changed.accuracy), shareInPercent(one.placebo.accuracy), points(one.difference), `${one.changed.principles} and ${one.placebo.principles}`, one.changed.run])
         ]),
         `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${some(reseeds.length, "seed")}; the unchanged branches themselves lie between ${shareInPercent(placebo.low)} and ${shareInPercent(placebo.high)}`,
-        ...(reader.branches === reader.run ? [] : [`the branches are answered by ${reader.branches}, ${run} was by ${reader.run}`]),
+        ...(reader.changed === reader.placebo ? [] : [`the changed branches are answered by ${reader.changed}, the unchanged ones by ${reader.placebo}: what the reader alone does is told without --rerun`]),
         ...(look === null ? [] : [`these questions were announced for the run's test, so this is look ${look} at them: a test of any generation but ${from} is a later one`]),
         `${calls} calls, ${promptTokens} + ${completionTokens} tokens in all branches and their answers; ${reused.calls} replies in branches and ${reused.answers} of ${reused.ofAnswers} answers were in the log; ${errors} errors`,
         ...(undersized ? ["the run was too small for such differences to mean much"] : [])
@@ -83,7 +78,7 @@ export const whatif = Command.make(
     pin: Flag.String("pin").pipe(Flag.withDescription("Put this one in: of another generation, or one the gate refused"), Flag.optional),
     reword: Flag.String("reword").pipe(Flag.withDescription("Give this one the text that follows"), Flag.optional),
     text: Argument.String("text").pipe(Argument.withDescription("The new text for --reword"), Argument.optional),
-    role: Flag.String("role").pipe(Flag.withDescription("Let another judge judge (judge=lexical, judge=model), or another model of the role's endpoint judge or answer (judge=MODEL, answer=MODEL; not with --rerun)"), Flag.optional),
+    role: Flag.String("role").pipe(Flag.withDescription("Another judge (judge=lexical, judge=model), or another model of the role's endpoint that judges or answers (judge=MODEL, answer=MODEL) or, with --rerun, reflects, proposes and consolidates (reflect=MODEL, reflect=rules)"), Flag.optional),
     gate: Flag.Literals("gate", ["likely", "proven", "always"]).pipe(Flag.withDescription("Let another policy decide; with --rerun"), Flag.optional),
     direct: Flag.Boolean("direct").pipe(Flag.withDescription("Compare this generation alone (the default)"), Flag.withDefault(false)),
     rerun: Flag.Boolean("rerun").pipe(Flag.withDescription("Let evolution go on from there, under several seeds: many times the calls of a run"), Flag.withDefault(false)),
@@ -106,9 +101,9 @@ export const whatif = Command.make(
       if (input.rerun && Option.isSome(input.samples)) return yield* wrong("--samples is a matter of one generation asked directly; branches take what their run took")
       if (!input.rerun) {
         if (Option.isSome(input.steps) || Option.isSome(input.reseeds)) return yield* wrong("--steps and --reseeds are a matter of --rerun; directly, one generation is asked")
-        return change.kind === "gate" ? yield* wrong("a policy changes what comes after a generation, not how it answers: give --rerun") : yield* direct(input.run, input.from.value, change, input.samples)
+        if (change.kind === "gate" || change.kind === "reflector") return yield* wrong(`${change.kind === "gate" ? "a policy" : "who reflects"} changes what comes after a generation, not how it answers: give --rerun`)
+        return yield* direct(input.run, input.from.value, change, input.samples)
       }
-      const unfit = unfitForRerun(change)
-      return unfit === undefined ? yield* again(input.run, input.from.value, change, input.steps, Option.getOrElse(input.reseeds, () => reseedsUsual)) : yield* wrong(unfit)
+      return yield* again(input.run, input.from.value, change, input.steps, Option.getOrElse(input.reseeds, () => reseedsUsual))
     })
 ).pipe(Command.withDescription("How a generation would have answered, or evolution gone on, with one thing changed, beside what chance alone does; it stands in the log afterwards"))

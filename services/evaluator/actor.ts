@@ -104,7 +104,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
         if (Option.isNone(call)) {
           return yield* new JobFailed({ message: `the answer ${input.callKey} is not in the call store; was the user erased?`, final: false })
         }
-        const { data } = yield* judge({ tenant: job.tenant, question, response: call.value.text, judge: input.judge, sample: input.sample, run: job.run, step: job.step }).pipe(
+        const { data } = yield* judge({ tenant: job.tenant, question, response: call.value.text, judge: input.judge, ...(input.model === undefined ? {} : { model: input.model }), sample: input.sample, run: job.run, step: job.step }).pipe(
           Effect.provideService(Models, models),
           Effect.mapError((error) => callFailed(error))
         )

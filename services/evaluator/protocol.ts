@@ -44,6 +44,8 @@ export const JudgementInput = Schema.Struct({
   question: QuestionRefSchema,
   callKey: Schema.NonEmptyString,
   judge: JudgeKind,
+  /** Name of the model that judges, at the endpoint that is set for it; absent = the model that is set. Nothing to the lexical judge. */
+  model: Schema.optionalKey(Schema.NonEmptyString),
   /** Which sample of an answer is judged; tells the votes of one answer apart from those of another. */
   sample: Sample
 })

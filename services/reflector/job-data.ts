@@ -10,6 +10,8 @@ import { SourcedOperation } from "./run-events.ts"
 
 const Common = {
   by: ReflectorKind,
+  /** Name of the model that does it, at the endpoint that is set for its role; absent where rules do, or in jobs that stood before it was named here. */
+  model: Schema.optionalKey(Schema.NonEmptyString),
   runSeed: Schema.Int,
   step: Schema.Int
 }

@@ -12,7 +12,7 @@ import { mixWeights } from "#shared/metamemory/statistics"
 import { AskedQuestionRef, JudgeKind } from "#services/evaluator/protocol"
 
 /**
- * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids. A run opened under another version
+ * Version of the rules by which a run goes on from its results: batches, looks of the gate, ids, verdicts by words. A run opened under another version
  * is read and replayed, and not continued. Version 2: which principles are proposed for retirement, since their intervals are others. Version 3:
  * a principle is proposed for retirement by what its present words did, not those before an update. Version 4: errors of the incumbent make
  * one look void and not every later one, and what was only ever void may be tried again. Version 5: a run does not try again what those
@@ -122,12 +122,14 @@ const questionLists = <S extends Schema.Constraint>(question: S) => ({
   test: Schema.Array(question)
 })
 
-/** A request for a run; judge and reflector follow the settings where absent. */
+/** A request for a run; judge, reflector and models follow the settings where absent. */
 export const RunRequest = Schema.Struct({
   ...chosen,
   ...questionLists(AskedQuestionRef),
   judge: Schema.optionalKey(JudgeKind),
-  reflector: Schema.optionalKey(ReflectorKind)
+  reflector: Schema.optionalKey(ReflectorKind),
+  /** Name of the model that plays a role, at the endpoint that is set for it; of a role that no model plays in this run it says nothing. */
+  models: Schema.optionalKey(Schema.Record(Schema.String, Schema.NonEmptyString))
 })
 export type RunRequest = typeof RunRequest.Type
 
@@ -137,7 +139,7 @@ export const RunParameters = Schema.Struct({
   algorithm: Schema.Int,
   judge: JudgeKind,
   reflector: ReflectorKind,
-  /** Name of the model behind each role a model plays. */
+  /** Name of the model behind each role a model plays; whoever does a job of the run asks the one named here. */
   models: Schema.Record(Schema.String, Schema.String),
   /** Hash of each prompt's template. */
   templates: Schema.Record(Schema.String, Schema.String),

@@ -26,6 +26,10 @@ import { causeOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
 import { whatIfLike } from "./what-ifs.ts"
 
+/** Most names of models told in a message. */
+const namesMax = 8
+const someOf = (names: ReadonlyArray<string>): string => `${names.slice(0, namesMax).join(", ")}${names.length > namesMax ? ` and ${names.length - namesMax} more` : ""}`
+
 export type Adoptions = Entity<AdoptionState, AdoptionCommand, GenerationAdopted, never>
 
 export interface RunRequestParts {
@@ -49,13 +53,21 @@ export const makeRunRequests = ({ adoptions, by, isSmallPrompt, log, models, pic
     return yield* Effect.forEach(refs, (ref) => Effect.map(questions.load(tenant, ref), runQuestionOf), { concurrency: 16 })
   })
 
-  const parametersOf = Effect.fnUntraced(function*(tenant: string, { guard, test, train, validation, ...chosen }: RunRequest) {
+  /** The model that plays a role in a run: of the name asked for, where somebody plays the role and has such a model. */
+  const playerOf = Effect.fnUntraced(function*(role: Role, name: string | undefined) {
+    if (name === undefined) return yield* models.identity(role)
+    const offered = yield* models.offered(role)
+    if (offered.length > 0 && !offered.includes(name)) return yield* new RequestRefused({ tag: "BadRequest", message: `the endpoint of the role ${role} has no model ${name}, but ${someOf(offered)}` })
+    return name
+  })
+
+  const parametersOf = Effect.fnUntraced(function*(tenant: string, { guard, models: asked, test, train, validation, ...chosen }: RunRequest) {
     const [firstTrain, ...moreTrain] = yield* known(tenant, train)
     const [firstValidation, ...moreValidation] = yield* known(tenant, validation)
     if (firstTrain === undefined || firstValidation === undefined) return yield* new RequestRefused({ tag: "BadRequest", message: "a run needs questions to train on and questions to validate on" })
     const chosenBy = { judge: chosen.judge ?? by.judge, reflector: chosen.reflector ?? by.reflector }
     const playing: ReadonlyArray<Role> = ["answer", ...(chosenBy.judge === "model" ? ["judge" as const] : []), ...(chosenBy.reflector === "rules" ? [] : (["reflect", "propose", "consolidate"] as const))]
-    const names = yield* Effect.forEach(playing, (role) => Effect.map(models.identity(role), (name) => [role, name] as const))
+    const names = yield* Effect.forEach(playing, (role) => Effect.map(playerOf(role, asked?.[role]), (name) => [role, name] as const))
     const questions = { train: [firstTrain, ...moreTrain] as const, validation: [firstValidation, ...moreValidation] as const, guard: yield* known(tenant, guard), test: yield* known(tenant, test) }
     return {
       ...chosen,

@@ -13,6 +13,7 @@ import { digest, droppedPrinciples } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { type Ask, trialLedger } from "#shared/metamemory/trial"
 import { nextRounds, type Round } from "#shared/metamemory/trials"
+import type { Role } from "#shared/model/roles"
 import type { JudgementInput } from "#services/evaluator/protocol"
 import type { RolloutInput } from "#services/retriever/protocol"
 import { type ConsolidationInput, type ProposalInput, type ReflectionInput, VerdictOnly } from "./job-data.ts"
@@ -52,6 +53,12 @@ export const trainingArm = "r"
 export const incumbentArm = "i"
 
 export const isMixed = ({ verdicts }: Pick<QuestionAttempts, "verdicts">): boolean => verdicts.includes("c") && verdicts.includes("i")
+
+/** The model a job asks: of that name as the run was opened with it, whatever is set where the job is done. */
+const named = (state: RunState, role: Role): { readonly model?: string } => {
+  const model = parametersOf(state).models[role]
+  return model === undefined ? {} : { model }
+}
 
 const parametersOf = (state: RunState): RunParameters => {
   if (state.parameters === undefined) throw new RangeError("the run is not open")
@@ -119,6 +126,7 @@ export const rolloutJob = (state: RunState, address: RunAddress, step: number, o
   const parameters = parametersOf(state)
   const input: RolloutInput = {
     question: { id: of.question.id, user: of.question.user },
+    ...named(state, "answer"),
     purpose: of.purpose,
     draw: of.draw,
     sample: of.sample,
@@ -203,6 +211,7 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
         return judgedAttempts(phase.step, attempts).map(({ correct, key, sample }) => {
           const input: ReflectionInput = {
             by: parametersOf(state).reflector,
+            ...named(state, "reflect"),
             runSeed: parametersOf(state).seed,
             step: phase.step,
             question: { id: question.id, user: question.user },
@@ -220,6 +229,7 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
         if (judged.length === 0) return []
         const input: ProposalInput = {
           by: parametersOf(state).reflector,
+          ...named(state, "propose"),
           runSeed: parametersOf(state).seed,
           step: phase.step,
           question: { id: question.id, user: question.user },
@@ -238,6 +248,7 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
       if (phase.proposals.length === 0) return []
       const input: ConsolidationInput = {
         by: parametersOf(state).reflector,
+        ...named(state, "consolidate"),
         runSeed: parametersOf(state).seed,
         step: phase.step,
         proposals: phase.proposals,
@@ -274,6 +285,7 @@ const judgementOf = (state: RunState, job: RunJob, result: JobResult): RunJob | 
     question: rollout.question,
     callKey: answer.callKey,
     judge: parametersOf(state).judge,
+    ...named(state, "judge"),
     sample: { runSeed: rollout.runSeed, purpose: rollout.purpose, draw: rollout.draw, question: rollout.question.id, sample: rollout.sample }
   }
   return { tenant: job.tenant, run: job.run, step: job.step, key: job.key, kind: "judgement", input }

@@ -51,10 +51,12 @@ const answersOf = ({ answer, points }: Pick<Question, "answer" | "points">): Rea
 
 const tagsOf = (job: Job): CallTags => ({ run: job.run, step: job.step })
 
+const named = (model: string | undefined) => (model === undefined ? {} : { model })
+
 const decodeReflection = input(ReflectionInput, "reflection")
 export const reflect = (material: Material) => (job: Job) =>
   Effect.gen(function*() {
-    const { attempt, by, principles, question: ref } = yield* decodeReflection(job)
+    const { attempt, by, model, principles, question: ref } = yield* decodeReflection(job)
     const question = yield* material.question(job.tenant, ref)
     const judged = yield* material.attempt(job, question, attempt.key, attempt.correct)
     const byRule = (): ReflectionData => {
@@ -66,6 +68,7 @@ export const reflect = (material: Material) => (job: Job) =>
     return yield* models
       .call({
         role: "reflect",
+        ...named(model),
         messages: reflectPrompt({ ...judged, principles }),
         parameters: { temperature: 0 },
         tenant: job.tenant,
@@ -109,7 +112,7 @@ const askedTwice = <O extends Operation, E, R>(
 const decodeProposal = input(ProposalInput, "proposal")
 export const propose = (material: Material) => (job: Job) =>
   Effect.gen(function*() {
-    const { attempts, by, canaries, ledger, maxInScope, principles, question: ref, reader, runSeed, step } = yield* decodeProposal(job)
+    const { attempts, by, canaries, ledger, maxInScope, model, principles, question: ref, reader, runSeed, step } = yield* decodeProposal(job)
     const limits: Limits = { operations: proposalsPerQuestion, inScope: maxInScope ?? Number.POSITIVE_INFINITY }
     const question = yield* material.question(job.tenant, ref)
     const judged = yield* Effect.forEach(attempts, ({ correct, key }) => material.attempt(job, question, key, correct), { concurrency: 4 })
@@ -132,6 +135,7 @@ export const propose = (material: Material) => (job: Job) =>
     const ask = (complaint: string | undefined) =>
       models.call({
         role: "propose",
+        ...named(model),
         messages: proposePrompt({ question, lessons: lessons.filter(({ lesson }) => lesson !== ""), principles, tried: ledger, ...(complaint === undefined ? {} : { complaint }) }),
         parameters: { temperature: 0 },
         tenant: job.tenant,
@@ -167,7 +171,7 @@ const limitsBroken: ReadonlySet<string> = new Set(["TooManyPrinciples", "TooMany
 const decodeConsolidation = input(ConsolidationInput, "consolidation")
 export const consolidate = (material: Material) => (job: Job) =>
   Effect.gen(function*() {
-    const { by, canaries, limit, maxInScope, principles, proposals, questions, reader = "", triedMerges = [] } = yield* decodeConsolidation(job)
+    const { by, canaries, limit, maxInScope, model, principles, proposals, questions, reader = "", triedMerges = [] } = yield* decodeConsolidation(job)
     const byRule = (spent: Spent, discarded: Readonly<Record<string, number>>): ConsolidationData => {
       const merge = ruleMerge(principles, triedMerges, reader)
       const kept = ruleConsolidation(proposals, limit).map(({ operation, sources }): ConsolidationData["operations"][number] => ({ operation, sources }))
@@ -193,6 +197,7 @@ export const consolidate = (material: Material) => (job: Job) =>
         (complaint) =>
           models.call({
             role: "consolidate",
+            ...named(model),
             messages: consolidatePrompt({ proposals: operations, principles, limit, triedMerges: triedMerges.flatMap(({ ids }) => (ids === undefined ? [] : [ids])), ...(complaint === undefined ? {} : { complaint }) }),
             parameters: { temperature: 0 },
             tenant: job.tenant,

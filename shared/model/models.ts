@@ -57,6 +57,8 @@ export class Models extends Context.Service<Models, {
   readonly probe: (role: Role) => Effect.Effect<ReadonlyArray<Probe>, ModelError>
   /** Name of the model that plays a role, asked of the endpoint once where no setting names it. */
   readonly identity: (role: Role) => Effect.Effect<string, ModelError>
+  /** Names of the models that the endpoint of a role lists; none where it does not say. Fails where nothing plays the role. */
+  readonly offered: (role: Role) => Effect.Effect<ReadonlyArray<string>, ModelError>
   /** Waits until the local model is loaded, or known not to load, where it plays any role; else nothing. */
   readonly loaded: Effect.Effect<void>
   /** Undefined when nothing plays the role, so that a rule has to. */
@@ -78,7 +80,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
   const exchanges = makeExchanges(patience, () => clock.currentTimeMillisUnsafe())
   const ledger = makeLedger()
   const alone = equalCalls()
-  const { casting, identity, listModels, loaded, playing } = makePlayers(all, exchanges, patience, options.local)
+  const { casting, identity, listModels, loaded, offered, playing } = makePlayers(all, exchanges, patience, options.local)
   const probe = makeProbe({ exchanges, identity, listModels, playing })
 
   const keyed = Effect.fnUntraced(function*<R extends Role>(request: CallRequest<R>): Effect.fn.Return<Keyed<ReplyOf<R>>, ModelError> {
@@ -198,6 +200,7 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     stream,
     probe,
     identity,
+    offered,
     loaded,
     casting,
     usage: Effect.sync(() => ledger.rows())

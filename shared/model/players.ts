@@ -90,6 +90,11 @@ export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges
     return yield* new ModelError({ role, reason: isUnreachable ? new Unreachable({ message }) : new EndpointUnavailable({ message }), requests: 0 })
   })
 
+  const offered = Effect.fnUntraced(function*(role: Role): Effect.fn.Return<ReadonlyArray<string>, ModelError> {
+    const found = yield* listModels(yield* playing(role), 0)
+    return "models" in found ? found.models : []
+  })
+
   const casting = (role: Role): Casting | undefined => {
     const { isLocal, replicas, settings } = players[role]
     if (!isPlayed(role)) return undefined
@@ -101,6 +106,6 @@ export const makePlayers = (all: Readonly<Record<Role, RoleSettings>>, exchanges
     return { role, urls: settings.urls, urlSetting: settings.urlSetting, sameAs, model: settings.model, isLocal, concurrency: settings.concurrency, maxTokens: settings.maxTokens }
   }
 
-  return { casting, identity, listModels, loaded, playing }
+  return { casting, identity, listModels, loaded, offered, playing }
 }
 export type Players = ReturnType<typeof makePlayers>

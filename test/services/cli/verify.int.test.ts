@@ -163,4 +163,27 @@ effect(test as never, "verdicts asked for with another limit of tokens than the 
       assert.equal([ok, replies.judge.rebuilt], [true, replies.judge.named])
     }), { settings: { METAMEM_JUDGE_MAX_TOKENS: "1024" } }), 60_000)
 
+onFinishedRun(test, "verdicts by words are decided again, and one that its answer does not bear out is told", ({ run }) =>
+  Effect.gen(function*() {
+    const { js, jsm } = yield* Nats
+    const log = yield* EventLog
+    const { json: whole } = yield* run("verify", "--run", "a")
+    const results = yield* log.read([resultFilter(address)]).pipe(Stream.runCollect)
+    const data = (kind: string) => new Map(results.flatMap(({ events, subject }): ReadonlyArray<readonly [string, any]> => {
+      const [at, settled] = [parseResultSubject(subject)!, events[0]?.data as any]
+      return at.kind === kind && settled.status === "done" ? [[`${at.step}/${at.key}`, settled.data]] : []
+    }))
+    const verdicts = data("judgement")
+    assert.equal([whole.ok, whole.lexicalVerdicts, whole.replies.judge], [true, verdicts.size, undefined])
+    const [place = ""] = [...verdicts].find(([, { verdict }]) => verdict === "correct") ?? []
+    const { callKey, user } = data("rollout").get(place)
+    const subject = callsSubject("t", user, callKey)
+    const kept = yield* attempt("read", () => jsm.streams.getMessage("CALLS", { last_by_subj: subject }))
+    const call = JSON.parse(kept?.string() ?? "")
+    yield* attempt("purge", () => jsm.streams.purge("CALLS", { filter: subject }))
+    yield* attempt("publish", () => js.publish(subject, JSON.stringify({ ...call, text: call.text.replace(/\S+/g, "so") })))
+    const { json: forged } = yield* run("verify", "--run", "a")
+    assert.equal([forged.ok, forged.changed], [false, [`${place.replace("/", "/judgement/")} of a is not what the lexical judge says of its answer`]])
+  }), { METAMEM_JUDGE: "lexical" })
+
 test.run()

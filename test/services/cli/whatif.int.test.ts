@@ -140,10 +140,12 @@ onStage("another judge, and another model that judges or answers, are told besid
         ["answer=scripted", [], /answered by scripted: name another model/],
         ["judge=scripted", [], /judged by scripted: name another model/],
         ["judge=model", [], /name the other one, or another model/],
-        ["reflect=other", [], /the other roles have no part/],
+        ["extract=other", [], /not understood/],
+        ["reflect=other", [], /who reflects changes what comes after a generation.*give --rerun/],
+        ["reflect=scripted", ["--rerun"], /reflected on by scripted: name another model, or rules/],
+        ["reflect=model", ["--rerun"], /name another model, or rules/],
+        ["reflect=absent", ["--rerun"], /the endpoint of the role reflect has no model absent, but scripted, other/],
         ["answer=", [], /not understood/],
-        ["answer=other", ["--rerun"], /told of one generation, without --rerun.*METAMEM_ANSWER_MODEL/],
-        ["judge=other", ["--rerun"], /METAMEM_JUDGE_MODEL/],
         ["judge=lexical", ["--steps", "1"], /matter of --rerun/],
         ["judge=lexical", ["--reseeds", "1"], /matter of --rerun/],
         ["judge=lexical", ["--rerun", "--samples", "1"], /asked directly/],
@@ -170,6 +172,41 @@ onFinishedRun(test, "a run's what-if is asked of the run's own reader, whichever
     assert.equal([judged.error, judged.json.by], ["", { before: { reader: "scripted", judge: "lexical" }, after: { reader: "scripted", judge: "scripted" } }])
   }), { METAMEM_JUDGE: "lexical" }, { METAMEM_ANSWER_MODEL: "newer" })
 
+onStage("evolution goes on with another reader, judge or reflector by name, beside branches of those the run had", (run, _asked, setFault) =>
+  Effect.gen(function*() {
+    const askedOf = new Map<string, Set<unknown>>()
+    setFault(({ body, role }) => {
+      askedOf.set(role, (askedOf.get(role) ?? new Set()).add(body["model"]))
+      return undefined
+    })
+    const again = (role: string) => {
+      askedOf.clear()
+      return run("whatif", "--run", "a", "--from", "0", "--role", role, "--rerun", "--reseeds", "1", "--steps", "1")
+    }
+    const models = (name: string) => Effect.map(stateOf(name), ({ parameters }) => ({ ...parameters?.models, judge: parameters?.models["judge"] ?? parameters?.judge }))
+    const own = { answer: "scripted", judge: "scripted", reflect: "scripted", propose: "scripted", consolidate: "scripted" }
+    const reflected = yield* again("reflect=other")
+    assert.is(reflected.error, "")
+    const [{ changed, placebo }] = reflected.json.reseeds
+    assert.equal([yield* models(changed.run), yield* models(placebo.run)], [{ ...own, reflect: "other", propose: "other", consolidate: "other" }, own])
+    // A placebo of the run's own seed asks little that does not stand in the log.
+    assert.equal([[...askedOf.get("answer") ?? []], askedOf.get("reflect")?.has("other"), askedOf.get("propose")?.has("other")], [["scripted"], true, true])
+    assert.match((yield* stateOf(changed.run)).parameters?.branch?.change ?? "", /^reflected on by other$/)
+    assert.is((yield* run("verify", "--run", changed.run)).json.ok, true)
+
+    // The placebo stands, and whoever answers in a branch answers the questions it is compared by.
+    const read = yield* again("answer=other")
+    assert.equal([read.error, read.json.reader, read.json.reseeds[0].placebo.run], ["", { changed: "other", placebo: "scripted" }, placebo.run])
+    assert.equal([[...askedOf.get("answer") ?? []], [...askedOf.get("judge") ?? []]], [["other"], ["scripted"]])
+    // Branches are compared by the run's own judge, whose verdicts on these answers stand in the log.
+    const judged = yield* again("judge=other")
+    assert.equal([judged.error, judged.json.judge, yield* models(judged.json.reseeds[0].changed.run)], ["", "model", { ...own, judge: "other" }])
+    assert.equal([[...askedOf.get("judge") ?? []], askedOf.get("answer")?.has("other") ?? false], [["other"], false])
+    const ruled = yield* again("reflect=rules")
+    const { parameters } = yield* stateOf(ruled.json.reseeds[0].changed.run)
+    assert.equal([ruled.error, parameters?.reflector, Object.keys(parameters?.models ?? {}), askedOf.has("reflect")], ["", "rules", ["answer", "judge"], false])
+  }))
+
 onStage("evolution goes on from a changed generation in branches of the log, each beside one with nothing changed", (run, asked) =>
   Effect.gen(function*() {
     const { generations } = yield* stateOf("a")
@@ -178,7 +215,7 @@ onStage("evolution goes on from a changed generation in branches of the log, eac
     const again = ["whatif", "--run", "a", "--from", "1", "--drop", principle.id, "--rerun", "--reseeds", "2", "--steps", "1"]
     const { error, json } = yield* run(...again)
     assert.is(error, "")
-    assert.equal(json.reader, { branches: "scripted", run: "scripted" })
+    assert.equal(json.reader, { changed: "scripted", placebo: "scripted" })
     assert.equal([json.mode, json.questions, json.reseeds.map(({ seed }: any) => seed)], ["rerun", { part: "test", count: 2 }, [3, 4]])
     for (const { changed, placebo } of json.reseeds) {
       const [branch, same] = [yield* stateOf(changed.run), yield* stateOf(placebo.run)]

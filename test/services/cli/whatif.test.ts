@@ -4,7 +4,7 @@ import * as assert from "uvu/assert"
 import type { Principle } from "#shared/domain/principle"
 import type { Ask } from "#services/cli/arms"
 import { firstLookText, plannedBranch, spreadOf } from "#services/cli/branches"
-import { changed, type StartingPoint } from "#services/cli/change"
+import { type Change, changed, changeText, type StartingPoint } from "#services/cli/change"
 import { asksOf, outcomesOf } from "#services/cli/whatif-direct"
 import { outcomeText, whatIfReports, whatIfText } from "#services/cli/whatif-report"
 import { behaviour } from "#services/reflector/behaviour"
@@ -120,6 +120,30 @@ test("two judges have figures of their own, and one line of agreement; no table 
   assert.not.match(whatIfText(report), /in points/)
 })
 
+test("a branch names who plays in it: those of its run, whatever is set now, but for the one that is changed", () => {
+  const models = { answer: "a", judge: "j", reflect: "r", propose: "r", consolidate: "r" }
+  const of = (reflector: "rules" | "model" | "both") => ({ ...start, parameters: parameters({ judge: "model", reflector, models }) })
+  const asked = (change: Change, reflector: "rules" | "model" | "both" = "model") => {
+    const { request } = plannedBranch({ run: "r", from: 1, start: of(reflector), principles: start.principles, change, last: 6, seed: 8 })
+    return [request.judge, request.reflector, request.models]
+  }
+  const reflecting = { ...models, reflect: "x", propose: "x", consolidate: "x" }
+  assert.equal(asked({ kind: "drop", principle: "P1" }), ["model", "model", models])
+  assert.equal(asked({ kind: "reader", model: "x" }), ["model", "model", { ...models, answer: "x" }])
+  assert.equal(asked({ kind: "judge", judge: "model", model: "x" }), ["model", "model", { ...models, judge: "x" }])
+  assert.equal(asked({ kind: "judge", judge: "lexical" })[0], "lexical")
+  assert.equal(asked({ kind: "reflector", reflector: "rules" }), ["model", "rules", models])
+  assert.equal(asked({ kind: "reflector", reflector: "model", model: "x" }), ["model", "model", reflecting])
+  assert.equal(asked({ kind: "reflector", reflector: "model", model: "x" }, "both"), ["model", "both", reflecting])
+  assert.equal(asked({ kind: "reflector", reflector: "model", model: "x" }, "rules"), ["model", "model", reflecting])
+  const refused = (reflector: "rules" | "model", change: Change) => Result.getOrThrow(Result.flip(changed(of(reflector), change)))
+  assert.match(refused("model", { kind: "reflector", reflector: "model", model: "r" }), /reflected on by r: name another model, or rules/)
+  assert.match(refused("model", { kind: "reflector", reflector: "model" }), /reflected on by r/)
+  assert.match(refused("rules", { kind: "reflector", reflector: "rules" }), /reflected on by rules: name another model$/)
+  assert.ok(Result.isSuccess(changed(of("rules"), { kind: "reflector", reflector: "model" })))
+  assert.equal([changeText({ kind: "reflector", reflector: "rules" }), changeText({ kind: "reflector", reflector: "model", model: "x" })], ["reflected on by rules", "reflected on by x"])
+})
+
 test("a branch is asked for as its run was, but for what is changed, and named by it", () => {
   const of = { run: "r", from: 1, start: { ...start, parameters: parameters({ mix: { rare: 2 }, patience: 5 }) }, last: 6, seed: 8 }
   assert.match(firstLookText(40), /the 40 questions announced .* `metamem eval` on them first/)
@@ -134,7 +158,7 @@ test("a branch is asked for as its run was, but for what is changed, and named b
   assert.is.not(plannedBranch({ ...of, principles: start.principles, seed: 9 }).run, placebo.run)
   assert.is(plannedBranch({ ...of, principles: start.principles, change: { kind: "gate", policy: "always" } }).request.gate, "always")
   assert.is(plannedBranch({ ...of, principles: start.principles, change: { kind: "judge", judge: "model" } }).request.judge, "model")
-  assert.is(placebo.request.judge, "lexical")
+  assert.equal([placebo.request.judge, placebo.request.reflector, placebo.request.models], ["lexical", of.start.parameters.reflector, of.start.parameters.models])
   assert.equal([dropped.request.mix, dropped.request.patience], [{ rare: 2 }, 5])
 })
 

@@ -283,4 +283,15 @@ test("keys hold no text of people", () => {
   assert.is(question("a").user, "u-a")
 })
 
+test("every job that asks a model names the one its run was opened with", () => {
+  const models = { answer: "a", judge: "j", reflect: "r", propose: "p", consolidate: "c" }
+  const namedBy = (of: Partial<RunParameters>) => {
+    const named = new Map<string, Set<string | undefined>>()
+    simulate(parameters({ steps: 2, ...of }), (job) => void named.set(job.kind, (named.get(job.kind) ?? new Set()).add(job.input.model)))
+    return Object.fromEntries([...named].map(([kind, names]) => [kind, [...names]]))
+  }
+  assert.equal(namedBy({ judge: "model", reflector: "model", models }), { rollout: ["a"], judgement: ["j"], reflection: ["r"], proposal: ["p"], consolidation: ["c"] })
+  assert.equal(namedBy({ models: { answer: "a" } }), { rollout: ["a"], judgement: [undefined], reflection: [undefined], proposal: [undefined], consolidation: [undefined] })
+})
+
 test.run()

@@ -166,7 +166,7 @@ export interface StageOptions {
 
 /** A server of its own, the scripted model and the workers, without a reflector. */
 export const withWorkers = <A, E>(
-  body: (stage: Stage) => Effect.Effect<A, E, EventLog | Nats | Leases | Scope.Scope>, { known = 117, model: scripted = { gold }, settings = {} }: StageOptions = {}
+  body: (stage: Stage) => Effect.Effect<A, E, EventLog | Nats | Leases | Scope.Scope>, { known = 117, model: scripted = { gold, models: ["scripted", "other"] }, settings = {} }: StageOptions = {}
 ) =>
   Effect.gen(function*() {
     const { home, url } = yield* testServer
