@@ -20,18 +20,23 @@ export class CorruptCall extends Schema.TaggedError<CorruptCall>()("CorruptCall"
 
 export type CallStoreError = LogUnavailable | CorruptCall
 
-/** How long it stands at most that a call is being asked, in seconds. */
-export const claimSeconds = 30
+/** How long it stands that a call is being asked once its process no longer says so, in seconds. */
+export const claimSeconds = 6
+/** Between two words of a process on what it is asking, in milliseconds: most calls are over before the first. */
+const renewMs = 2_000
+
+/** Ends a claim. Where a reply was kept it runs out by itself, since the reply is found first; else it is taken back at once. */
+export type EndClaim = (isKept: boolean) => Effect.Effect<void>
 
 export class CallStore extends Context.Service<CallStore, {
   readonly get: (tenant: string, scope: string, key: string) => Effect.Effect<Option.Option<StoredCall>, CallStoreError>
   /** Keeps a reply unless there is one, and gives the one that is kept. */
   readonly put: (tenant: string, scope: string, key: string, call: StoredCall) => Effect.Effect<StoredCall, CallStoreError>
   /**
-   * Says that a call is being asked, for half a minute at most: nothing where another says so, in whatever process, else how to take it
-   * back. Never fails: without it a reply is only paid for twice.
+   * Says that a call is being asked, for as long as this process lives or until it is ended: undefined where another says so, in whatever
+   * process. Never fails: without it a reply is only paid for twice.
    */
-  readonly claim: (tenant: string, scope: string, key: string) => Effect.Effect<Effect.Effect<void> | undefined>
+  readonly claim: (tenant: string, scope: string, key: string) => Effect.Effect<EndClaim | undefined>
   /** Tells all calls of these scopes, with the scope of each, hundreds of scopes in one pass. None is kept here. */
   readonly each: (tenant: string, scopes: Iterable<string>, tell: (call: StoredCall, scope: string) => void) => Effect.Effect<void, CallStoreError>
 }>()("metamem/model/CallStore") {
@@ -57,7 +62,7 @@ export class CallStore extends Context.Service<CallStore, {
           const subject = callsSubject(tenant, scope, key)
           if (claims.has(subject)) return undefined
           claims.add(subject)
-          return Effect.sync(() => void claims.delete(subject))
+          return () => Effect.sync(() => void claims.delete(subject))
         }),
       each: (tenant, scopes, tell) => Effect.sync(() => new Set(scopes).forEach((scope) => of(tenant, scope).forEach((call) => tell(call, scope))))
     })
@@ -65,7 +70,8 @@ export class CallStore extends Context.Service<CallStore, {
 
   static readonly layerJetStream: Layer.Layer<CallStore, never, Nats> = Layer.effect(
     CallStore,
-    Effect.map(Nats, (nats) => {
+    Effect.gen(function*() {
+      const nats = yield* Nats
       const { js, jsm } = nats
 
       const get = Effect.fnUntraced(function*(tenant: string, scope: string, key: string): Effect.fn.Return<Option.Option<StoredCall>, CallStoreError> {
@@ -104,13 +110,42 @@ export class CallStore extends Context.Service<CallStore, {
         return yield* decode(subject, message.data)
       })
 
-      const claim = (tenant: string, scope: string, key: string): Effect.Effect<Effect.Effect<void> | undefined> =>
-        Effect.promise(() =>
-          js.publish(`lease.${callsSubject(tenant, scope, key)}`, "", { ttl: `${claimSeconds}s`, expect: { lastSubjectSequence: 0 }, timeout: 3_000 }).then(
-            ({ seq }) => Effect.promise(() => jsm.streams.deleteMessage("LEASE", seq).then(() => undefined, () => undefined)),
-            (error: unknown) => (apiCode(error) === 10071 ? undefined : Effect.void)
-          )
+      const live = new Set<Claim>()
+      const say = (subject: string, revision: number): Promise<number> =>
+        js.publish(subject, "", { ttl: `${claimSeconds}s`, expect: { lastSubjectSequence: revision }, timeout: 3_000 }).then(({ seq }) => seq)
+      const renew = (claim: Claim): Promise<void> =>
+        say(claim.subject, claim.revision).then(
+          (revision) => void (claim.revision = revision),
+          // Lost to another, or with the server that knew of it.
+          (error: unknown) => void (apiCode(error) === 10071 && live.delete(claim))
         )
+      yield* Effect.sleep(renewMs).pipe(
+        Effect.andThen(Effect.sync(() => {
+          const since = performance.now() - renewMs
+          for (const claim of live) if (claim.madeMs <= since) claim.renewed = renew(claim)
+        })),
+        Effect.forever,
+        Effect.forkScoped
+      )
+      const claim = (tenant: string, scope: string, key: string): Effect.Effect<EndClaim | undefined> =>
+        Effect.promise(() => {
+          const subject = `lease.${callsSubject(tenant, scope, key)}`
+          return say(subject, 0).then(
+            (revision): EndClaim => {
+              const own: Claim = { subject, madeMs: performance.now(), revision, renewed: undefined }
+              live.add(own)
+              return (isKept) =>
+                Effect.suspend(() => {
+                  live.delete(own)
+                  return isKept ? Effect.void : Effect.promise(async () => {
+                    await own.renewed
+                    await jsm.streams.deleteMessage("LEASE", own.revision).catch(() => undefined)
+                  })
+                })
+            },
+            (error: unknown) => (apiCode(error) === 10071 ? undefined : () => Effect.void)
+          )
+        })
 
       const each = Effect.fnUntraced(function*(tenant: string, scopes: Iterable<string>, tell: (call: StoredCall, scope: string) => void): Effect.fn.Return<void, CallStoreError> {
         for (const some of Arrays.chunksOf([...new Set(scopes)], scopesAtOnce)) {
@@ -126,6 +161,15 @@ export class CallStore extends Context.Service<CallStore, {
       return CallStore.of({ get, put, claim, each })
     })
   )
+}
+
+interface Claim {
+  readonly subject: string
+  readonly madeMs: number
+  /** Of its last message. */
+  revision: number
+  /** Settled when the last renewal is through. */
+  renewed: Promise<void> | undefined
 }
 
 const encodeText = new TextEncoder()

@@ -5,7 +5,7 @@
 import { Cause, Clock, Config, Context, Effect, Exit, Layer, Option, Queue, Result, Stream } from "effect"
 import type { Patience } from "./after-failure.ts"
 import { type CallRequest, callKey, type StoredCall, type Usage } from "./call.ts"
-import { CallStore, type CallStoreError, claimSeconds } from "./call-store.ts"
+import { CallStore, type CallStoreError, type EndClaim } from "./call-store.ts"
 import { converse, type Keyed, type Spent } from "./converse.ts"
 import { equalCalls } from "./equal-calls.ts"
 import { BadReply, ModelError, StoreUnavailable } from "./errors.ts"
@@ -69,6 +69,8 @@ export class Models extends Context.Service<Models, {
   static readonly layer = (options: ModelsOptions = {}): Layer.Layer<Models, Config.ConfigError, CallStore> => Layer.effect(Models, make(options))
 }
 
+const unclaimed: EndClaim = () => Effect.void
+
 /** Between two looks for the reply to a call that another process asks, in milliseconds: an eighth of the time waited so far, within these. */
 const claimPollMs = { least: 20, most: 500 }
 
@@ -103,8 +105,9 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
     // Only the one reply of a prompt is asked for in several processes at once; who watches words come waits for nobody.
     const isShared = request.sample === undefined && listener === undefined
     let before = yield* found
-    let claim = Option.isNone(before) && isShared ? yield* store.claim(request.tenant, request.scope, key) : Effect.void
-    for (let waitedMs = 0; claim === undefined && Option.isNone(before) && waitedMs < claimSeconds * 1_000;) {
+    let claim = Option.isNone(before) && isShared ? yield* store.claim(request.tenant, request.scope, key) : unclaimed
+    // One who is asked says so for as long as he lives; he is waited for no longer than one request may take.
+    for (let waitedMs = 0; claim === undefined && Option.isNone(before) && waitedMs < of.player.settings.timeoutMs;) {
       const pauseMs = Math.min(claimPollMs.most, Math.max(claimPollMs.least, waitedMs / 8))
       yield* Effect.sleep(pauseMs)
       waitedMs += pauseMs
@@ -115,7 +118,8 @@ const make = Effect.fnUntraced(function*(options: ModelsOptions): Effect.fn.Retu
       ledger.add(request.role, request.tags, { reused: 1 })
       return { ...(yield* reread(before.value, schema)), reused: true, cost: 0, requests: 0 }
     }
-    return yield* Effect.onError(askAndKeep(request, of, listener), () => claim ?? Effect.void)
+    const end = claim ?? unclaimed
+    return yield* Effect.onExit(askAndKeep(request, of, listener), (exit) => end(Exit.isSuccess(exit)))
   })
 
   const unkept = (role: Role) => (error: CallStoreError) => new ModelError({ role, reason: new StoreUnavailable({ message: `${error.message}. See that NATS runs; nothing was lost.` }), requests: 0 })

@@ -1,9 +1,9 @@
-import { Effect, Layer } from "effect"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { Nats } from "#shared/eventlog/nats"
 import { callsSubject } from "#shared/eventlog/subjects"
-import { CallStore } from "#shared/model/call-store"
+import { CallStore, claimSeconds } from "#shared/model/call-store"
 import { callStoreConformance } from "#test/conformance/call-store"
 import { callsOf } from "#test/support/calls"
 import { effect } from "#test/support/effect"
@@ -25,5 +25,24 @@ effect(test, "what is no call under a key is a typed error, not a missing call",
     }
     assert.is((yield* Effect.flip(callsOf("local", "u")))._tag, "CorruptCall")
   }).pipe(Effect.provide(layer)))
+
+effect(test, "what is being asked stays claimed while its process lives, and is free soon after it ended without a word", () =>
+  Effect.gen(function*() {
+    const here = yield* CallStore
+    const scope = yield* Scope.make()
+    const { claim } = Context.get(yield* Layer.buildWithScope(Layer.fresh(CallStore.layerJetStream), scope), CallStore)
+    const claimed = Effect.map(here.claim("local", "u", "k"), (end) => end === undefined)
+    assert.ok((yield* claim("local", "u", "k")) !== undefined)
+    const ended = yield* claim("local", "u", "ended")
+    yield* Effect.sleep(`${claimSeconds + 2} seconds`)
+    assert.is(yield* claimed, true)
+    assert.ok(ended !== undefined)
+    yield* ended(false)
+    assert.is((yield* here.claim("local", "u", "ended")) === undefined, false)
+    yield* Scope.close(scope, Exit.void)
+    assert.is(yield* claimed, true)
+    yield* Effect.sleep(`${claimSeconds + 2} seconds`)
+    assert.is(yield* claimed, false)
+  }).pipe(Effect.provide(layer)), 60_000)
 
 test.run()

@@ -152,7 +152,7 @@ effect(test, "a store that fails is told apart from a model that does", () =>
     const broken = Layer.succeed(CallStore, CallStore.of({
       get: () => Effect.succeed(Option.none()),
       put: () => Effect.fail(new LogUnavailable({ operation: "keep", message: "no server" })),
-      claim: () => Effect.succeed(Effect.void),
+      claim: () => Effect.succeed(() => Effect.void),
       each: () => Effect.void
     }))
     const error = yield* Effect.flip(call(answer("x"))).pipe(
