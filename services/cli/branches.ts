@@ -2,15 +2,19 @@
  * What evolution comes to from a changed generation: branches in the log under several seeds, each beside one with nothing changed, and how
  * their last generations answer questions that none of them was trained or gated on.
  */
-import { Effect, Result } from "effect"
+import { Effect, Result, Schema } from "effect"
+import { request } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
+import { requestSubject } from "#shared/eventlog/subjects"
 import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { runBudget } from "#services/reflector/behaviour"
 import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector/parameters"
+import { CompareReply, type Comparison } from "#services/reflector/protocol"
+import type { BranchEnd, RerunChange } from "#services/reflector/run-events"
 import { some } from "./shown.ts"
 import { answerAll, type Ask } from "./arms.ts"
-import { type Change, changed, changeText, reflectingRoles, type StartingPoint, startingPoint } from "./change.ts"
+import { changed, changeText, reflectingRoles, type StartingPoint, startingPoint } from "./change.ts"
 import { refuseOtherMemory } from "./memory-here.ts"
 import { CommandFailed, root, say, WrongUsage } from "./root.ts"
 import { foldRun } from "./runs.ts"
@@ -31,7 +35,7 @@ const refs = (questions: ReadonlyArray<RunQuestion>) => questions.map(({ id, use
 const nonEmptyRefs = ([first, ...more]: RunParameters["train"]) => [{ id: first.id, user: first.user }, ...refs(more)] as const
 
 /** Who judges, reflects and answers in a branch: by name as in the run it comes from, whatever is set now, but for what is changed. */
-const playersOf = ({ judge, models, reflector }: RunParameters, change: Change | undefined): Pick<RunRequest, "judge" | "models" | "reflector"> => {
+const playersOf = ({ judge, models, reflector }: RunParameters, change: RerunChange | undefined): Pick<RunRequest, "judge" | "models" | "reflector"> => {
   if (change?.kind === "reader") return { judge, reflector, models: { ...models, answer: change.model } }
   if (change?.kind === "judge") return { judge: change.judge, reflector, models: { ...models, ...(change.model === undefined ? {} : { judge: change.model }) } }
   if (change?.kind !== "reflector") return { judge, reflector, models }
@@ -46,7 +50,7 @@ const playersOf = ({ judge, models, reflector }: RunParameters, change: Change |
  *
  * @param change absent = the placebo @param last number of its last step
  */
-export const plannedBranch = (of: { readonly run: string; readonly from: number; readonly start: StartingPoint; readonly principles: StartingPoint["principles"]; readonly change?: Change; readonly last: number; readonly seed: number }): Planned => {
+export const plannedBranch = (of: { readonly run: string; readonly from: number; readonly start: StartingPoint; readonly principles: StartingPoint["principles"]; readonly change?: RerunChange; readonly last: number; readonly seed: number }): Planned => {
   const { change, from, last, principles, run, seed, start } = of
   const { algorithm, branch, guard, memoryPosition, models, templates, test, tokenLimits, train, validation, ...chosen } = start.parameters
   const what = change === undefined ? "same" : `${change.kind}-${digest(canonicalJson(change)).slice(0, 8)}`
@@ -96,12 +100,29 @@ export const spreadOf = (values: ReadonlyArray<number | null>): Spread => {
   return { values: known, mean: known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length, low: known[0] ?? null, high: known.at(-1) ?? null }
 }
 
+const outcomeOf = ({ generation, outcomes, principles, run }: BranchEnd): BranchOutcome => {
+  const [right, judged] = [outcomes.split("c").length - 1, outcomes.replaceAll("e", "").length]
+  return { run, generations: generation + 1, principles, accuracy: judged === 0 ? null : right / judged }
+}
+
+/** Figures of branches compared: each pair, and over all seeds. */
+export const comparisonFigures = ({ pairs }: Pick<Comparison, "pairs">) => {
+  const reseeds = pairs.map(({ changed, placebo, seed }): Reseeded => {
+    const [now, same] = [outcomeOf(changed), outcomeOf(placebo)]
+    return { seed, changed: now, placebo: same, difference: now.accuracy === null || same.accuracy === null ? null : now.accuracy - same.accuracy }
+  })
+  return { reseeds, difference: spreadOf(reseeds.map(({ difference }) => difference)), placebo: spreadOf(reseeds.map(({ placebo }) => placebo.accuracy)) }
+}
+
+const letters = { correct: "c", incorrect: "i", error: "e" } as const
+const decodeReply = Schema.decodeUnknownEffect(CompareReply)
+
 /** What is said before branches are asked questions whose one test is still to be made. */
 export const firstLookText = (questions: number): string =>
   `they are compared on the ${some(questions, "question")} announced for the run's test, which is a look at them: where that test is still to be made, stop here and give \`metamem eval\` on them first`
 
 /** Runs branches and placebos to their end, or reads those that stand, and compares their last generations. */
-export const rerun = (run: string, from: number, change: Change, steps: number | undefined, reseeds: number) =>
+export const rerun = (run: string, from: number, change: RerunChange, steps: number | undefined, reseeds: number) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     if (reseeds < 1 || reseeds > reseedsMax) return yield* new WrongUsage({ message: `--reseeds is a number from 1 to ${reseedsMax}; below five a distribution cannot be seen` })
@@ -140,33 +161,34 @@ export const rerun = (run: string, from: number, change: Change, steps: number |
     // Whoever reads what this finds has seen the test split: a look at the run it comes from, and at each branch.
     const look = part === "test" ? yield* openLook(run, { parameters }, questions, from) : undefined
     for (const [branch, state] of part === "test" ? states : []) yield* openLook(branch, state, questions, state.generations.length - 1)
-    const { answers, paid, reused } = yield* answerAll(tenant, run, parameters, asks)
-    const byArm = Map.groupBy(answers.filter(({ verdict }) => verdict !== "error"), ({ ask }) => ask.arm)
-    const outcome = (one: Planned): BranchOutcome => {
-      const judged = byArm.get(one.run) ?? []
-      const generations = states.get(one.run)?.generations ?? []
+    const { answers, judgeSet, paid, reused } = yield* answerAll(tenant, run, parameters, asks)
+    const byArm = Map.groupBy(answers, ({ ask }) => ask.arm)
+    const end = (one: Planned): BranchEnd => {
+      const last = states.get(one.run)?.generations.at(-1)
       return {
-        run: one.run,
-        generations: generations.length,
-        principles: generations.at(-1)?.principles.length ?? 0,
-        accuracy: judged.length === 0 ? null : judged.filter(({ verdict }) => verdict === "correct").length / judged.length
+        run: one.run, generation: last?.number ?? 0, hash: last?.hash ?? "", principles: last?.principles.length ?? 0, reader: readerOf(one) ?? "",
+        outcomes: (byArm.get(one.run) ?? []).map(({ verdict }) => letters[verdict]).join("")
       }
     }
-    const reseeded = pairs.map((pair): Reseeded => {
-      const [now, same] = [outcome(pair.changed), outcome(pair.placebo)]
-      return { seed: pair.changed.seed, changed: now, placebo: same, difference: now.accuracy === null || same.accuracy === null ? null : now.accuracy - same.accuracy }
-    })
+    const found: Comparison = {
+      generation: from, change, last, part, questions: questions.map(({ id }) => id),
+      judge: parameters.judge === "lexical" ? "lexical" : (parameters.models["judge"] ?? judgeSet ?? parameters.judge),
+      pairs: pairs.map((pair) => ({ seed: pair.changed.seed, changed: end(pair.changed), placebo: end(pair.placebo) })),
+      reused, paid
+    }
+    const { position } = yield* request(requestSubject("reflector", "compare"), { tenant, run, found }, 30_000).pipe(Effect.flatMap(decodeReply))
+    const figures = comparisonFigures(found)
     const sum = (pick: (result: (typeof results)[number]) => number) => results.reduce((total, result) => total + pick(result), 0)
     return {
       run, from, change, mode: "rerun", judge: parameters.judge,
+      /** Of the comparison in the log. */
+      position,
       /** Who answers in the branches, and by whom they are compared. */
-      reader: { changed: pairs.flatMap((pair) => readerOf(pair.changed) ?? [])[0] ?? "", placebo: parameters.models["answer"] ?? "" },
+      reader: { changed: found.pairs[0]?.changed.reader ?? "", placebo: found.pairs[0]?.placebo.reader ?? "" },
       questions: { part, count: questions.length },
       /** Number of the look at the test split; null = other questions were asked. */
       look: look?.look ?? null,
-      reseeds: reseeded,
-      difference: spreadOf(reseeded.map(({ difference }) => difference)),
-      placebo: spreadOf(reseeded.map(({ placebo }) => placebo.accuracy)),
+      ...figures,
       errors: answers.filter(({ verdict }) => verdict === "error").length + sum(({ errors }) => errors),
       /** Replies in branches, and answers to compare them by, that stood in the log. */
       reused: { calls: sum(({ cost }) => cost.reusedCalls), ...reused },

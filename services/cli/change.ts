@@ -1,7 +1,6 @@
 /** What may be changed about a generation, and the generation as it stood. */
 import { Effect, Result } from "effect"
 import type { Principle } from "#shared/domain/principle"
-import type { GatePolicy } from "#shared/metamemory/gate"
 import { inherited, type LedgerEntry } from "#shared/metamemory/ledger"
 import { applyOperations, refusalText } from "#shared/metamemory/operations"
 import { trialLedger } from "#shared/metamemory/trial"
@@ -9,20 +8,14 @@ import type { Role } from "#shared/model/roles"
 import { mixedShareOf } from "#services/reflector/analysis"
 import { behaviour } from "#services/reflector/behaviour"
 import type { RunParameters } from "#services/reflector/parameters"
-import type { DirectChange } from "#services/reflector/run-events"
+import type { RerunChange } from "#services/reflector/run-events"
 import { CommandFailed } from "./root.ts"
 import { runCommits, type RunState } from "./runs.ts"
-
-/**
- * Beside what bears on one generation, what bears on those after it alone. Who reflects also proposes and consolidates; a model is one at
- * their endpoint, by name, or the one that is set.
- */
-export type Change = DirectChange | { readonly kind: "gate"; readonly policy: GatePolicy } | { readonly kind: "reflector"; readonly reflector: "rules" | "model"; readonly model?: string }
 
 /** Roles that whoever reflects plays. */
 export const reflectingRoles = ["reflect", "propose", "consolidate"] as const satisfies ReadonlyArray<Role>
 
-export const changeText = (change: Change): string => {
+export const changeText = (change: RerunChange): string => {
   switch (change.kind) {
     case "drop":
       return `without ${change.principle}`
@@ -87,7 +80,7 @@ export const startingPoint = (tenant: string, run: string, generation: number) =
   })
 
 /** The principles with the change made. A change that cannot be made, or changes nothing, is refused with what to do. */
-export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "known" | "parameters" | "principles">, change: Change): Result.Result<ReadonlyArray<Principle>, string> => {
+export const changed = ({ known, parameters, principles }: Pick<StartingPoint, "known" | "parameters" | "principles">, change: RerunChange): Result.Result<ReadonlyArray<Principle>, string> => {
   if (change.kind === "judge") {
     if (change.model !== undefined) return parameters.judge === "model" && change.model === parameters.models["judge"] ? Result.fail(`the run was judged by ${change.model}: name another model`) : Result.succeed(principles)
     return change.judge === parameters.judge ? Result.fail(`the run was judged by the ${change.judge} judge: name the other one${change.judge === "model" ? ", or another model" : ""}`) : Result.succeed(principles)

@@ -4,12 +4,14 @@ import { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
 import { runSubject } from "#shared/eventlog/subjects"
 import { reflectorCodec } from "#services/reflector/run-events"
+import { shareInPercent } from "#services/reflector/online-words"
+import { comparisonFigures } from "./branches.ts"
 import { changeText } from "./change.ts"
 import { logLayer } from "./home.ts"
 import { CommandFailed, emit, root, table } from "./root.ts"
 import { importedNote, smallSample } from "./run-notes.ts"
-import { foldRun, runCommits, runNames } from "./runs.ts"
-import { some, toSecond } from "./shown.ts"
+import { foldRun, runCommits, runNames, type RunState } from "./runs.ts"
+import { points, some, toSecond } from "./shown.ts"
 import { outcomeText, whatIfReports, whatIfText } from "./whatif-report.ts"
 
 /** A run that goes on from a generation of another. */
@@ -56,10 +58,29 @@ const recordedAt = (tenant: string, run: string) => Effect.map(runCommits(tenant
 
 const branchLines = (branches: ReadonlyArray<BranchOf>): ReadonlyArray<string> =>
   branches.length === 0 ? [] : [
-    "branches, with those where nothing changed; `whatif … --rerun` as it was given compares them:",
+    "branches, with those where nothing changed:",
     table([
       ["  run", "from", "change", "seed", "to step", "generations", "principles"],
       ...branches.map(({ change, generation, last, principles, run, seed, steps }) => [`  ${run}`, String(generation), change, String(seed), String(steps), last === null ? "not finished" : String(last + 1), String(principles)])
+    ])
+  ]
+
+/** Comparisons of branches, without their answers. */
+const comparisonsOf = ({ comparisons }: RunState, times: ReadonlyMap<string, string>) =>
+  comparisons.map(({ change, generation, judge, last, paid, pairs, part, questions, reused, sequence }) => {
+    const position = formatPosition({ log: "metamem", sequence })
+    return { position, time: times.get(position) ?? "", from: generation, change, last, questions: { part, count: questions.length }, judge, ...comparisonFigures({ pairs }), reused, paid }
+  })
+
+const comparisonLines = (comparisons: ReturnType<typeof comparisonsOf>): ReadonlyArray<string> =>
+  comparisons.length === 0 ? [] : [
+    "evolution gone on from a generation, in branches beside unchanged ones, differences of their last generations in points:",
+    table([
+      ["  in this log since", "from", "change", "to step", "seeds", "questions", "judge", "difference", "unchanged"],
+      ...comparisons.map(({ change, difference, from, judge, last, placebo, questions, reseeds, time }) => [
+        `  ${toSecond(time)}`, String(from), changeText(change), String(last), String(reseeds.length), `${questions.count} ${questions.part}`, judge,
+        `${points(difference.mean)}, from ${points(difference.low)} to ${points(difference.high)}`, `${shareInPercent(placebo.low)} to ${shareInPercent(placebo.high)}`
+      ])
     ])
   ]
 
@@ -70,13 +91,15 @@ export const listWhatIfs = (run: string) =>
     const times = yield* recordedAt(tenant, run)
     const found = whatIfReports(run, state).map((report) => ({ ...report, time: times.get(report.position) ?? "" }))
     const branches = yield* branchesOf(tenant, run)
-    yield* emit({ run, whatifs: found, branches, undersized: state.undersized, modelCalls: 0 }, ({ whatifs }) => {
+    const comparisons = comparisonsOf(state, times)
+    yield* emit({ run, whatifs: found, comparisons, branches, undersized: state.undersized, modelCalls: 0 }, ({ whatifs }) => {
       const rows = (some: typeof whatifs) => some.map((one) => [`  ${one.number}`, toSecond(one.time), String(one.from), changeText(one.change), `${one.inScope} × ${one.samples}`, outcomeText(one), String(one.paid.calls)])
       const [ofAnswers, ofJudges] = [whatifs.filter(({ change }) => change.kind !== "judge"), whatifs.filter(({ change }) => change.kind === "judge")]
       return [
         ...(ofAnswers.length === 0 ? [] : [`what-ifs about generations of ${run}, differences in points, ${ofAnswers[0]?.judge} judge:`, table([["  number", "in this log since", "from", "change", "questions × answers", "difference", "calls paid"], ...rows(ofAnswers)])]),
         ...(ofJudges.length === 0 ? [] : ["two judges on the same answers:", table([["  number", "in this log since", "from", "change", "questions × answers", "agreement", "calls paid"], ...rows(ofJudges)])]),
         ...(whatifs.length === 0 ? [] : [`\`metamem whatif --run ${run} --show N\` tells one in full`]),
+        ...comparisonLines(comparisons),
         ...branchLines(branches),
         ...(whatifs.length + branches.length > 0 ? [] : state.imported === undefined ? [`nobody has asked yet: \`metamem whatif --run ${run} --from G --drop P\` does`] : importedNote(state)),
         ...smallSample(state)

@@ -7,8 +7,9 @@ import { Argument, Command, Flag } from "effect/cli"
 import type { GatePolicy } from "#shared/metamemory/gate"
 import { CallStore } from "#shared/model/call-store"
 import { shareInPercent } from "#services/reflector/online-words"
+import type { RerunChange } from "#services/reflector/run-events"
 import { rerun } from "./branches.ts"
-import { type Change, changeText } from "./change.ts"
+import { changeText } from "./change.ts"
 import { withActors } from "./home.ts"
 import { emit, table, WrongUsage } from "./root.ts"
 import { runFlag } from "./run-notes.ts"
@@ -19,7 +20,7 @@ import { listWhatIfs, showWhatIf } from "./whatif-list.ts"
 const wrong = (message: string) => Effect.fail(new WrongUsage({ message }))
 
 /** Who answers, judges or reflects instead: another judge, rules, or another model of the role's endpoint by its name. */
-const readRole = (text: string): Effect.Effect<Change, WrongUsage> => {
+const readRole = (text: string): Effect.Effect<RerunChange, WrongUsage> => {
   const [, role = "", name = ""] = /^(\w+)=(.+)$/s.exec(text.trim()) ?? []
   if (role === "answer") return Effect.succeed({ kind: "reader", model: name })
   if (role === "reflect") return Effect.succeed(name === "rules" || name === "model" ? { kind: "reflector", reflector: name } : { kind: "reflector", reflector: "model", model: name })
@@ -31,15 +32,15 @@ interface ChangeFlags extends Record<"drop" | "pin" | "reword" | "text" | "role"
   readonly gate: Option.Option<GatePolicy>
 }
 
-const readChange = (input: ChangeFlags): Effect.Effect<Change, WrongUsage> =>
+const readChange = (input: ChangeFlags): Effect.Effect<RerunChange, WrongUsage> =>
   Effect.gen(function*() {
     const role = Option.isSome(input.role) ? [yield* readRole(input.role.value)] : []
-    const changes: ReadonlyArray<Change> = [
-      ...Option.toArray(Option.map(input.drop, (principle): Change => ({ kind: "drop", principle }))),
-      ...Option.toArray(Option.map(input.pin, (principle): Change => ({ kind: "pin", principle }))),
-      ...Option.toArray(Option.map(input.reword, (principle): Change => ({ kind: "reword", principle, text: Option.getOrElse(input.text, () => "") }))),
+    const changes: ReadonlyArray<RerunChange> = [
+      ...Option.toArray(Option.map(input.drop, (principle): RerunChange => ({ kind: "drop", principle }))),
+      ...Option.toArray(Option.map(input.pin, (principle): RerunChange => ({ kind: "pin", principle }))),
+      ...Option.toArray(Option.map(input.reword, (principle): RerunChange => ({ kind: "reword", principle, text: Option.getOrElse(input.text, () => "") }))),
       ...role,
-      ...Option.toArray(Option.map(input.gate, (policy): Change => ({ kind: "gate", policy })))
+      ...Option.toArray(Option.map(input.gate, (policy): RerunChange => ({ kind: "gate", policy })))
     ]
     const [change] = changes
     if (change === undefined || changes.length > 1) {
@@ -49,10 +50,10 @@ const readChange = (input: ChangeFlags): Effect.Effect<Change, WrongUsage> =>
     return change
   })
 
-const again = (run: string, from: number, change: Change, steps: Option.Option<number>, reseeds: number) =>
+const again = (run: string, from: number, change: RerunChange, steps: Option.Option<number>, reseeds: number) =>
   Effect.gen(function*() {
     const result = yield* rerun(run, from, change, Option.getOrUndefined(steps), reseeds).pipe(Effect.provide(CallStore.layerJetStream), withActors(["retriever", "evaluator", "reflector"]))
-    yield* emit(result, ({ calls, completionTokens, difference, errors, judge, look, placebo, promptTokens, questions, reader, reseeds, reused, undersized }) =>
+    yield* emit(result, ({ calls, completionTokens, difference, errors, judge, look, placebo, position, promptTokens, questions, reader, reseeds, reused, undersized }) =>
       [
         `evolution from generation ${from} of ${run} ${changeText(change)}, beside branches with nothing changed; last generations on ${questions.count} ${questions.part} questions, ${judge} judge`,
         table([
@@ -62,7 +63,7 @@ const again = (run: string, from: number, change: Change, steps: Option.Option<n
         `difference ${points(difference.mean)} points, from ${points(difference.low)} to ${points(difference.high)} over ${some(reseeds.length, "seed")}; the unchanged branches themselves lie between ${shareInPercent(placebo.low)} and ${shareInPercent(placebo.high)}`,
         ...(reader.changed === reader.placebo ? [] : [`the changed branches are answered by ${reader.changed}, the unchanged ones by ${reader.placebo}: what the reader alone does is told without --rerun`]),
         ...(look === null ? [] : [`these questions were announced for the run's test, so this is look ${look} at them: a test of any generation but ${from} is a later one`]),
-        `${calls} calls, ${promptTokens} + ${completionTokens} tokens in all branches and their answers; ${reused.calls} replies in branches and ${reused.answers} of ${reused.ofAnswers} answers were in the log; ${errors} errors`,
+        `${calls} calls, ${promptTokens} + ${completionTokens} tokens in all branches and their answers; ${reused.calls} replies in branches and ${reused.answers} of ${reused.ofAnswers} answers were in the log; ${errors} errors; the comparison stands in the log (${position})`,
         ...(undersized ? ["the run was too small for such differences to mean much"] : [])
       ].join("\n"))
   })

@@ -24,7 +24,7 @@ import { makeMaterial } from "./material.ts"
 import { OnlineRequest, OnlineSwitchRequest } from "./online-protocol.ts"
 import { runOnline } from "./online.ts"
 import type { ReflectorKind } from "./parameters.ts"
-import { AdoptRequest, ImportRequest, OpenRequest, RecordRequest, ReportRequest, RetryRequest, StatusRequest, TestRequest, WhatIfRequest } from "./protocol.ts"
+import { AdoptRequest, CompareRequest, ImportRequest, OpenRequest, RecordRequest, ReportRequest, RetryRequest, StatusRequest, TestRequest, WhatIfRequest } from "./protocol.ts"
 import { makeRunRequests } from "./run-requests.ts"
 import { consolidate, propose, reflect } from "./workers.ts"
 
@@ -152,6 +152,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     yield* serve("test", TestRequest, requests.openTest)
     yield* serve("report", ReportRequest, requests.reportTest)
     yield* serve("whatif", WhatIfRequest, requests.recordWhatIf)
+    yield* serve("compare", CompareRequest, requests.compare)
     yield* serve("online", OnlineRequest, ({ tenant }) => online.status(tenant))
     yield* serve("online-switch", OnlineSwitchRequest, ({ on, tenant }) => online.switchTo(tenant, on))
   })

@@ -20,11 +20,11 @@ import { behaviour } from "./behaviour.ts"
 import { makeResults, readResult } from "./driver.ts"
 import { algorithmVersion, startOf } from "./parameters.ts"
 import type { RunCommand } from "./protocol.ts"
-import { type GateDecided, JobRetried, JudgeCalibrated, reflectorCodec, TestOpened, TestReported, WhatIfAnswered } from "./run-events.ts"
+import { BranchesCompared, type GateDecided, JobRetried, JudgeCalibrated, reflectorCodec, TestOpened, TestReported, WhatIfAnswered } from "./run-events.ts"
 import { attemptKey, counted, expectedJobs, isMixed, resultKey, stageCommand, stageStep, trainingArm } from "./stages.ts"
 import { rolloutsOf, type RunState } from "./state.ts"
 
-const besideRun: ReadonlySet<string> = new Set([JobRetried.tag, JudgeCalibrated.tag, TestOpened.tag, TestReported.tag, WhatIfAnswered.tag])
+const besideRun: ReadonlySet<string> = new Set([JobRetried.tag, JudgeCalibrated.tag, TestOpened.tag, TestReported.tag, WhatIfAnswered.tag, BranchesCompared.tag])
 
 /** Folds a run's own commits, in order, up to any place. */
 export const foldRun = (commits: ReadonlyArray<Commit>) => foldCommits(behaviour, emptyFold(behaviour.initial()), commits)
@@ -122,6 +122,7 @@ export const makeVerifier = (address: RunAddress) => {
       for (const stored of commit.events) {
         const event = Result.getOrUndefined(reflectorCodec.decode(stored))
         if (event?._tag === "TestReported") checkDecision(commit, { _tag: "ReportTest", look: event.look, outcomes: event.outcomes })
+        if (event?._tag === "BranchesCompared") checkDecision(commit, { _tag: "RecordComparison", found: event })
         if (event?._tag === "WhatIfAnswered") checkDecision(commit, { _tag: "RecordWhatIf", found: event })
       }
       return

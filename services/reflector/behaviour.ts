@@ -24,6 +24,7 @@ import { asked, attemptKey, counted, expectedJobs, guardAttempts, guardQuestions
 import { evolve } from "./evolve.ts"
 import { openTest, reportTest } from "./looks.ts"
 import { chained, initialState, patchOf, retriedPlace, rolloutsOf, type RunState, sourceKey } from "./state.ts"
+import { recordComparison } from "./comparisons.ts"
 import { recordWhatIf } from "./what-ifs.ts"
 
 const decodeReflection = Schema.decodeUnknownOption(ReflectionData)
@@ -372,6 +373,7 @@ const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArr
   if (command._tag === "OpenTest") return openTest(state, command)
   if (command._tag === "ReportTest") return reportTest(state, command)
   if (command._tag === "RecordWhatIf") return recordWhatIf(state, command.found)
+  if (command._tag === "RecordComparison") return recordComparison(state, command.found)
   if (command._tag === "RecordCalibration") return Result.succeed(state.generations.length === 0 ? [] : [command.event])
   const { parameters, phase } = state
   if (parameters === undefined) return Result.succeed([])

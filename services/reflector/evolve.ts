@@ -1,5 +1,6 @@
 /** How a run's state follows from its events: it copies what they say, and never fails. */
 import { openTrials, sealed } from "#shared/metamemory/trial"
+import { comparisonLike } from "./comparisons.ts"
 import { gateQuestions, startOf } from "./parameters.ts"
 import type { RunEvent } from "./run-events.ts"
 import { isMixed } from "./stages.ts"
@@ -64,6 +65,13 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       const at = event.number - 1
       const before = state.whatIfs[at]
       state.whatIfs[at] = { ...found, sequence: place.sequence, ...(before === undefined ? {} : { reused: before.reused, paid: paidTogether(before.paid, found.paid) }) }
+      return state
+    }
+    case "BranchesCompared": {
+      const { _tag, ...found } = event
+      const before = comparisonLike(state, found)
+      const at = before === undefined ? state.comparisons.length : state.comparisons.indexOf(before)
+      state.comparisons[at] = { ...found, sequence: place.sequence, ...(before === undefined ? {} : { reused: before.reused, paid: paidTogether(before.paid, found.paid) }) }
       return state
     }
     case "AlarmRaised":

@@ -38,7 +38,7 @@ export const runQuestionOf = ({ abstention, answer, cluster, id, text, type, use
   id, user, hash: digest("question", text, answer), type, abstention, cluster, questionClass: routeQuestion(text)
 })
 
-const GatePolicySchema = Schema.Literals(["likely", "proven", "always"])
+export const GatePolicySchema = Schema.Literals(["likely", "proven", "always"])
 const GuardPolicySchema = Schema.Literals(["likely", "proven"])
 /** Who reflects and proposes: rules at no tokens, the model, or the model with the rules where it proposes nothing. */
 export const ReflectorKind = Schema.Literals(["rules", "model", "both"])

@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { Name } from "#shared/domain/name"
 import { TestOutcome } from "#shared/metamemory/paired-test"
 import { type RunParameters, RunRequest } from "./parameters.ts"
-import { JudgeCalibrated, ReferenceEvaluation, SourcedOperation, TestReported, WhatIfAnswered } from "./run-events.ts"
+import { BranchesCompared, JudgeCalibrated, ReferenceEvaluation, SourcedOperation, TestReported, WhatIfAnswered } from "./run-events.ts"
 
 /** A settled job as a decision sees it. */
 export interface JobResult {
@@ -35,6 +35,7 @@ export type RunCommand =
   | { readonly _tag: "OpenTest"; readonly generation: number; readonly questions: ReadonlyArray<string>; readonly memoryPosition: number }
   | { readonly _tag: "ReportTest"; readonly look: number; readonly outcomes: ReadonlyArray<TestOutcome> }
   | { readonly _tag: "RecordWhatIf"; readonly found: WhatIfFound }
+  | { readonly _tag: "RecordComparison"; readonly found: Comparison }
 
 /** The run exists with other parameters; what determines a run never changes. */
 export class ParametersDiffer extends Schema.TaggedError<ParametersDiffer>()("ParametersDiffer", { parameters: Schema.Array(Schema.String), message: Schema.String }) {}
@@ -141,6 +142,15 @@ export type WhatIfRequest = typeof WhatIfRequest.Type
 /** Number of the record that stands. */
 export const WhatIfReply = Schema.Struct({ number: Schema.Int })
 export type WhatIfReply = typeof WhatIfReply.Type
+
+/** How branches of a run came out beside their placebos. */
+export const Comparison = BranchesCompared.payload
+export type Comparison = typeof Comparison.Type
+export const CompareRequest = Schema.Struct({ ...RunAddress, found: Comparison })
+export type CompareRequest = typeof CompareRequest.Type
+/** The comparison that stands, with its place in the log. */
+export const CompareReply = Schema.Struct({ position: Schema.NonEmptyString })
+export type CompareReply = typeof CompareReply.Type
 
 /** Where a run is. */
 export const RunStatus = Schema.Struct({

@@ -7,7 +7,7 @@ import { GenerationSealed } from "#shared/metamemory/events"
 import { TestFigures, TestOutcome } from "#shared/metamemory/paired-test"
 import { WhatIfFigures, WhatIfOutcome } from "#shared/metamemory/what-if"
 import { JudgeKind } from "#services/evaluator/protocol"
-import { RunParameters } from "./parameters.ts"
+import { GatePolicySchema, RunParameters } from "./parameters.ts"
 
 const Tally = Schema.Struct({ correct: Schema.Int, incorrect: Schema.Int, errors: Schema.Int })
 /** By question id. */
@@ -413,8 +413,55 @@ export const WhatIfAnswered = defineEvent("WhatIfAnswered", {
 })
 export type WhatIfAnswered = EventOf<typeof WhatIfAnswered>
 
+/** What evolution may go on with otherwise than its run did. Who reflects also proposes and consolidates; a model is one at their endpoint, by name, or the one that is set. */
+export const RerunChange = Schema.Union([
+  ...DirectChange.members,
+  Schema.Struct({ kind: Schema.Literal("gate"), policy: GatePolicySchema }),
+  Schema.Struct({ kind: Schema.Literal("reflector"), reflector: Schema.Literals(["rules", "model"]), model: Schema.optionalKey(Schema.NonEmptyString) })
+])
+export type RerunChange = typeof RerunChange.Type
+
+/** The last generation of a branch, and how it answered the questions that branches are compared by. */
+const BranchEnd = Schema.Struct({
+  run: Schema.NonEmptyString,
+  generation: Schema.Int,
+  hash: Schema.NonEmptyString,
+  /** How many it holds. */
+  principles: Schema.Int,
+  /** Name of the model that answers in it. */
+  reader: Schema.String,
+  /** A letter a question, in the order of the event: `c` correct, `i` incorrect, `e` error. */
+  outcomes: Schema.String.check(Schema.isPattern(/^[cie]+$/))
+})
+export type BranchEnd = typeof BranchEnd.Type
+
+/**
+ * Evolution went on from a generation with one thing changed, in branches of several seeds, each beside one with nothing changed. Compared
+ * again with fewer errors they are recorded again; the last one counts.
+ */
+export const BranchesCompared = defineEvent("BranchesCompared", {
+  version: 1,
+  payload: Schema.Struct({
+    generation: Schema.Int,
+    change: RerunChange,
+    /** Last step of each branch. */
+    last: Schema.Int,
+    part: Schema.Literals(["test", "guard"]),
+    /** In the run's order. */
+    questions: Schema.Array(Schema.NonEmptyString),
+    /** Who judged the answers, a model by its name, `lexical` for the judge that compares words. */
+    judge: Schema.String,
+    pairs: Schema.Array(Schema.Struct({ seed: Schema.Int, changed: BranchEnd, placebo: BranchEnd })),
+    /** Of the answers that branches are compared by, those that stood in the log when they were asked for. What branches took stands in their own logs. */
+    reused: Schema.Struct({ answers: Schema.Int, ofAnswers: Schema.Int }),
+    /** For those answers. */
+    paid: AnswersPaid
+  })
+})
+export type BranchesCompared = EventOf<typeof BranchesCompared>
+
 export const reflectorCodec = eventCodec([
-  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, JobRetried, StepEnded, GuardVoided, GuardTested, RunFinished
+  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, BranchesCompared, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, JobRetried, StepEnded, GuardVoided, GuardTested, RunFinished
 ])
 export type RunEvent =
   | RunImported
@@ -422,6 +469,7 @@ export type RunEvent =
   | TestOpened
   | TestReported
   | WhatIfAnswered
+  | BranchesCompared
   | EventOf<typeof RunOpened>
   | EventOf<typeof GenerationSealed>
   | EventOf<typeof StepStarted>

@@ -19,11 +19,12 @@ import { type Progress, readResult, type Runs } from "./driver.ts"
 import { lookFor } from "./looks.ts"
 import { algorithmVersion, type RunParameters, runQuestionOf, type RunRequest } from "./parameters.ts"
 import {
-  type AdoptRequest, type ImportReply, type ImportRequest, NoSuchGeneration, NoSuchRun, NotWaitedFor,
+  type AdoptRequest, type CompareReply, type CompareRequest, type ImportReply, type ImportRequest, NoSuchGeneration, NoSuchRun, NotWaitedFor,
   type OpenReply, type OpenRequest, type RecordReply, type RecordRequest, type ReportReply, type ReportRequest, type RetryReply, type RetryRequest, type RunStatus, type TestReply, type TestRequest, type WhatIfReply, type WhatIfRequest
 } from "./protocol.ts"
 import { causeOf } from "./stages.ts"
 import { statusOf } from "./status.ts"
+import { comparisonLike } from "./comparisons.ts"
 import { whatIfLike } from "./what-ifs.ts"
 
 /** Most names of models told in a message. */
@@ -176,5 +177,13 @@ export const makeRunRequests = ({ adoptions, by, isSmallPrompt, log, models, pic
     return { number: standing.number } satisfies WhatIfReply
   })
 
-  return { open, status, adopt, take, record, retry, openTest, reportTest, recordWhatIf }
+  const compare = Effect.fnUntraced(function*({ found, run, tenant }: CompareRequest) {
+    yield* loaded({ tenant, run })
+    const { folded } = yield* runs.execute(runSubject({ tenant, run }), { _tag: "RecordComparison", found }, { cause: `RecordComparison ${digest(canonicalJson(found))}`, correlation: run })
+    const standing = comparisonLike(folded.state, found)
+    if (standing === undefined) return yield* Effect.die(new Error(`the comparison of branches of ${run} was not recorded`))
+    return { position: formatPosition({ log: "metamem", sequence: standing.sequence }) } satisfies CompareReply
+  })
+
+  return { open, status, adopt, take, record, retry, openTest, reportTest, recordWhatIf, compare }
 }

@@ -7,7 +7,7 @@ import { digest } from "#shared/metamemory/random"
 import { inScope } from "#shared/metamemory/router"
 import { openTrials, type Trial, type TrialsState } from "#shared/metamemory/trial"
 import type { RunParameters, RunQuestion } from "./parameters.ts"
-import type { GateDecided, JudgeCalibrated, QuestionAttempts, RunEvent, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch, WhatIfAnswered } from "./run-events.ts"
+import type { BranchesCompared, GateDecided, JudgeCalibrated, QuestionAttempts, RunEvent, RunImported, SourcedOperation, StoppedEarly, TestOpened, TestReported, TrialsPatch, WhatIfAnswered } from "./run-events.ts"
 
 export type Phase =
   | { readonly _tag: "Unopened" }
@@ -45,6 +45,12 @@ export interface TestLook extends Omit<TestOpened, "_tag"> {
 
 /** What is known of a what-if by its last record. */
 export interface WhatIf extends Omit<WhatIfAnswered, "_tag"> {
+  /** Place of its last record in the metamem log. */
+  readonly sequence: number
+}
+
+/** What is known of branches that were compared, by their last record. */
+export interface ComparedBranches extends Omit<BranchesCompared, "_tag"> {
   /** Place of its last record in the metamem log. */
   readonly sequence: number
 }
@@ -90,6 +96,8 @@ export interface RunState {
   readonly tests: Array<TestLook>
   /** What-ifs about its generations, in order of number. Paid is what all askings took, reused what stood before the first. */
   readonly whatIfs: Array<WhatIf>
+  /** Branches compared, in the order first compared. Paid is what all comparisons took, reused what stood before the first. */
+  readonly comparisons: Array<ComparedBranches>
 }
 
 export const initialState = (): RunState => ({
@@ -119,7 +127,8 @@ export const initialState = (): RunState => ({
   imported: undefined,
   calibrations: [],
   tests: [],
-  whatIfs: []
+  whatIfs: [],
+  comparisons: []
 })
 
 const infinite = 1e9

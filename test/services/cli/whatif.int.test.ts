@@ -253,7 +253,12 @@ onStage("evolution goes on from a changed generation in branches of the log, eac
       const { generations: own, parameters } = yield* stateOf(branched.json.reseeds[0].changed.run)
       assert.equal([parameters?.branch?.change, parameters?.gate, own[0]?.principles.length], [text, change[0] === "--gate" ? "proven" : "likely", (generations[1]?.principles.length ?? 0) + (change[0] === "--pin" ? 1 : 0)])
     }
-    const { branches, whatifs } = (yield* run("whatif", "--run", "a", "--list")).json
+    // How branches came out stands in the run's log, and is read there without a model; verify decides it anew.
+    const asking = asked()
+    const { branches, comparisons, whatifs } = (yield* run("whatif", "--run", "a", "--list")).json
+    assert.equal(comparisons.map(({ change, reseeds }: any) => [change.kind, reseeds.length]), [["drop", 2], ["gate", 1], ["pin", 1], ["reword", 1]])
+    assert.equal([comparisons[0].reseeds, comparisons[0].difference, comparisons[0].position, standing.json.position], [json.reseeds, json.difference, json.position, json.position])
+    assert.equal([(yield* verification("a")).differing, (yield* run("verify", "--run", "a")).json.ok, asked() - asking], [[], true, 0])
     assert.equal([whatifs, branches.length, branches.filter(({ change }: any) => change === "nothing changed").length], [[], 7, 2])
     assert.ok(branches.every(({ generation, last, run }: any) => generation === 1 && last !== null && run.startsWith("a-g1-")))
     assert.equal((yield* run("whatif", "--run", placebo, "--list")).json.branches, [])

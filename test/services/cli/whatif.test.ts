@@ -3,12 +3,12 @@ import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import type { Principle } from "#shared/domain/principle"
 import type { Ask } from "#services/cli/arms"
-import { firstLookText, plannedBranch, spreadOf } from "#services/cli/branches"
-import { type Change, changed, changeText, type StartingPoint } from "#services/cli/change"
+import { comparisonFigures, firstLookText, plannedBranch, spreadOf } from "#services/cli/branches"
+import { changed, changeText, type StartingPoint } from "#services/cli/change"
 import { asksOf, outcomesOf } from "#services/cli/whatif-direct"
 import { outcomeText, whatIfReports, whatIfText } from "#services/cli/whatif-report"
 import { behaviour } from "#services/reflector/behaviour"
-import type { DirectChange } from "#services/reflector/run-events"
+import type { DirectChange, RerunChange } from "#services/reflector/run-events"
 import { parameters, simulate } from "../reflector/simulation.ts"
 
 const test = suite("what if")
@@ -123,7 +123,7 @@ test("two judges have figures of their own, and one line of agreement; no table 
 test("a branch names who plays in it: those of its run, whatever is set now, but for the one that is changed", () => {
   const models = { answer: "a", judge: "j", reflect: "r", propose: "r", consolidate: "r" }
   const of = (reflector: "rules" | "model" | "both") => ({ ...start, parameters: parameters({ judge: "model", reflector, models }) })
-  const asked = (change: Change, reflector: "rules" | "model" | "both" = "model") => {
+  const asked = (change: RerunChange, reflector: "rules" | "model" | "both" = "model") => {
     const { request } = plannedBranch({ run: "r", from: 1, start: of(reflector), principles: start.principles, change, last: 6, seed: 8 })
     return [request.judge, request.reflector, request.models]
   }
@@ -136,7 +136,7 @@ test("a branch names who plays in it: those of its run, whatever is set now, but
   assert.equal(asked({ kind: "reflector", reflector: "model", model: "x" }), ["model", "model", reflecting])
   assert.equal(asked({ kind: "reflector", reflector: "model", model: "x" }, "both"), ["model", "both", reflecting])
   assert.equal(asked({ kind: "reflector", reflector: "model", model: "x" }, "rules"), ["model", "model", reflecting])
-  const refused = (reflector: "rules" | "model", change: Change) => Result.getOrThrow(Result.flip(changed(of(reflector), change)))
+  const refused = (reflector: "rules" | "model", change: RerunChange) => Result.getOrThrow(Result.flip(changed(of(reflector), change)))
   assert.match(refused("model", { kind: "reflector", reflector: "model", model: "r" }), /reflected on by r: name another model, or rules/)
   assert.match(refused("model", { kind: "reflector", reflector: "model" }), /reflected on by r/)
   assert.match(refused("rules", { kind: "reflector", reflector: "rules" }), /reflected on by rules: name another model$/)
@@ -165,6 +165,17 @@ test("a branch is asked for as its run was, but for what is changed, and named b
 test("a spread is in order, and what is not known is in none of it", () => {
   assert.equal(spreadOf([0.5, null, -0.5, 0.25]), { values: [-0.5, 0.25, 0.5], mean: 0.25 / 3, low: -0.5, high: 0.5 })
   assert.equal(spreadOf([null]), { values: [], mean: null, low: null, high: null })
+})
+
+test("branches are compared pair by pair on answers that were judged", () => {
+  const end = (run: string, outcomes: string) => ({ run, generation: 2, hash: "h", principles: 3, reader: "m", outcomes })
+  const { difference, placebo, reseeds } = comparisonFigures({ pairs: [
+    { seed: 7, changed: end("a", "cci"), placebo: end("b", "cii") },
+    { seed: 8, changed: end("c", "ecc"), placebo: end("d", "eci") },
+    { seed: 9, changed: end("e", "eee"), placebo: end("f", "ccc") }
+  ] })
+  assert.equal(reseeds.map(({ changed, placebo, seed }) => [seed, changed.run, changed.accuracy, placebo.accuracy]), [[7, "a", 2 / 3, 1 / 3], [8, "c", 1, 0.5], [9, "e", null, 1]])
+  assert.equal([reseeds[0]?.changed.generations, difference.values.length, difference.high, reseeds[2]?.difference, placebo.low, placebo.high], [3, 2, 0.5, null, 1 / 3, 1])
 })
 
 test.run()
