@@ -461,7 +461,8 @@ export const BranchesCompared = defineEvent("BranchesCompared", {
 export type BranchesCompared = EventOf<typeof BranchesCompared>
 
 export const reflectorCodec = eventCodec([
-  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, BranchesCompared, RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, JobRetried, StepEnded, GuardVoided, GuardTested, RunFinished
+  RunImported, JudgeCalibrated, TestOpened, TestReported, WhatIfAnswered, BranchesCompared,
+  RunOpened, GenerationSealed, StepStarted, RolloutsFolded, AlarmRaised, ReflectionsFolded, ProposalsFolded, OperationsConsolidated, GateLooked, GateDecided, JobRetried, StepEnded, GuardVoided, GuardTested, RunFinished
 ])
 export type RunEvent =
   | RunImported
