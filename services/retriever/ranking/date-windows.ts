@@ -26,7 +26,9 @@ const beforeLast = /\b(week|month|year|weekend) before last\b/g
 const nearDay = /(?<!\b(?:before|until|till|to|as of|by|than|since) )\b(yesterday|today|tonight|this morning|last night)\b/g
 const dayBeforeYesterday = /\bday before yesterday\b/g
 const weekdays = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
-const weekday = new RegExp(`\\b(?:last|on|this past|past|this) (${weekdays.join("|")})\\b`, "g")
+/** "Since Monday" goes on to the day of asking. */
+const sinceWeekday = new RegExp(`\\bsince (?:last |this past |past |this )?(${weekdays.join("|")})\\b`, "g")
+const weekday = new RegExp(`(?<!\\bsince )\\b(?:last|on|this past|past|this) (${weekdays.join("|")})\\b`, "g")
 const weekdaysAgo = new RegExp(`\\b${number} (${weekdays.join("|")})s ago\\b`, "g")
 /** "On the 5th" alone: the last such day. */
 const dayOfMonth = /\bon the (\d{1,2})(?:st|nd|rd|th)\b(?! (?:of|floor|day|time|try|attempt|place|page))/g
@@ -72,6 +74,7 @@ export const dateWindows = (given: string, askedAt: string | undefined): Readonl
   for (const _ of text.matchAll(dayBeforeYesterday)) windows.push(daysBack(2))
   const backTo = (name: string): number => ((new Date(asked).getUTCDay() - weekdays.indexOf(name) + 7) % 7) || 7
   for (const [, name = ""] of text.matchAll(weekday)) windows.push(daysBack(backTo(name)))
+  for (const [, name = ""] of text.matchAll(sinceWeekday)) windows.push({ from: asked - (backTo(name) + 1) * day, to: asked + day })
   for (const [, count = "", name = ""] of text.matchAll(weekdaysAgo)) windows.push(daysBack(backTo(name) + 7 * (Math.round(amount(count, undefined, undefined).value) - 1)))
   for (const [, written = ""] of text.matchAll(dayOfMonth)) {
     const date = new Date(asked)

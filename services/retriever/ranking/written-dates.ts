@@ -12,7 +12,15 @@ const numericShort = /^\d{1,2}\/\d{1,2}\b/
 const beforeDate = /\b(?:in|on|of|during|since|until|till|by|from|to|before|after|early|mid|late|last|this|for|around|between|and|dated)[ -](?:the )?$/i
 /** A year before the day, or the day before the month with dots, is never the other way round. */
 const dotted = /\b(\d{1,2})\.(\d{1,2})\.((?:19|20)\d{2})\b/g
-const asIs = (question: string): string => question.replace(dotted, (_, d: string, m: string, y: string) => `${y}-${m.padStart(2, "0")}-${d.padStart(2, "0")}`)
+/** "'24" after a month, a season or a preposition is a year. */
+const shortYear = new RegExp(`(${month.source}|\\b(?:in|of|since|during|before|after|until|till|by|spring|summer|autumn|fall|winter)) ['’](\\d{2})\\b`, "gi")
+const inFull = (question: string): string => question.replace(shortYear, (_, before: string, year: string) => `${before} ${Number(year) < 70 ? 20 : 19}${year}`)
+const asIs = (question: string): string => inFull(question).replace(dotted, (_, d: string, m: string, y: string) => `${y}-${m.padStart(2, "0")}-${d.padStart(2, "0")}`)
+
+/** "January of last year" is not the last January. */
+const monthOfLastYear = new RegExp(`(${month.source}) (?:of )?last year\\b`, "gi")
+const withYear = (question: string, askedAt: number | undefined): string =>
+  askedAt === undefined ? question : question.replace(monthOfLastYear, (_, name: string) => `${name} ${new Date(askedAt).getUTCFullYear() - 1}`)
 
 const lonelyYear = /\b(?:(early|mid|late)[- ]|(?:in|of|during|since|throughout|before|after|until|till|by) )((?:19|20)\d{2})\b(?![/.-]\d)/gi
 const season = /\b(?:(?:in|during|over|since|by|of) (?:the )?|(last|this|past|previous) )(?:(?:early|mid|late)[- ])?(spring|summer|autumn|fall|winter)\b(?: (?:of |in )?((?:19|20)\d{2}))?/gi
@@ -147,7 +155,7 @@ const withRanges = (named: ReadonlyArray<Named>, question: string): ReadonlyArra
  * @param askedAt milliseconds since 1970; absent when it is not known, and then only what has a year counts
  */
 export const writtenDates = (asked: string, askedAt: number | undefined): Array<TimeWindow> => {
-  const question = asIs(asked)
+  const question = withYear(asIs(asked), askedAt)
   const dates = [...monthsNamed(question, askedAt), ...seasonsNamed(question, askedAt)]
   return withRanges([...dates, ...yearsNamed(question, dates)], question).map(({ end, from, index, to }): TimeWindow => {
     const before = leading(question, index)

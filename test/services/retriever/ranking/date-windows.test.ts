@@ -26,6 +26,16 @@ test("last week, yesterday and weekdays are near the day of asking", () => {
   assert.ok(holds("Who called last Monday?", "2023-06-12"))
   assert.not.ok(holds("Who called last Monday?", "2023-06-01"))
   assert.ok(holds("How often did I run in the past two weeks?", "2023-06-02"))
+  assert.ok(holds("What have I learnt since last Saturday?", "2023-06-14"))
+  assert.ok(holds("What have I learnt since Saturday?", "2023-06-11"))
+  assert.not.ok(holds("What have I learnt since Saturday?", "2023-06-08"))
+})
+
+test("a month of last year and a year of two digits are taken as written", () => {
+  assert.not.ok(holds("What did I do in May '22?", "2023-05-10"))
+  assert.ok(holds("What did I do in the summer of '21?", "2021-07-10"))
+  assert.not.ok(holds("What did I do in the summer of '21?", "2022-07-10"))
+  assert.equal(dateWindows("What did I do in January of last year?", asked).map(({ from }) => new Date(from).toISOString().slice(0, 10))[0], "2022-01-01")
 })
 
 test("a day that only bounds the time asked about names no range", () => {
