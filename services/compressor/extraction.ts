@@ -29,7 +29,7 @@ export type ExtractionSettings = Config.Success<typeof settings>
 const callCharacters = 24_000
 
 /** Version of the rules, recorded with what they found. */
-const rulesTemplate = "rules/1"
+const rulesTemplate = "rules/2"
 
 type Fact = Pick<Memory, "text" | "speaker" | "time" | "meant" | "turns">
 

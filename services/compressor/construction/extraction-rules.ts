@@ -36,6 +36,12 @@ const hardLead = pattern("iu")`
 const keptLead = /^(?:recently|lately)\b/i
 
 const announcement = /^I(?: just)? wanted to (?:let you know|tell you|mention|add|say)(?: that)? /i
+/** "Please remember that I'm allergic": asks for nothing but that the fact be kept. "Remember my birthday" states none. */
+const toBeKept = pattern("i")`
+  ^(?:please )?(?:remember|note|keep in mind|bear in mind|don't forget|do not forget|be aware|for the record|for your information|fyi
+  |I (?:need|want) you to (?:know|remember))(?:[:,]| that)?\s+
+  (?=(?:I|we)\b|(?:my|our)\b.*\b(?:is|isn't|are|aren't|was|were|has|have|hasn't|will|won't|can|can't|lives?|works?|likes?|hates?|needs?)\b)
+`
 
 const questionStart = pattern("i")`
   ^(?:(?:what|which|who|whom|whose|when|where|why|how)(?! (?:i|we|my|our)\b)|can|could|would|will|should|shall|do|does|did|is|are|am|was|were|have you
@@ -59,7 +65,7 @@ const request = pattern("i")`
 `
 const imperative = pattern("i")`
   ^(?:write|give|help|tell|show|make|create|explain|suggest|recommend|let|list|generate|provide|describe|compare|summari[sz]e|translate|rewrite|imagine
-  |pretend|consider|find|continue|add|change|use|answer|respond|keep|do not|don't)\b
+  |pretend|consider|find|continue|add|change|use|answer|respond|keep|remember|do not|don't)\b
 `
 const filler = pattern("i")`
   ^(?:been a while\b|sounds\b|congrat\w*\b|(?:no|way) (?:worries|to go)\b|of course\b|anytime\b
@@ -94,7 +100,7 @@ const strip = (sentence: string, names: ReadonlyArray<string>): string => {
     if (called > 0 && /^[.!?]*$/.test(text.slice(called + name.length + 2))) text = text.slice(0, called) + text.slice(called + name.length + 2)
   }
   for (let i = 0; i < 4; i++) {
-    const next = keptLead.test(text) ? text : text.replace(hardLead, "").replace(softLead, "").replace(announcement, "")
+    const next = keptLead.test(text) ? text : text.replace(hardLead, "").replace(softLead, "").replace(announcement, "").replace(toBeKept, "")
     if (next === text || next === "") break
     text = next
   }

@@ -36,17 +36,26 @@ const futureCue = pattern("i")`
   \b(?:will|won't|shall|gonna|going to|plan(?:s|ning)?|planned|next|tomorrow|upcoming|hop(?:e|ing)|scheduled|booked|appointment|deadline|due|about to
   |can't wait|looking forward)\b|'ll\b
 `
-const pastCue = new RegExp(String.raw`\b(?:${[...irregularPast].join("|")}|ago|yesterday|since|\p{L}{3,}ed)\b`, "iu")
-/** "I'm preparing for the market on December 1st" looks ahead when nothing in the sentence looks back. */
-const progressive = /(?:'m|'re|\b(?:am|are|is)) (?:\w+ly )?\w{2,}ing\b/i
+const pastCue = new RegExp(String.raw`\b(?:${[...irregularPast].join("|")}|ago|yesterday|since|(?!married\b)\p{L}{3,}ed|(?<!(?:get|getting|be) )married)\b`, "giu")
+/** "I'm preparing for the market on December 1st" looks ahead when nothing after it looks back. */
+const progressive = /(?:'m|'re|\b(?:he|she|it)'s|\b(?:am|are|is)) (?:\w+ly )?(?!(?:amaz|excit|interest|bor|charm|stunn|miss|disappoint)ing\b)\w{2,}ing\b/gi
 /** Words chrono-node reads as weekdays or months that are usually something else when written small and bare. */
 const oftenOtherwise = /^(?:sat|sun|mar|may|march|mon|wed|dec|jan|now|second)$/
 const unitOf = (phrase: string): "week" | "month" | "year" | undefined =>
   /\bweeks?\b/i.test(phrase) ? "week" : /\bmonths?\b/i.test(phrase) ? "month" : /\byears?\b/i.test(phrase) ? "year" : undefined
 
+/** Short months that are people's names too, alone. */
+const nameOrMonth = /^(?:Jan|April|May|June|August)$/
+const beforeMonth = /\b(?:in|of|since|until|till|by|from|for|during|this|last|next|early|mid|late|before|after|around|the end of)[ -]$/
+
+const lastPlace = (of: RegExp, sentence: string): number => [...sentence.matchAll(of)].at(-1)?.index ?? -1
+
 type Tense = "past" | "future" | "unknown"
-const tense = (sentence: string): Tense =>
-  futureCue.test(sentence) ? "future" : pastCue.test(sentence) ? "past" : progressive.test(sentence) ? "future" : "unknown"
+const tense = (sentence: string): Tense => {
+  if (futureCue.test(sentence)) return "future"
+  const [past, going] = [lastPlace(pastCue, sentence), lastPlace(progressive, sentence)]
+  return past < 0 && going < 0 ? "unknown" : going > past ? "future" : "past"
+}
 
 const bareYear = /\b(?:in|since|of|during|until|till|by|around|early|late|mid|year|summer|winter|spring|autumn|fall)[ -]((?:19|20)\d\d)\b(?![-/]\d)/i
 const dayOfMonth = /\bon the (\d{1,2})(?:st|nd|rd|th)\b(?! (?:floor|street|page|century|of\b))/i
@@ -97,7 +106,7 @@ const fromChrono = (sentence: string, said: number): MeantTime | undefined => {
   for (const found of datesIn(sentence, said, { forwardDate: direction === "future" })) {
     const phrase = found.text.replace(/[\s,;.:]+$/, "")
     const before = sentence.slice(Math.max(0, found.index - 12), found.index).toLowerCase()
-    if (oftenOtherwise.test(phrase)) continue
+    if (oftenOtherwise.test(phrase) || (nameOrMonth.test(phrase) && !beforeMonth.test(before))) continue
     // Habits and durations name no date.
     if (/\b(?:every|each|most|per)(?: \w+)? ?$/.test(before) || /^for\b/i.test(phrase)) continue
     if (unitOf(phrase) !== undefined && /\bfor(?: the)? $/.test(before)) continue
@@ -116,8 +125,8 @@ const fromChrono = (sentence: string, said: number): MeantTime | undefined => {
     }
     if (unit === "month" && !certain("day")) return { ...of, meant: monthOf(at) }
     if (unit === "year" && !certain("day") && !certain("month")) return { ...of, meant: yearOf(new Date(at).getUTCFullYear()) }
-    // "They confirmed us for 3 April": what is past is the saying so, not the day.
-    const placed = towards(direction === "past" && /\bfor $/.test(before) ? "unknown" : direction, at, today, certain)
+    // "They confirmed us for 3 April", "raised the rent from March": what is past is the saying so, not the day.
+    const placed = towards(direction === "past" && /\b(?:for|from) $/.test(before) ? "unknown" : direction, at, today, certain)
     if (/weekend/i.test(phrase)) {
       const saturday = mondayOf(placed) + 5 * dayMs
       return { ...of, meant: interval(saturday, saturday + dayMs) }

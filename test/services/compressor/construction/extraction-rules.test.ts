@@ -27,7 +27,20 @@ for (const [sentence, wanted] of [
   ["Just got back from Oslo!", "The user just got back from Oslo."],
   ["Haven't touched meat since spring.", "The user hasn't touched meat since spring."],
   ["Thinking of selling the old canoe.", "The user is thinking of selling the old canoe."],
-  ["I need new boots.", "The user needs new boots."]
+  ["I need new boots.", "The user needs new boots."],
+  ["I told Mia that I'd sold the car.", "The user told Mia that they had sold the car."],
+  ["I'd sell the car.", "The user would sell the car."],
+  ["I no longer work at Siemens.", "The user no longer works at Siemens."],
+  ["I almost bought a house in Bath.", "The user almost bought a house in Bath."],
+  ["I hardly ever drink coffee.", "The user hardly ever drinks coffee."],
+  ["I kind of like my job.", "The user kind of likes their job."],
+  ["Tom and I are getting married.", "Tom and the user are getting married."],
+  ["Tom and I live in York.", "Tom and the user live in York."],
+  ["My sister said \"I am pregnant\" to my mother.", "The user's sister said \"I am pregnant\" to their mother."],
+  ["My boss told me: I am moving to Canada.", "The user's boss told them: I am moving to Canada."],
+  ["Please remember that I'm allergic to penicillin.", "The user is allergic to penicillin."],
+  ["Keep in mind I can't eat nuts.", "The user can't eat nuts."],
+  ["Don't forget my son Leo has asthma.", "The user's son Leo has asthma."]
 ] as const) {
   test(`"${sentence}" becomes a fact about the user`, () => assert.equal(texts(said(sentence)), [wanted]))
 }
@@ -45,6 +58,8 @@ for (const sentence of [
   "I hope this helps.",
   "😊 I'm glad I could help!",
   "Write me a poem about my cat.",
+  "Remember my birthday and my passport.",
+  "Please don't forget to call my mother.",
   "Yes.",
   "Hi Melanie!",
   "🙂",

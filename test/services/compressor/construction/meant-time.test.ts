@@ -20,6 +20,13 @@ for (const [sentence, wanted] of [
   ["We went sailing last weekend.", "2026-05-16/2026-05-17"],
   ["I'm sailing this weekend.", "2026-05-23/2026-05-24"],
   ["I started two months ago.", "2026-03-01/2026-03-31"],
+  ["Lena told me she is moving to Hamburg in October.", "2026-10-01/2026-10-31"],
+  ["I went to Anna's wedding in October.", "2025-10-01/2025-10-31"],
+  ["I bought a lamp that is amazing in March.", "2026-03-01/2026-03-31"],
+  ["I'm thinking of the boat we took in October.", "2025-10-01/2025-10-31"],
+  ["Tom and I are getting married on 5 January.", "2027-01-05"],
+  ["The landlord raised the rent from June.", "2026-06-01/2026-06-30"],
+  ["I worked there until Jan.", "2026-01-01/2026-01-31"],
   ["I ran a lot last month.", "2026-04-01/2026-04-30"],
   ["We married last year.", "2025-01-01/2025-12-31"],
   ["I left school in 2019.", "2019-01-01/2019-12-31"],
@@ -38,6 +45,8 @@ for (const [sentence, wanted] of [
 }
 
 for (const sentence of [
+  "I sold the boat to Jan.",
+  "May is my cousin and April is hers.",
   "I live by the harbour.",
   "I eat at 7 pm.",
   "I run every Sunday.",
