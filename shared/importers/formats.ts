@@ -124,11 +124,36 @@ const chatgpt = (value: Fields): ReadonlyArray<Fields> => {
   })
 }
 
+/**
+ * Of messages that answer the same one, which is what an edit leaves, those that are not on the way to the message last shown, and what
+ * answers them. A message whose parent the file does not hold is kept.
+ */
+const leftBranches = (value: Fields): ReadonlySet<Fields> => {
+  const entries = listOf(value["chat_messages"]).filter(isFields)
+  const byId = new Map(entries.flatMap((entry) => (textOf(entry["uuid"]) === undefined ? [] : [[entry["uuid"], entry] as const])))
+  const parentOf = (entry: Fields): string | undefined => textOf(entry["parent_message_uuid"])
+  const chosen = new Map(entries.flatMap((entry) => (parentOf(entry) === undefined ? [] : [[parentOf(entry), entry] as const])))
+  const visited = new Set<Fields>()
+  for (let at = byId.get(value["current_leaf_message_uuid"]) ?? entries.at(-1); at !== undefined && !visited.has(at); at = byId.get(parentOf(at))) {
+    visited.add(at)
+    if (parentOf(at) !== undefined) chosen.set(parentOf(at), at)
+  }
+  const left = new Set<Fields>()
+  for (const entry of entries) {
+    const parent = parentOf(entry)
+    const above = byId.get(parent)
+    if (parent !== undefined && (chosen.get(parent) !== entry || (above !== undefined && left.has(above)))) left.add(entry)
+  }
+  return left
+}
+
 const claude = (value: Fields): ReadonlyArray<Fields> => {
   const conversation = textOf(value["uuid"]) ?? textOf(value["id"])
+  const left = leftBranches(value)
   let before = value["created_at"]
   return listOf(value["chat_messages"]).flatMap((entry) => {
     if (!isFields(entry)) return [{ malformed: entry }]
+    if (left.has(entry)) return []
     const text = contentText(entry["content"]) ?? textOf(entry["text"])
     if (text === undefined || text.trim() === "") return []
     const time = entry["created_at"] ?? before

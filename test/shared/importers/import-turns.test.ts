@@ -166,6 +166,21 @@ test("a Claude export gives human and assistant with their ids and times", async
   ])
 })
 
+test("of a Claude conversation with edited messages the branch last shown is taken", async () => {
+  const message = (uuid: string, parent: string | undefined, text: string) => ({ uuid, sender: "human", text, ...(parent === undefined ? {} : { parent_message_uuid: parent }) })
+  const chat_messages = [
+    message("a1", "root", "I live in Oslo."),
+    message("a2", "a1", "Oslo is cold."),
+    message("b1", "root", "I live in Bergen."),
+    message("b2", "b1", "Bergen is wet."),
+    message("c", "not in the file", "Kept."),
+    message("d", undefined, "Kept too.")
+  ]
+  const ids = async (more: object) => (await raws(JSON.stringify([{ uuid: "u-1", chat_messages, ...more }]))).map((raw) => (raw as { readonly id: string }).id)
+  assert.equal(await ids({}), ["b1", "b2", "c", "d"])
+  assert.equal(await ids({ current_leaf_message_uuid: "a2" }), ["a1", "a2", "c", "d"])
+})
+
 test("what importers give passes the check of raw turns", async () => {
   for (const content of [JSON.stringify([exported]), own, JSON.stringify(chat)]) {
     for (const { raw } of await read(content) as ReadonlyArray<ImportedTurn>) {
