@@ -314,7 +314,11 @@ export const homeServer = (options: { readonly home: string; readonly binary?: s
         try: () =>
           locked(home, async ({ wasDamaged }) => {
             isMended ||= wasDamaged
-            writeFileSync(mark, "")
+            try {
+              writeFileSync(mark, "")
+            } catch (error) {
+              throw cannotBeWritten(home, error)
+            }
             const alive = await living(home)
             if (alive !== undefined) return { ...alive, started: false }
             const binary = findServerBinary(home, options.binary)

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync, symlinkSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { connect } from "@nats-io/transport-node"
@@ -176,6 +176,12 @@ it("a home that cannot be written is named with the way to choose another", (hom
   mkdirSync(join(home, "nats", "start.lock"), { recursive: true })
   const locked = yield* Effect.flip(homeServer({ home, binary }))
   assert.match(locked.message, /cannot be written.*METAMEM_HOME/)
+  // The folders stand, as on a disk that became read-only, but take no file.
+  const full = join(home, "full")
+  mkdirSync(join(full, "nats"), { recursive: true })
+  symlinkSync("/proc", join(full, "nats", "users"))
+  const refused = yield* Effect.flip(homeServer({ home: full, binary }))
+  assert.match(refused.message, /cannot be written.*METAMEM_HOME/)
 }))
 
 for (const [what, harm] of [["damaged", (path: string) => writeFileSync(path, "{\"pid\":")], ["deleted", (path: string) => rmSync(path)]] as const) {
