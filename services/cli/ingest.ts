@@ -221,7 +221,7 @@ export const ingest = Command.make(
         [`${some(received, "turn")} received, ${duplicates} known before, ${rejected.length} refused`, ...refusalLines(rejected)].join("\n"))
       if (summary.rejected.length > 0) {
         const taken = summary.received + summary.duplicates
-        return yield* new CommandFailed({ message: taken === 0 ? "no turn was taken" : `refused: ${summary.rejected.length}; the other ${taken} are in the log` })
+        return yield* new CommandFailed({ message: taken === 0 ? "no turn was taken" : `refused: ${summary.rejected.length}; the other ${taken === 1 ? "one is" : `${taken} are`} in the log` })
       }
     }).pipe(withActors(["ingestor"]))
 ).pipe(Command.withDescription("Take turns in; acknowledged means they are in the log on disk. Exits with 1 when any was refused, though all others are taken"))
