@@ -186,7 +186,7 @@ const list = Command.make(
       ).pipe(Effect.flatMap(decodeMemories))
       yield* emit({ memories: shown }, () =>
         shown.length === 0
-          ? `nothing is remembered of ${input.user}${Object.keys(filter).length === 0 ? "" : " that these filters let through"}`
+          ? `nothing is remembered of ${input.user}${Object.keys(filter).length === 0 ? "" : " that these filters let through"}${filter.kinds?.includes("fact") === true ? `; \`metamem status --user ${input.user}\` tells of turns whose facts are still to come` : ""}`
           : table(shown.map(({ conversation, id, kind, speaker, supersededBy, text, time }) => {
             const mark = supersededBy === undefined ? "" : supersededBy === "forgotten" ? "(forgotten) " : "(superseded) "
             return [id.slice(0, 12), kind, toMinute(time), conversation, speaker, `${mark}${oneLine(text, shownCharacters)}`]

@@ -111,7 +111,7 @@ export const reconcile = Command.make(
             ...errors.map((error) => `${user}: not decided: ${error}`)
           ]),
           `${some(pairs, "pair")} of ${some(users.length, "user")} looked at, ${changed} ${input.dryRun ? "would change; nothing was recorded" : "changed; `metamem memories restore` takes any of them back"}`,
-          ...(sum(({ withoutVector }) => withoutVector) > 0 ? [`${some(sum(({ withoutVector }) => withoutVector), "fact")} without a vector yet, left for the next time`] : [])
+          ...(sum(({ withoutVector }) => withoutVector) > 0 ? [`${some(sum(({ withoutVector }) => withoutVector), "fact")} without a vector yet, left for the next time: an embedder makes it (\`metamem up\`, \`metamem run embedder\`)`] : [])
         ].join("\n"))
       if (result.failed > 0) return yield* new CommandFailed({ message: `${some(result.failed, "pair")} could not be decided: ${reports.find(({ errors }) => errors.length > 0)?.errors[0] ?? ""}; the others were` })
     }).pipe(withActors(["retriever", "compressor"]))

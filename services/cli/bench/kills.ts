@@ -175,7 +175,10 @@ const cast = Effect.fnUntraced(function*(on: { readonly home: string; readonly u
   })
   yield* Effect.forEach(actors.flatMap((actor) => Array.from({ length: processesOf[actor] }, () => actor)), start, { concurrency: 2, discard: true })
 
-  /** Kills one process of an actor, or the server, and starts it again. @returns the one killed and the keys of its calls in flight */
+  /**
+   * Kills one process of an actor, or the server, and starts it again. @returns the one killed and the keys of its calls in flight, as far as
+   * they are known when it is asked: what a process sent before its end may be read after it.
+   */
   const kill = Effect.fnUntraced(function*(target: Target, pick: number) {
     const unkept = (kept: ReadonlySet<string>, by?: string) =>
       new Set(meter.sent.flatMap(({ call, sender }) => ((by === undefined || sender === by) && !kept.has(keyOf(call)) ? [call] : [])))
@@ -185,7 +188,8 @@ const cast = Effect.fnUntraced(function*(on: { readonly home: string; readonly u
       const { pid } = JSON.parse(readFileSync(join(on.home, "nats", "server.json"), "utf8")) as { readonly pid: number }
       end(pid)
       // What was sent between the look and the end is in flight too.
-      return { process: "server", inFlight: unkept(kept) }
+      const inFlight = unkept(kept)
+      return { process: "server", inFlight: () => inFlight }
     }
     const own = () => running.filter(({ actor }) => actor === target)
     // One killed a moment ago may still be starting.
@@ -193,9 +197,9 @@ const cast = Effect.fnUntraced(function*(on: { readonly home: string; readonly u
     const victim = own()[pick % Math.max(1, own().length)]
     if (victim === undefined || !end(victim.pid)) return yield* new CommandFailed({ message: `no ${target} runs that could be killed; it did not start, or ended by itself, and its message stands above` })
     running.splice(running.indexOf(victim), 1)
-    const inFlight = unkept(yield* keptCalls, victim.name)
+    const kept = yield* keptCalls
     replacements.push(yield* start(target).pipe(Effect.retry({ times: restarts }), Effect.forkIn(scope)))
-    return { process: victim.name, inFlight }
+    return { process: victim.name, inFlight: () => unkept(kept, victim.name) }
   })
   return { kill, replaced: Effect.suspend(() => Fiber.joinAll(replacements)) }
 })
@@ -241,27 +245,34 @@ const arm = (options: KillsOptions, label: string, plan: ReadonlyArray<PlannedKi
         Effect.forkScoped
       )
       const isThrough = () => through.pollUnsafe() !== undefined
-      const kills: Array<Kill> = []
-      const inFlight = new Set<string>()
+      const kills: Array<{ -readonly [K in keyof Kill]: Kill[K] }> = []
+      const inFlightAt: Array<() => ReadonlySet<string>> = []
       for (const { after, target } of plan) {
         while (results < after && !isThrough()) yield* Effect.sleep(5)
         if (isThrough()) break
         const [stood, from] = [results, performance.now()]
         const killed = yield* kill(target, wholeNumber(1_000, "which", options.seed, kills.length))
-        for (const call of killed.inFlight) inFlight.add(call)
-        const entry = { target, after, process: killed.process, inFlight: killed.inFlight.size, stoodSeconds: 0 }
+        inFlightAt.push(killed.inFlight)
+        const entry = { target, after, process: killed.process, inFlight: 0, stoodSeconds: 0 }
         kills.push(entry)
         yield* Effect.sleep(20).pipe(
           Effect.repeat({ while: () => results === stood && !isThrough() }),
           Effect.andThen(Effect.sync(() => void (entry.stoodSeconds = secondsSince(from)))),
           Effect.forkScoped
         )
-        yield* say(`killed ${killed.process} after ${after} jobs, ${killed.inFlight.size} calls in flight`)
+        yield* say(`killed ${killed.process} after ${after} jobs`)
       }
       yield* Fiber.join(through)
       progress.end()
       const seconds = secondsSince(started)
       yield* replaced
+      const inFlight = new Set<string>()
+      for (const [at, callsOf] of inFlightAt.entries()) {
+        const calls = callsOf()
+        const kill = kills[at]
+        if (kill !== undefined) kill.inFlight = calls.size
+        for (const call of calls) inFlight.add(call)
+      }
       const verifier = makeVerifier(address)
       yield* log.read([runFilter(address)]).pipe(Stream.runForEach(verifier.next))
       const { differing, extra, missing } = verifier.end()

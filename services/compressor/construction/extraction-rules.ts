@@ -67,6 +67,8 @@ const imperative = pattern("i")`
   ^(?:write|give|help|tell|show|make|create|explain|suggest|recommend|let|list|generate|provide|describe|compare|summari[sz]e|translate|rewrite|imagine
   |pretend|consider|find|continue|add|change|use|answer|respond|keep|remember|do not|don't)\b
 `
+/** What claims to be said by the machine is said by nobody. */
+const roleLabel = /^(?:system|developer|assistant|tool)(?: (?:prompt|message|note))?\s*:/i
 const filler = pattern("i")`
   ^(?:been a while\b|sounds\b|congrat\w*\b|(?:no|way) (?:worries|to go)\b|of course\b|anytime\b
   |(?:i|we)(?:'m|'d| am| do| would| really| totally| completely| just| also)* (?:see(?: what you mean)?[.!,]?$|understand\b|agree\b
@@ -124,7 +126,7 @@ const statement = (sentence: string): string | undefined => {
   const tail = requestTail.exec(text)
   if (tail !== null && tail.index >= 12) text = text.slice(0, tail.index)
   if (questionStart.test(text) || imperative.test(text) || request.test(text) || supposition.test(text) || filler.test(text) || praise.test(text)) return undefined
-  if (/^["']/.test(text)) return undefined
+  if (/^["']/.test(text) || roleLabel.test(text)) return undefined
   text = text.replace(/[\s,;:–—-]+$/, "")
   return /[.!…]["')\]]*$/.test(text) ? text.replace(/!+(?=["')\]]*$)/, ".") : `${text}.`
 }
