@@ -48,12 +48,16 @@ export const openRun = (run: string, open: RunRequest) =>
     return yield* request(requestSubject("reflector", "open"), { tenant, run, request: open }, 120_000).pipe(Effect.flatMap(decodeOpen))
   })
 
-/** Opens a run, or goes on with it, and follows it until it is finished; each event is told as it is recorded. */
-export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => Effect.Effect<void>) =>
+/**
+ * Opens a run, or goes on with it, and follows it until it is finished; each event is told as it is recorded.
+ *
+ * @param opening the run is opened here unless it was just opened with this
+ */
+export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => Effect.Effect<void>, opening: ReturnType<typeof openRun> = openRun(run, open)) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const log = yield* EventLog
-    const reply = yield* openRun(run, open)
+    const reply = yield* opening
     if (!reply.opened) yield* tell(`the run ${run} stands in the log and goes on where it was`)
     const progress = progressLine()
     let shown = ""

@@ -153,6 +153,7 @@ onStage("another judge, and another model that judges or answers, are told besid
         ["judge=lexical", ["--show", "1"], /with --run alone/]
       ] as const
     ) assert.match((yield* role(text, ...more)).error, message)
+    assert.equal((yield* run("whatif", "--run", "a", "--list")).json.branches, [], "what is refused opens no branch, not even an unchanged one")
   }))
 
 onFinishedRun(test, "a run's what-if is asked of the run's own reader, whichever is set by then", ({ run, setFault }) =>
