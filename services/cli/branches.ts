@@ -144,9 +144,9 @@ export const rerun = (run: string, from: number, change: RerunChange, steps: num
     const expected = planned.reduce((sum, { request: { branch, gate, steps } }) => sum + runBudget({ ...parameters, steps, gate, ...(branch === undefined ? {} : { branch }) }, start.mixedShare).calls, 0)
     yield* say(`${planned.length} branches of ${some(last - start.step, "step")}, about ${Math.round(expected).toLocaleString("en")} calls if nothing of them stands in the log; kill it at any time, the same command goes on`)
     if (part === "test" && !start.isTested) yield* say(firstLookText(questions.length))
-    // Before any other: where the change is refused, an unchanged branch that was opened would go on by itself, and be paid for.
-    const openings = new Map([[planned[0]!.run, Effect.succeed(yield* openRun(planned[0]!.run, planned[0]!.request))]])
-    const results = yield* Effect.forEach(planned, (one) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`), openings.get(one.run)), { concurrency: atOnce })
+    // The first, a changed one, before any other: where it is refused, an unchanged one that was opened would go on by itself, and be paid for.
+    const opened = yield* openRun(pairs[0]!.changed.run, pairs[0]!.changed.request)
+    const results = yield* Effect.forEach(planned, (one, at) => runToEnd(one.run, one.request, (line) => say(`${one.run}: ${line}`), at === 0 ? opened : undefined), { concurrency: atOnce })
     const states = new Map(yield* Effect.forEach(planned, (one) => Effect.map(foldRun(tenant, one.run), (state) => [one.run, state] as const)))
     const readerOf = ({ run }: Planned): string | undefined => states.get(run)?.parameters?.models["answer"]
     const asks = planned.flatMap((one) => {

@@ -51,13 +51,13 @@ export const openRun = (run: string, open: RunRequest) =>
 /**
  * Opens a run, or goes on with it, and follows it until it is finished; each event is told as it is recorded.
  *
- * @param opening the run is opened here unless it was just opened with this
+ * @param opened what its opening said, where it was opened just now
  */
-export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => Effect.Effect<void>, opening: ReturnType<typeof openRun> = openRun(run, open)) =>
+export const runToEnd = (run: string, open: RunRequest, tell: (line: string) => Effect.Effect<void>, opened?: OpenReply) =>
   Effect.gen(function*() {
     const { tenant } = yield* root
     const log = yield* EventLog
-    const reply = yield* opening
+    const reply = opened ?? (yield* openRun(run, open))
     if (!reply.opened) yield* tell(`the run ${run} stands in the log and goes on where it was`)
     const progress = progressLine()
     let shown = ""
