@@ -1,6 +1,10 @@
 /** What is told of a run while it goes on: its events, each as a line for people. */
+import { questionClasses } from "#shared/domain/scope"
 import { isRetirement } from "#shared/metamemory/effect"
+import { inScope } from "#shared/metamemory/router"
+import { fewestQuestions } from "#shared/metamemory/trial"
 import { failedBy } from "#services/reflector/behaviour"
+import type { RunParameters } from "#services/reflector/parameters"
 import type { RunEvent } from "#services/reflector/run-events"
 import { kindText, percent, some, timesNamed } from "./shown.ts"
 import { parameterLines } from "./train-options.ts"
@@ -57,11 +61,17 @@ export const errorAlarm = (step: number, verdicts: string): string | undefined =
 
 export const lettersOf = (attempts: Extract<RunEvent, { readonly _tag: "RolloutsFolded" }>["attempts"]): string => attempts.map(({ verdicts }) => verdicts).join("")
 
+/** Classes whose principles are tried, and hold, for all questions instead, with what that means; none where the gate tries nothing. */
+const wideLine = ({ gate, validation }: RunParameters): ReadonlyArray<string> => {
+  const few = gate === "always" ? [] : questionClasses.filter((scope) => validation.filter(({ questionClass }) => inScope({ scope }, questionClass)).length < fewestQuestions)
+  return few.length === 0 ? [] : [`fewer than ${fewestQuestions} validation questions of ${few.join(", ")}: what is proposed for these alone is tried on all questions, and holds for all`]
+}
+
 const openedLines = ({ budget, parameters, undersized }: Extract<RunEvent, { readonly _tag: "RunOpened" }>): ReadonlyArray<string> => {
   const { guard, judge, reflector, test, train, validation } = parameters
   return [
     `run opened: ${train.length} training, ${validation.length} validation, ${guard.length} guard, ${test.length} test questions; judge: ${judge}; reflector: ${reflector}${reflector === "rules" ? " (rule-based: no model proposes)" : ""}`,
-    ...[...parameterLines(parameters), ...budget].map((line) => `  ${line}`),
+    ...[...parameterLines(parameters), ...wideLine(parameters), ...budget].map((line) => `  ${line}`),
     ...(undersized ? ["  too small to mean much: every figure below shows the machinery, not the method"] : [])
   ]
 }

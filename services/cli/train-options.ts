@@ -6,6 +6,7 @@ import { Option, Result } from "effect"
 import { Flag } from "effect/cli"
 import { fewestOfType } from "#shared/metamemory/split"
 import { presets, type RunParameters, type RunRequest } from "#services/reflector/parameters"
+import { some } from "./shown.ts"
 
 export type Preset = (typeof presets)[keyof typeof presets]
 
@@ -141,7 +142,7 @@ export const chosenParameters = (given: GivenOptions, preset: Preset, training: 
   })
 }
 
-const percent = (share: number): string => `${Math.round(share * 100)} %`
+const wholePercent = (share: number): string => `${Math.round(share * 100)} %`
 
 /** All that was chosen for a run, in words. */
 export const parameterLines = (parameters: RunParameters): ReadonlyArray<string> => {
@@ -150,8 +151,8 @@ export const parameterLines = (parameters: RunParameters): ReadonlyArray<string>
   const { gate, guardPolicy, guardSamples, operationsPerStep, validationSamples } = parameters
   const end = patience === undefined || patience === 0 ? "no early end" : `early end after ${patience} steps without a generation`
   return [
-    `preset ${preset}, seed ${seed}: ${steps} steps of ${batch} questions x ${samples} attempts, ${percent(repeatedShare)} of them partly right before; each attempt goes without ${percent(dropShare)} of the principles`,
+    `preset ${preset}, seed ${seed}: ${some(steps, "step")} of ${some(batch, "question")} x ${samples} attempts, ${wholePercent(repeatedShare)} of them partly right before; each attempt goes without ${wholePercent(dropShare)} of the principles`,
     `answers: ${models["answer"] ?? "?"}, temperature ${rolloutTemperature} (gate and guard ${gateTemperature}), at most ${maxTokens} tokens, evidence up to ${evidenceTokens} tokens, at most ${maxInScope} principles`,
-    `gate: ${gate}, at most ${operationsPerStep} operations a step, ${validationSamples} samples reckoned with; guard test: ${guardPolicy ?? "likely"}, with ${guardSamples} samples; ${end}`
+    `gate: ${gate}, at most ${some(operationsPerStep, "operation")} a step, ${some(validationSamples, "sample")} reckoned with; guard test: ${guardPolicy ?? "likely"}, with ${some(guardSamples, "sample")}; ${end}`
   ]
 }

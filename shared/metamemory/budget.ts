@@ -55,6 +55,7 @@ export const fewestMixed = 5
 const fewestSteps = 3
 
 const whole = (n: number): string => Math.round(n).toLocaleString("en-US")
+const sampled = (questions: number, samples: number): string => `${questions} questions x ${samples} ${samples === 1 ? "sample" : "samples"}`
 const points = (share: number): string => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} points` : "any size")
 
 /** Questions of equal weight that would tell as much as these. Source: Kish 1965, effective sample size. */
@@ -91,12 +92,12 @@ export const budgetOf = (input: BudgetInput): Budget => {
   ]
   const done = input.judgements === 0 ? "answered and judged by words" : each === 2 ? "answered and judged" : `answered and judged, ${each.toFixed(1)} calls each`
   const explanation = [
-    `a step: ${batch} questions x ${samples} samples, ${done}, ${mixed.toFixed(1)} of them mixed and studied: about ${whole(callsPerStep)} calls`,
+    `a step: ${sampled(batch, samples)}, ${done}, ${mixed.toFixed(1)} of them mixed and studied: about ${whole(callsPerStep)} calls`,
     gated
-      ? `the gate: ${whole(gateOnce)} calls once (${n} questions x ${k} samples, ${done}), then ${whole(gatePerCandidate)} a candidate`
+      ? `the gate: ${whole(gateOnce)} calls once (${sampled(n, k)}, ${done}), then ${whole(gatePerCandidate)} a candidate`
       : "the gate: none; every operation is accepted",
     ...(input.guard === undefined ? [] : [guard > 0
-      ? `the guard test: at most ${whole(guard)} calls (${input.guard.questions} questions x ${input.guard.samples} samples, with and without what was learnt)`
+      ? `the guard test: at most ${whole(guard)} calls (${sampled(input.guard.questions, input.guard.samples)}, with and without what was learnt)`
       : "the guard test: no questions for one, so nothing but the empty generation can be recommended"]),
     `the run: ${steps} steps, about ${whole(calls)} calls, on ${input.trainQuestions} training questions`,
     ...(gated && input.validationWeights !== undefined ? [`validation questions are weighted back to the data set's mix of types: ${n} tell as much as ${worth.toFixed(0)} drawn without regard to type`] : []),
@@ -108,7 +109,7 @@ export const budgetOf = (input: BudgetInput): Budget => {
         case "fewer than three steps":
           return `too small: ${steps} steps fit; at least ${fewestSteps} are needed, so lower the batch or add epochs`
         case "the gate cannot see an effect of ten points":
-          return `too small: the validation set of ${n} questions x ${k} samples shows only effects above ${points(detectable)}; add questions or samples`
+          return `too small: the validation set of ${sampled(n, k)} shows only effects above ${points(detectable)}; add questions or samples`
       }
     })
   ]

@@ -1,6 +1,8 @@
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { runLine } from "#services/cli/run-lines"
+import type { RunParameters } from "#services/reflector/parameters"
+import { parameters } from "../reflector/simulation.ts"
 
 const test = suite("a run's events as lines")
 
@@ -12,6 +14,14 @@ test("that all judged attempts came out alike is an alarm beside errors too", ()
   assert.match(folded("cie"), /ALARM: 1 of 3 attempts of step 2 ended in an error/)
   // Mixed ones are none, and alarms of the run's own are not said twice.
   for (const verdicts of [["ciec"], ["ccc"], ["iii"], ["eee"]]) assert.not.match(folded(...verdicts), /ALARM/)
+})
+
+test("classes with too few validation questions to try anything on are named", () => {
+  const opened = (parts: Partial<RunParameters>) => runLine({ _tag: "RunOpened", parameters: parameters(parts), budget: [], expectedCalls: 0, undersized: false }) ?? ""
+  const { validation } = parameters({})
+  const few = validation.filter(({ questionClass }) => questionClass !== "assistant-said").concat(validation.filter(({ questionClass }) => questionClass === "assistant-said").slice(0, 2))
+  assert.match(opened({ validation: few as never }), /fewer than 3 validation questions of assistant-said, multi-evidence, time, latest-value: what is proposed for these alone is tried on all questions, and holds for all/)
+  assert.not.match(opened({ validation: few as never, gate: "always" }), /validation questions of/)
 })
 
 test("one of a kind is told as one", () => {
