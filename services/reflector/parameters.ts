@@ -225,7 +225,11 @@ const decidedBy = (name: string): string => {
 const differenceText = (name: string, stands: unknown, wanted: unknown): string => {
   if (isPlain(stands) && isPlain(wanted)) {
     const keys = Object.keys({ ...stands, ...wanted }).filter((key) => JSON.stringify(sorted(stands[key])) !== JSON.stringify(sorted(wanted[key])))
-    return keys.length > membersMax ? `another ${name}` : keys.map((key) => differenceText(`${name}.${key}`, stands[key], wanted[key])).join(", ")
+    const [one] = keys
+    // As of models, where one setting names that of every role.
+    const isSameForAll = keys.length > 1 && one !== undefined && keys.every((key) => stands[key] === stands[one] && wanted[key] === wanted[one])
+    if (isSameForAll) return differenceText(name, stands[one], wanted[one])
+    return keys.length > membersMax ? `other values of ${name}` : keys.map((key) => differenceText(`${name}.${key}`, stands[key], wanted[key])).join(", ")
   }
   if (name === "ledger") return "another ledger of what was tried before"
   if (name !== "canaries" && Array.isArray(stands) && Array.isArray(wanted)) return `${name} of ${stands.length} questions, not ${wanted.length === stands.length ? "these" : `of ${wanted.length}`}`

@@ -122,7 +122,10 @@ export class CallStore extends Context.Service<CallStore, {
       yield* Effect.sleep(renewMs).pipe(
         Effect.andThen(Effect.sync(() => {
           const since = performance.now() - renewMs
-          for (const claim of live) if (claim.madeMs <= since) claim.renewed = renew(claim)
+          for (const claim of live) {
+            if (claim.madeMs > since || claim.renewed !== undefined) continue
+            claim.renewed = renew(claim).then(() => void (claim.renewed = undefined))
+          }
         })),
         Effect.forever,
         Effect.forkScoped
@@ -168,7 +171,7 @@ interface Claim {
   readonly madeMs: number
   /** Of its last message. */
   revision: number
-  /** Settled when the last renewal is through. */
+  /** The renewal under way. */
   renewed: Promise<void> | undefined
 }
 

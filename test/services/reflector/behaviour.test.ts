@@ -50,6 +50,9 @@ test("what differs is seen from the request already, and a request as it was is 
   const other: RunRequest = { ...asked, datasetHash: "e", batch: 7, train: [first, ...more.slice(1)] }
   assert.equal([...differingRequest(stands, other)].sort(), ["batch", "datasetHash", "train"])
   assert.match(differencesText(["batch", "train"], stands, other), /opened with batch 6, not 7; train of 12 questions, not of 11\. Give all as it was/)
+  const all = (model: string) => Object.fromEntries(["answer", "judge", "reflect", "propose", "consolidate"].map((role) => [role, model]))
+  assert.match(differencesText(["models"], { ...stands, models: all("m2") }, { ...stands, models: all("m3") }), /opened with models m2, not m3\. Give/)
+  assert.match(differencesText(["models"], { ...stands, models: { ...all("m2"), judge: "j" } }, { ...stands, models: all("m3") }), /opened with other values of models\. Give/)
   assert.match(differencesText(["batch", "algorithm", "templates"], stands, other), /^the run was opened under other rules than this version's.*not continued\. Choose another name/)
   assert.equal(differingRequest({ ...stands, patience: undefined } as unknown as RunParameters, { ...asked, patience: 3 }), [], "what an older opening could not say")
 })
