@@ -7,13 +7,13 @@ import { createHash } from "node:crypto"
 import { Config, Effect, Layer, Result } from "effect"
 import { type EntityError, makeEntity } from "#shared/actor/entity"
 import type { Leases } from "#shared/actor/lease"
-import { RequestRefused, respond } from "#shared/actor/requests"
+import { serve } from "#shared/actor/requests"
 import { runSignals } from "#shared/actor/signals"
 import type { Turn } from "#shared/domain/turn"
 import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
-import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
-import { memoryFilter, memorySubject, parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
+import type { Nats } from "#shared/eventlog/nats"
+import { memoryFilter, memorySubject, parseMemorySubject } from "#shared/eventlog/subjects"
 import { Positive } from "#shared/home/setting-values"
 import type { EmbeddingError } from "#shared/model/embeddings"
 import type { Models } from "#shared/model/models"
@@ -25,7 +25,7 @@ import { openNamed, settings as classifierSettings } from "./classifier.ts"
 import { emptyShortTerm, flushSegments, pushSegment, type ShortTermState } from "./construction/short-term-buffer.ts"
 import { preCompressor, settings as compressionSettings } from "./pre-compression.ts"
 import { extractorOf, settings as extractionSettings } from "./extraction.ts"
-import { type CompressorEvent, decodeChangeRequest, decodeReconcileRequest, decodeSecondTryRequest } from "./protocol.ts"
+import { ChangeRequest, type CompressorEvent, ReconcileRequest, SecondTryRequest } from "./protocol.ts"
 import { makeReconciler } from "./reconcile.ts"
 import { recordedOf } from "./recorded.ts"
 import { buryFailed, makeSecondTry, secondTryVerb } from "./second-try.ts"
@@ -165,44 +165,14 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       concurrency
     }).pipe(Effect.forkScoped)
 
-    yield* respond<RequestRefused | LogUnavailable, never>({
-      subject: requestSubject("compressor", "change"),
-      queue: "compressor",
-      concurrency: 16,
-      handle: (payload) =>
-        Effect.gen(function*() {
-          const change = yield* decodeChangeRequest(payload).pipe(
-            Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: error.message }))
-          )
-          const subject = memorySubject(change, "compressor")
-          const { folded, fresh } = yield* conversations.execute(subject, change.command, { cause: change.cause }).pipe(
-            Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: "message" in error && error.message !== "" ? error.message : `${subject} is too busy; try again` }))
-          )
-          return { changed: fresh, position: folded.sequence }
-        })
-    }).pipe(Effect.forkScoped)
-
-    const secondTry = yield* makeSecondTry(conversations, extract)
-    yield* respond<RequestRefused | LogUnavailable, never>({
-      subject: requestSubject("compressor", secondTryVerb),
-      queue: "compressor",
-      concurrency: 4,
-      handle: (payload) =>
-        decodeSecondTryRequest(payload).pipe(
-          Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: error.message })),
-          Effect.flatMap(secondTry)
+    yield* serve({
+      actor: "compressor", verb: "change", schema: ChangeRequest, concurrency: 16,
+      handle: (change) =>
+        conversations.execute(memorySubject(change, "compressor"), change.command, { cause: change.cause }).pipe(
+          Effect.map(({ folded, fresh }) => ({ changed: fresh, position: folded.sequence }))
         )
-    }).pipe(Effect.forkScoped)
-
-    yield* respond<RequestRefused | LogUnavailable, never>({
-      subject: requestSubject("compressor", "reconcile"),
-      queue: "compressor",
-      concurrency: 2,
-      handle: (payload) =>
-        decodeReconcileRequest(payload).pipe(
-          Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: error.message })),
-          Effect.flatMap((request) => reconcile(request).pipe(Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: error.message }))))
-        )
-    }).pipe(Effect.forkScoped)
+    })
+    yield* serve({ actor: "compressor", verb: secondTryVerb, schema: SecondTryRequest, concurrency: 4, handle: yield* makeSecondTry(conversations, extract) })
+    yield* serve({ actor: "compressor", verb: "reconcile", schema: ReconcileRequest, concurrency: 2, handle: reconcile })
   })
 )

@@ -81,7 +81,7 @@ export type CompressorCommand =
   | { readonly _tag: "Restore"; readonly memory: string }
 
 /** A person's or the reconciler's change to one memory of a conversation. */
-const ChangeRequest = Schema.Struct({
+export const ChangeRequest = Schema.Struct({
   tenant: Name,
   user: Name,
   conversation: Name,
@@ -93,12 +93,10 @@ const ChangeRequest = Schema.Struct({
     Schema.TaggedStruct("Restore", { memory: Schema.NonEmptyString })
   ])
 })
-export const decodeChangeRequest = Schema.decodeUnknownEffect(ChangeRequest)
 
 /** Extraction of a segment that was given up is to be tried once more. */
 export const SecondTryRequest = Schema.Struct({ tenant: Name, user: Name, conversation: Name, segment: Schema.NonEmptyString })
 export type SecondTryRequest = typeof SecondTryRequest.Type
-export const decodeSecondTryRequest = Schema.decodeUnknownEffect(SecondTryRequest)
 
 /** A fact of a user with the conversation it stands in, as one side of a pair. */
 export const PairedFact = Schema.Struct({ ...Memory.fields, conversation: Schema.NonEmptyString })
@@ -119,7 +117,6 @@ export const ReconcileRequest = Schema.Struct({
   seen: Schema.Int
 })
 export type ReconcileRequest = typeof ReconcileRequest.Type
-export const decodeReconcileRequest = Schema.decodeUnknownEffect(ReconcileRequest)
 
 export const ReconcileReply = Schema.Struct({
   /** Pairs as decided. `failed` = the model could not be asked or did not answer; such a pair stays as it is and may be asked again. */

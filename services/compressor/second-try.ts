@@ -32,8 +32,6 @@ export const buryFailed = (target: string, events: ReadonlyArray<CompressorEvent
     })
   }, { discard: true })
 
-const refused = (error: { readonly _tag: string; readonly message?: string }) => new RequestRefused({ tag: error._tag, message: error.message || "the conversation is too busy; try again" })
-
 /** Extracts a segment that was given up once more and records its facts; says how many. None where it has been done, or its turns are erased. */
 export const makeSecondTry = (conversations: Entity<CompressorState, CompressorCommand, CompressorEvent, UnknownMemory>, extract: Extractor["extract"]) =>
   Effect.map(EventLog, (log) => ({ segment, ...of }: SecondTryRequest) =>
@@ -58,4 +56,4 @@ export const makeSecondTry = (conversations: Entity<CompressorState, CompressorC
       const event = recordedOf(target, [segment], outcome)
       const { fresh } = yield* conversations.execute(target, { _tag: "RecordSecondTry", event }, { cause: `second try ${segment}`, seen: epoch })
       return { facts: fresh ? event.memories.length : 0 }
-    }).pipe(Effect.mapError((error) => (error instanceof RequestRefused ? error : refused(error)))))
+    }))

@@ -7,12 +7,11 @@ import { hostname } from "node:os"
 import { Config, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { callFailed, JobFailed, outageMs, runJobs } from "#shared/actor/jobs"
-import { RequestRefused, respond } from "#shared/actor/requests"
+import { serve } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import { onErasure } from "#shared/eventlog/erasure"
 import type { EventLog } from "#shared/eventlog/event-log"
-import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
-import { requestSubject } from "#shared/eventlog/subjects"
+import type { Nats } from "#shared/eventlog/nats"
 import { Positive } from "#shared/home/setting-values"
 import { makeQuestions, questionFailed, questionsSubject } from "#shared/metamemory/questions"
 import { CallStore } from "#shared/model/call-store"
@@ -37,8 +36,6 @@ const judgeInForce: Effect.Effect<JudgeKind, Config.ConfigError, Models> = Effec
   const casting = (yield* Models).casting("judge")
   return judge === "auto" ? (casting === undefined || casting.isLocal ? "lexical" : "model") : judge
 })
-
-const bad = (error: { readonly message: string }) => new RequestRefused({ tag: "BadRequest", message: error.message })
 
 /** Runs until the scope closes. */
 export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Models | CallStore> = Layer.effectDiscard(
@@ -124,22 +121,9 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mod
       run: judgement
     }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>, atOnce = 16) => {
-      const decode = Schema.decodeUnknownEffect(schema)
-      return respond<RequestRefused | LogUnavailable, never>({
-        subject: requestSubject("evaluator", verb),
-        queue: "evaluator",
-        concurrency: atOnce,
-        handle: (payload) =>
-          decode(payload).pipe(
-            Effect.mapError(bad),
-            Effect.flatMap(handle),
-            Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: error.message }))
-          )
-      }).pipe(Effect.forkScoped)
-    }
-    yield* serve("ping", Schema.Unknown, () => Effect.succeed({ judge: inForce }))
-    yield* serve("register", RegisterRequest, register)
-    yield* serve("judge", JudgeRequest, judgeAll, Math.max(16, atOnce))
+    const answer = { actor: "evaluator", concurrency: 16 } as const
+    yield* serve({ ...answer, verb: "ping", schema: Schema.Unknown, handle: () => Effect.succeed({ judge: inForce }) })
+    yield* serve({ ...answer, verb: "register", schema: RegisterRequest, handle: register })
+    yield* serve({ ...answer, verb: "judge", schema: JudgeRequest, handle: judgeAll, concurrency: Math.max(16, atOnce) })
   })
 )

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto"
 import { Clock, Config, Context, Effect, Layer, Schedule, Schema, Stream } from "effect"
 import { type EntityError, makeEntity } from "#shared/actor/entity"
-import { RequestRefused, respond } from "#shared/actor/requests"
+import { badRequest, RequestRefused, respond } from "#shared/actor/requests"
 import type { Turn } from "#shared/domain/turn"
 import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
@@ -189,7 +189,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats> = La
       concurrency,
       handle: (payload) =>
         decodeRequest(payload).pipe(
-          Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: `not a request to take turns: ${error.message}` })),
+          Effect.mapError((error) => badRequest(`not a request to take turns: ${error.message}`)),
           Effect.flatMap((request) => ingestor.receive(request)),
           Effect.catchTag(["TooManyConflicts", "UnreadableEvent"], (error) =>
             Effect.fail(new RequestRefused({ tag: error._tag, message: error._tag === "UnreadableEvent" ? error.message : `${error.subject} is too busy; send the turns again` })))

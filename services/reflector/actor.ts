@@ -7,11 +7,11 @@ import { Config, Effect, FiberMap, Layer, Schedule, Schema } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { outageMs, runJobs } from "#shared/actor/jobs"
 import { Leases, whileHeld } from "#shared/actor/lease"
-import { RequestRefused, respond } from "#shared/actor/requests"
+import { serve } from "#shared/actor/requests"
 import { onErasure } from "#shared/eventlog/erasure"
 import { EventLog } from "#shared/eventlog/event-log"
-import { attempt, type LogUnavailable, Nats } from "#shared/eventlog/nats"
-import { decodeToken, leaseSubject, requestSubject, type RunAddress } from "#shared/eventlog/subjects"
+import { attempt, Nats } from "#shared/eventlog/nats"
+import { decodeToken, leaseSubject, type RunAddress } from "#shared/eventlog/subjects"
 import { Positive } from "#shared/home/setting-values"
 import { makeQuestions } from "#shared/metamemory/questions"
 import type { CallStore } from "#shared/model/call-store"
@@ -45,8 +45,6 @@ export const settings = Config.all({
   /** Seconds between two looks for runs that nobody drives. */
   scanSeconds: Config.schema(Positive, "METAMEM_REFLECTOR_SCAN_SECONDS").pipe(Config.withDefault(5))
 })
-
-const refused = (error: { readonly _tag: string; readonly message: string }) => new RequestRefused({ tag: error._tag, message: error.message })
 
 /** All runs of all tenants. */
 const anyRun = "metamem.*.*.reflector"
@@ -128,32 +126,20 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
       runs, adoptions, material, open: requests.open, isOnByDefault: judge === "model" && isRemote("judge"), isRemote: isRemote("answer"), lookSeconds: set.scanSeconds
     })
 
-    const serve = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }, never>) => {
-      const decode = Schema.decodeUnknownEffect(schema)
-      return respond<RequestRefused | LogUnavailable, never>({
-        subject: requestSubject("reflector", verb),
-        queue: "reflector",
-        concurrency: 16,
-        handle: (payload) =>
-          decode(payload).pipe(
-            Effect.mapError((error) => new RequestRefused({ tag: "BadRequest", message: error.message })),
-            Effect.flatMap(handle),
-            Effect.mapError(refused)
-          )
-      }).pipe(Effect.forkScoped)
-    }
-    yield* serve("ping", Schema.Unknown, () => Effect.succeed({ reflector, judge }))
-    yield* serve("open", OpenRequest, requests.open)
-    yield* serve("status", StatusRequest, requests.status)
-    yield* serve("adopt", AdoptRequest, requests.adopt)
-    yield* serve("import", ImportRequest, requests.take)
-    yield* serve("record", RecordRequest, requests.record)
-    yield* serve("retry", RetryRequest, requests.retry)
-    yield* serve("test", TestRequest, requests.openTest)
-    yield* serve("report", ReportRequest, requests.reportTest)
-    yield* serve("whatif", WhatIfRequest, requests.recordWhatIf)
-    yield* serve("compare", CompareRequest, requests.compare)
-    yield* serve("online", OnlineRequest, ({ tenant }) => online.status(tenant))
-    yield* serve("online-switch", OnlineSwitchRequest, ({ on, tenant }) => online.switchTo(tenant, on))
+    const answer = <A>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A) => Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>) =>
+      serve({ actor: "reflector", verb, schema, concurrency: 16, handle })
+    yield* answer("ping", Schema.Unknown, () => Effect.succeed({ reflector, judge }))
+    yield* answer("open", OpenRequest, requests.open)
+    yield* answer("status", StatusRequest, requests.status)
+    yield* answer("adopt", AdoptRequest, requests.adopt)
+    yield* answer("import", ImportRequest, requests.take)
+    yield* answer("record", RecordRequest, requests.record)
+    yield* answer("retry", RetryRequest, requests.retry)
+    yield* answer("test", TestRequest, requests.openTest)
+    yield* answer("report", ReportRequest, requests.reportTest)
+    yield* answer("whatif", WhatIfRequest, requests.recordWhatIf)
+    yield* answer("compare", CompareRequest, requests.compare)
+    yield* answer("online", OnlineRequest, ({ tenant }) => online.status(tenant))
+    yield* answer("online-switch", OnlineSwitchRequest, ({ on, tenant }) => online.switchTo(tenant, on))
   })
 )

@@ -1,7 +1,7 @@
 /** What is asked of runs, carried out: opened, told of, adopted, taken in, and recorded beside. */
 import { Effect } from "effect"
 import type { Entity } from "#shared/actor/entity"
-import { RequestRefused } from "#shared/actor/requests"
+import { badRequest } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import type { EventLog } from "#shared/eventlog/event-log"
 import { formatPosition } from "#shared/eventlog/position"
@@ -58,14 +58,14 @@ export const makeRunRequests = ({ adoptions, by, isSmallPrompt, log, models, pic
   const playerOf = Effect.fnUntraced(function*(role: Role, name: string | undefined) {
     if (name === undefined) return yield* models.identity(role)
     const offered = yield* models.offered(role)
-    if (offered.length > 0 && !offered.includes(name)) return yield* new RequestRefused({ tag: "BadRequest", message: `the endpoint of the role ${role} has no model ${name}, but ${someOf(offered)}` })
+    if (offered.length > 0 && !offered.includes(name)) return yield* badRequest(`the endpoint of the role ${role} has no model ${name}, but ${someOf(offered)}`)
     return name
   })
 
   const parametersOf = Effect.fnUntraced(function*(tenant: string, { guard, models: asked, test, train, validation, ...chosen }: RunRequest) {
     const [firstTrain, ...moreTrain] = yield* known(tenant, train)
     const [firstValidation, ...moreValidation] = yield* known(tenant, validation)
-    if (firstTrain === undefined || firstValidation === undefined) return yield* new RequestRefused({ tag: "BadRequest", message: "a run needs questions to train on and questions to validate on" })
+    if (firstTrain === undefined || firstValidation === undefined) return yield* badRequest("a run needs questions to train on and questions to validate on")
     const chosenBy = { judge: chosen.judge ?? by.judge, reflector: chosen.reflector ?? by.reflector }
     const playing: ReadonlyArray<Role> = ["answer", ...(chosenBy.judge === "model" ? ["judge" as const] : []), ...(chosenBy.reflector === "rules" ? [] : (["reflect", "propose", "consolidate"] as const))]
     const names = yield* Effect.forEach(playing, (role) => Effect.map(playerOf(role, asked?.[role]), (name) => [role, name] as const))

@@ -7,10 +7,10 @@ import { hostname } from "node:os"
 import { Clock, Config, Effect, Layer, Schedule, Schema, Semaphore } from "effect"
 import { makeEntity } from "#shared/actor/entity"
 import { outageMs, runJobs } from "#shared/actor/jobs"
-import { RequestRefused, respond } from "#shared/actor/requests"
+import { RequestRefused, serve } from "#shared/actor/requests"
 import { EventLog } from "#shared/eventlog/event-log"
-import type { LogUnavailable, Nats } from "#shared/eventlog/nats"
-import { parseMemorySubject, requestSubject } from "#shared/eventlog/subjects"
+import type { Nats } from "#shared/eventlog/nats"
+import { parseMemorySubject } from "#shared/eventlog/subjects"
 import { Positive } from "#shared/home/setting-values"
 import type { MemoryIndex } from "#shared/memoryindex/memory-index"
 import { makeQuestions } from "#shared/metamemory/questions"
@@ -26,7 +26,7 @@ import { indexUser, runProjection } from "./projection.ts"
 import {
   AskRequest, AwaitRequest, type CandidatesReply, CandidatesRequest, FeedbackRequest, type IndexRebuildReply, IndexVerifyRequest, MemoriesRequest, type PingReply, RetrieveRequest, RolloutRequest
 } from "./protocol.ts"
-import { badRequest, makeRetrieving } from "./retrieving.ts"
+import { makeRetrieving } from "./retrieving.ts"
 import { makeRollouts } from "./rollouts.ts"
 import { makeVectorWait } from "./vectors.ts"
 
@@ -80,47 +80,35 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Mem
       run: rollout
     }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    const serve = <A, R>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, { readonly _tag: string; readonly message?: string }, R>, atOnce = requests) => {
-      const decode = Schema.decodeUnknownEffect(schema)
-      return respond<RequestRefused | LogUnavailable, R>({
-        subject: requestSubject("retriever", verb),
-        queue: "retriever",
-        concurrency: atOnce,
-        handle: (payload, tell) =>
-          decode(payload).pipe(
-            Effect.mapError((error) => badRequest(error.message)),
-            Effect.flatMap((request) => handle(request, tell)),
-            Effect.mapError((error) => new RequestRefused({ tag: error._tag, message: error.message ?? `${error._tag}` }))
-          )
-      }).pipe(Effect.forkScoped)
-    }
-    yield* serve("ping", Schema.Unknown, () => Effect.sync(() => ({ through: projection.through() }) satisfies PingReply))
-    yield* serve("retrieve", RetrieveRequest, (request) => Effect.map(retrieve(request), ({ behind, evidence, latencyMs }) => ({ behind, evidence, latencyMs })))
-    yield* serve("ask", AskRequest, ask)
-    yield* serve("memories", MemoriesRequest, makeListing({ asOfFilter, projection, waitFor }))
-    yield* serve("rollout", RolloutRequest, rollout, Math.max(requests, reader?.concurrency ?? 1))
+    const answer = <A, E extends { readonly _tag: string; readonly message: string }, R>(verb: string, schema: Schema.Codec<A, unknown>, handle: (request: A, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, E, R>, concurrency = requests) =>
+      serve({ actor: "retriever", verb, schema, concurrency, handle })
+    yield* answer("ping", Schema.Unknown, () => Effect.sync(() => ({ through: projection.through() }) satisfies PingReply))
+    yield* answer("retrieve", RetrieveRequest, (request) => Effect.map(retrieve(request), ({ behind, evidence, latencyMs }) => ({ behind, evidence, latencyMs })))
+    yield* answer("ask", AskRequest, ask)
+    yield* answer("memories", MemoriesRequest, makeListing({ asOfFilter, projection, waitFor }))
+    yield* answer("rollout", RolloutRequest, rollout, Math.max(requests, reader?.concurrency ?? 1))
     const rebuilding = yield* Semaphore.make(1)
-    yield* serve("index-rebuild", Schema.Unknown, () =>
+    yield* answer("index-rebuild", Schema.Unknown, () =>
       rebuilding.withPermits(1)(Effect.gen(function*() {
         const started = yield* Clock.currentTimeMillis
         const done = yield* projection.rebuild
         return { ...done, seconds: ((yield* Clock.currentTimeMillis) - started) / 1_000 } satisfies IndexRebuildReply
       })))
-    yield* serve("index-verify", IndexVerifyRequest, ({ tenant, user }) =>
+    yield* answer("index-verify", IndexVerifyRequest, ({ tenant, user }) =>
       verifyUser({ log, projection, embeddings }, tenant, user))
-    yield* serve("candidates", CandidatesRequest, ({ after, count, from, tenant, user }) =>
+    yield* answer("candidates", CandidatesRequest, ({ after, count, from, tenant, user }) =>
       Effect.gen(function*() {
         yield* waitFor(after, 30_000)
         const seen = projection.through()
         return { ...(yield* candidatesOf(projection, indexUser(tenant, user), from, count)), seen } satisfies CandidatesReply
       }))
-    yield* serve("await", AwaitRequest, ({ deadlineMs, position }) =>
+    yield* answer("await", AwaitRequest, ({ deadlineMs, position }) =>
       Effect.gen(function*() {
         const behind = yield* waitFor(position, deadlineMs)
         if (behind.length > 0) return yield* new RequestRefused({ tag: "Behind", message: `the index stands at ${projection.through()}, before ${position}` })
         return { through: projection.through() }
       }))
-    yield* serve("feedback", FeedbackRequest, (request) =>
+    yield* answer("feedback", FeedbackRequest, (request) =>
       Effect.map(
         answers.execute(
           answersSubject(request.tenant, request.user),

@@ -3,7 +3,7 @@
  * is whole or there is none.
  */
 import { Clock, Effect, Result } from "effect"
-import { RequestRefused } from "#shared/actor/requests"
+import { badRequest, RequestRefused } from "#shared/actor/requests"
 import type { EvidenceItem } from "#shared/domain/evidence"
 import { normaliseTime } from "#shared/domain/time"
 import type { EventLog } from "#shared/eventlog/event-log"
@@ -20,8 +20,6 @@ import type { VectorWait } from "./vectors.ts"
 
 /** Longest wait for a live question's vector, milliseconds. */
 const embedMsMax = 3_000
-
-export const badRequest = (message: string) => new RequestRefused({ tag: "BadRequest", message })
 
 export interface RetrievingParts {
   readonly log: EventLog["Service"]

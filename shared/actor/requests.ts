@@ -5,6 +5,7 @@
 import { createInbox, errors, headers, type Msg, type NatsConnection } from "@nats-io/transport-node"
 import { Cause, Clock, Effect, Queue, Result, Schema, Stream } from "effect"
 import { LogUnavailable, maxMessageBytes, Nats } from "../eventlog/nats.ts"
+import { type ActorName, requestSubject } from "../eventlog/subjects.ts"
 
 /** Nobody answers this kind of question: the actor is not running. */
 export class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>()("NobodyAnswers", { subject: Schema.String, message: Schema.String }) {}
@@ -110,7 +111,13 @@ const requestOnce = (subject: string, payload: unknown, deadlineMs: number, onPa
     return reply.value
   })
 
-export interface Responder<E extends { readonly _tag: string; readonly message: string }, R> {
+/** What a handler fails with: its tag, or of a `RequestRefused` the tag in it, and its message go to the asker. */
+type Failure = { readonly _tag: string; readonly message: string }
+
+/** The request makes no sense as it stands, and will not when it is sent again. */
+export const badRequest = (message: string): RequestRefused => new RequestRefused({ tag: "BadRequest", message })
+
+export interface Responder<E extends Failure, R> {
   readonly subject: string
   /** Responders of one queue share the requests. */
   readonly queue: string
@@ -150,7 +157,7 @@ const handBack = (message: Msg): void => {
   }
 }
 /** Answers until interrupted. Failures and defects of a handler go to the asker; the responder lives. Who is not answered by then is told to ask again. */
-export const respond = <E extends { readonly _tag: string; readonly message: string }, R>(responder: Responder<E, R>): Effect.Effect<void, LogUnavailable, R | Nats> =>
+export const respond = <E extends Failure, R>(responder: Responder<E, R>): Effect.Effect<void, LogUnavailable, R | Nats> =>
   Effect.gen(function*() {
     const { nc } = yield* Nats
     const limitBytes = nc.info?.max_payload ?? maxMessageBytes
@@ -192,7 +199,7 @@ export const respond = <E extends { readonly _tag: string; readonly message: str
       Stream.mapEffect(
         (message) =>
           Effect.gen(function*() {
-            const payload = yield* Effect.try({ try: () => message.json() as unknown, catch: () => ({ _tag: "BadRequest", message: "the request is not JSON" }) })
+            const payload = yield* Effect.try({ try: () => message.json() as unknown, catch: () => badRequest("the request is not JSON") })
             const value = yield* responder.handle(payload, teller(message, limitBytes))
             const body = Buffer.from(JSON.stringify({ ok: true, value: value ?? null }))
             return body.length > limitBytes ? yield* tooLarge("AnswerTooLarge", body.length, limitBytes) : body
@@ -208,3 +215,30 @@ export const respond = <E extends { readonly _tag: string; readonly message: str
       Stream.runDrain
     )
   })
+
+/** One kind of request to an actor. */
+export interface Served<A, E extends Failure, R> {
+  readonly actor: ActorName
+  readonly verb: string
+  /** What does not fit it is refused as `BadRequest`. */
+  readonly schema: Schema.Codec<A, unknown>
+  /** Requests at once in this process; more wait in order. */
+  readonly concurrency: number
+  /** As a responder's. */
+  readonly handle: (request: A, tell: ((part: unknown) => void) | undefined) => Effect.Effect<unknown, E, R>
+}
+
+/** Answers one kind of request to an actor until the scope closes, beside all other processes of that actor. */
+export const serve = <A, E extends Failure, R>({ actor, concurrency, handle, schema, verb }: Served<A, E, R>) => {
+  const decode = Schema.decodeUnknownEffect(schema)
+  return respond({
+    subject: requestSubject(actor, verb),
+    queue: actor,
+    concurrency,
+    handle: (payload, tell) =>
+      decode(payload).pipe(
+        Effect.mapError(({ message }): E | RequestRefused => badRequest(message)),
+        Effect.flatMap((request) => handle(request, tell))
+      )
+  }).pipe(Effect.forkScoped)
+}

@@ -1,7 +1,7 @@
 import { Effect, Fiber, Layer, Ref, Schema, type Scope } from "effect"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { request, RequestRefused, respond } from "#shared/actor/requests"
+import { request, RequestRefused, respond, serve } from "#shared/actor/requests"
 import { Nats } from "#shared/eventlog/nats"
 import * as NatsConnection from "#shared/eventlog/nats"
 import { requestSubject } from "#shared/eventlog/subjects"
@@ -33,6 +33,20 @@ class NoSuchUser extends Schema.TaggedError<NoSuchUser>()("NoSuchUser", { messag
 it("a question is answered", Effect.gen(function*() {
   yield* responding((payload) => Effect.succeed({ heard: payload }))
   assert.equal(yield* request(subject, { text: "where · ü" }, 2_000), { heard: { text: "where · ü" } })
+}))
+
+it("an actor is given requests that fit their schema, others are refused as such, and a refusal of its own keeps its tag", Effect.gen(function*() {
+  const { nc } = yield* Nats
+  yield* serve({
+    actor: "retriever", verb: "ask", schema: Schema.Struct({ user: Schema.NonEmptyString }), concurrency: 4,
+    handle: ({ user }) => (user === "amy" ? Effect.succeed({ user }) : Effect.fail(user === "ben" ? new RequestRefused({ tag: "Behind", message: "wait" }) : new NoSuchUser({ message: user })))
+  })
+  yield* Effect.sleep(20)
+  yield* Effect.promise(() => nc.flush())
+  assert.equal(yield* request(subject, { user: "amy" }, 2_000), { user: "amy" })
+  for (const [payload, tag] of [[{ user: "" }, "BadRequest"], [null, "BadRequest"], [{ user: "ben" }, "Behind"], [{ user: "cleo" }, "NoSuchUser"]] as const) {
+    assert.is(((yield* failure(payload)) as RequestRefused).tag, tag)
+  }
 }))
 
 it("without a responder the asker is told at once which actor to start", Effect.gen(function*() {
