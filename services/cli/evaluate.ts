@@ -12,7 +12,7 @@ import { answerGenerations, judgeOf, judgingActors, otherPlayers, playersIn, sec
 import { accuracyPlot, plotFlag, writePlot } from "./plot.ts"
 import { refuseElsewhere } from "./memory-here.ts"
 import { emit, progressLine, root, say, WrongUsage } from "./root.ts"
-import { runFlag } from "./run-notes.ts"
+import { runFlag, seenNote } from "./run-notes.ts"
 import { foldRun, replayAll, type Replayed } from "./runs.ts"
 import { generationTested, lookText, openLook, outcomesOf, pooledTest, refuseLookElsewhere, reportLook } from "./test-split.ts"
 
@@ -78,7 +78,7 @@ export const evaluate = Command.make(
         const errors = answers.flat().filter(({ verdict }) => verdict === "error")
         if (errors.length > 0) yield* say(`${errors.length} answers could not be had or judged; the same command asks for them again. The first: ${errors[0]?.reason}`)
         const by = playersIn(answers.flat())
-        return { best: best.n, judge, by, notes: otherPlayers(run, state, by), questions: dataset.questions.length, undersized: state.undersized, generations: reports, test, seconds }
+        return { best: best.n, judge, by, notes: [...otherPlayers(run, state, by), ...seenNote(state, dataset.questions)], questions: dataset.questions.length, undersized: state.undersized, generations: reports, test, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       if (Option.isSome(input.plot)) yield* writePlot(input.plot.value, accuracyPlot(result.generations, `Accuracy by generation, ${result.judge} judge`, { axis: "generation", undersized: result.undersized }))
       yield* emit(result, ({ best, generations, judge, notes, test, undersized }) =>

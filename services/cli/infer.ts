@@ -17,7 +17,7 @@ import { withActors } from "./home.ts"
 import { answerAndJudge, judgeOf, judgingActors, otherPlayers, playersIn, secondsAnswering, someJudged } from "./judged-answers.ts"
 import { refuseElsewhere } from "./memory-here.ts"
 import { CommandFailed, emit, progressLine, root } from "./root.ts"
-import { runFlag } from "./run-notes.ts"
+import { runFlag, seenNote } from "./run-notes.ts"
 import { foldRun, generationMeant, replayAll } from "./runs.ts"
 import { percent, share, some } from "./shown.ts"
 import { shownMemories } from "./shown-memories.ts"
@@ -102,14 +102,14 @@ export const infer = Command.make(
           return question === undefined ? [] : [{ question, verdict }]
         })))
         const by = playersIn(all.map(({ judged_by, reader }) => ({ ...(reader === undefined ? {} : { reader }), ...(judged_by === undefined ? {} : { judgedBy: judged_by }) })))
-        return { generation: meant, by, notes: otherPlayers(input.run, state, by), total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge, look: look?.look ?? null, undersized: state.undersized, seconds }
+        return { generation: meant, by, notes: [...otherPlayers(input.run, state, by), ...seenNote(state, dataset.questions)], total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge, look: look?.look ?? null, reported: state.tests.some((one) => one.look === look?.look && one.report !== undefined), undersized: state.undersized, seconds }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
-      yield* emit(result, ({ accuracy, correct, corrected, error, generation, judge, look, notes, total, undersized }) =>
+      yield* emit(result, ({ accuracy, correct, corrected, error, generation, reported, judge, look, notes, total, undersized }) =>
         [
           `generation ${generation} of ${input.run}: ${correct} of ${total} correct (${percent(accuracy)} % of those judged, ${judge} judge${corrected === undefined ? "" : `; ${percent(corrected)} corrected for its errors`}), ${some(error, "error")}; written to ${input.out}`,
           ...notes,
           ...(undersized ? ["the run was too small to mean much"] : []),
-          ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them; \`metamem eval --data ${input.data} --run ${input.run} --generations ${generation}\` makes its paired test`])
+          ...(look === null ? [] : [`some of these questions were announced for the run's test, so this is look ${look} at them${reported ? ", whose paired test stands" : `; \`metamem eval --data ${input.data} --run ${input.run} --generations ${generation}\` makes its paired test`}`])
         ].join("\n"))
     })
 ).pipe(Command.withDescription("Answer a data set under one generation and write the answers as JSONL; on announced questions, it counts as a look at the run's test"))

@@ -138,7 +138,7 @@ onRunStage(test, "who answers and who judges an evaluation is told, and where it
     writeFileSync(data, JSON.stringify(splitRows(all.slice(0, 4))))
     for (const more of [["eval"], ["infer", "--generation", "0", "--out", join(home, "answers.jsonl")]]) {
       const { error, json } = yield* command(...more, "--data", data, "--run", "a")
-      assert.equal([error, json.by, json.notes], ["", { readers: ["newer"], judges: ["scripted"] }, ["answered by newer, where a was by scripted"]])
+      assert.equal([error, json.by, json.notes], ["", { readers: ["newer"], judges: ["scripted"] }, ["answered by newer, where a was by scripted", "4 of 4 questions had a part in the run (4 trained on): figures over them are no evidence for others"]])
     }
     // The file tells it too, so that an answer that stood there is not taken for another's.
     const lines = readFileSync(join(home, "answers.jsonl"), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line))
