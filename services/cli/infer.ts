@@ -102,7 +102,14 @@ export const infer = Command.make(
           return question === undefined ? [] : [{ question, verdict }]
         })))
         const by = playersIn(all.map(({ judged_by, reader }) => ({ ...(reader === undefined ? {} : { reader }), ...(judged_by === undefined ? {} : { judgedBy: judged_by }) })))
-        return { generation: meant, by, notes: [...otherPlayers(input.run, state, by), ...seenNote(state, dataset.questions)], total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge, look: look?.look ?? null, reported: state.tests.some((one) => one.look === look?.look && one.report !== undefined), undersized: state.undersized, seconds }
+        const notes = [...otherPlayers(input.run, state, by), ...seenNote(state, dataset.questions)]
+        return {
+          generation: meant, by, notes, total: all.length, correct, incorrect, error, accuracy: share(correct, correct + incorrect), ...(corrected === undefined ? {} : { corrected }), judge,
+          look: look?.look ?? null,
+          /** Whether that look's paired test was made. */
+          reported: state.tests.some((one) => one.look === look?.look && one.report !== undefined),
+          undersized: state.undersized, seconds
+        }
       }).pipe(Effect.provide(CallStore.layerJetStream), withActors(judgingActors))
       yield* emit(result, ({ accuracy, correct, corrected, error, generation, reported, judge, look, notes, total, undersized }) =>
         [
