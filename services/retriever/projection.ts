@@ -190,25 +190,17 @@ export const runProjection = Effect.gen(function*() {
   const log = yield* EventLog
   const index = yield* MemoryIndex
   const { modelHash } = yield* Embeddings
-  let through = yield* index.checkpoint
+  const place: FoldPlace = { through: yield* index.checkpoint }
   /** Where the index will be whole again: the log's end at the start, and what had been reached when damage was found. */
   let goal = yield* log.head("MEMORY").pipe(Effect.orElseSucceed(() => 0))
 
-  const place = {
-    get through() {
-      return through
-    },
-    set through(reached: number) {
-      through = reached
-    }
-  }
   /** Since when an index that was begun anew, which it has said itself, is filled again. */
   let refillingSince: number | undefined
   const tellFilled = Effect.gen(function*() {
-    if (refillingSince === undefined || through < goal) return
+    if (refillingSince === undefined || place.through < goal) return
     const seconds = ((yield* Clock.currentTimeMillis) - refillingSince) / 1_000
     refillingSince = undefined
-    yield* Effect.logWarning(`the memory index is filled again, from ${through} commits of the log in ${seconds.toFixed(1)} s`)
+    yield* Effect.logWarning(`the memory index is filled again, from ${place.through} commits of the log in ${seconds.toFixed(1)} s`)
   })
   /** Why the log is not followed for now. */
   const tellStopped = (cause: Cause.Cause<unknown>) =>
@@ -231,8 +223,8 @@ export const runProjection = Effect.gen(function*() {
   const rebuild = Effect.gen(function*() {
     let read = 0
     let isHeld = false
-    const catchUp = (place: FoldPlace, apply: ReturnType<typeof foldInto>) =>
-      Stream.suspend(() => log.read(filters, { after: place.through })).pipe(
+    const catchUp = (upTo: FoldPlace, apply: ReturnType<typeof foldInto>) =>
+      Stream.suspend(() => log.read(filters, { after: upTo.through })).pipe(
         Stream.grouped(1_000),
         Stream.runForEach((commits) => {
           read += commits.length
@@ -241,32 +233,32 @@ export const runProjection = Effect.gen(function*() {
       )
     yield* index.replace((next) =>
       Effect.gen(function*() {
-        const place: FoldPlace = { through: 0 }
-        const apply = foldInto(log, next, modelHash, place)
+        const upTo: FoldPlace = { through: 0 }
+        const apply = foldInto(log, next, modelHash, upTo)
         // Twice: the second pass is short, so that the index in use is held back for little.
-        yield* catchUp(place, apply)
-        yield* catchUp(place, apply)
+        yield* catchUp(upTo, apply)
+        yield* catchUp(upTo, apply)
         yield* applying.take(1)
         isHeld = true
-        yield* catchUp(place, apply)
-        through = Math.max(through, place.through)
+        yield* catchUp(upTo, apply)
+        place.through = Math.max(place.through, upTo.through)
       })
     ).pipe(Effect.ensuring(Effect.suspend(() => (isHeld ? applying.release(1) : Effect.void))))
-    return { commits: read, through }
+    return { commits: read, through: place.through }
   })
 
   yield* Stream.unwrap(
     Effect.map(index.checkpoint, (checkpoint) => {
       // Behind what was seen where the index was damaged and begun anew.
-      goal = Math.max(goal, through)
-      through = checkpoint
+      goal = Math.max(goal, place.through)
+      place.through = checkpoint
       return log.follow(filters, { after: checkpoint })
     })
   ).pipe(
     Stream.groupedWithin(1_000, "20 millis"),
     Stream.runForEach(applyBatch),
     // An index that was begun anew refuses changes until it is read from the start; told also when no commit comes.
-    Effect.raceFirst(Effect.sleep("250 millis").pipe(Effect.andThen(Effect.suspend(() => index.apply([], through))), Effect.forever)),
+    Effect.raceFirst(Effect.sleep("250 millis").pipe(Effect.andThen(Effect.suspend(() => index.apply([], place.through))), Effect.forever)),
     Effect.tapCause(tellStopped),
     Effect.retry(Schedule.spaced("1 second")),
     Effect.forkScoped
@@ -275,7 +267,7 @@ export const runProjection = Effect.gen(function*() {
   const awaitSequence = Effect.fnUntraced(function*(sequence: number, deadlineMs: number) {
     const until = (yield* Clock.currentTimeMillis) + deadlineMs
     for (;;) {
-      if (through >= sequence) return true
+      if (place.through >= sequence) return true
       const left = until - (yield* Clock.currentTimeMillis)
       if (left <= 0) return false
       yield* Effect.sleep(Math.min(left, 5))
@@ -291,14 +283,14 @@ export const runProjection = Effect.gen(function*() {
       Effect.retry({ times: 1, while: ({ reason }) => reason === "Damaged" }),
       Effect.catchIf(({ reason }) => reason === "BegunAnew", () =>
         Effect.suspend(() => {
-          goal = Math.max(goal, through)
-          through = 0
+          goal = Math.max(goal, place.through)
+          place.through = 0
           return Effect.andThen(awaitSequence(goal, refillWaitMs), ask)
         }))
     )
   return {
     awaitSequence,
-    through: () => through,
+    through: () => place.through,
     rebuild,
     goal: () => goal,
     view: (user, filter) => whole(index.view(user, filter)),
