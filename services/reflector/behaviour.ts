@@ -310,7 +310,7 @@ const foldGateRound = (state: RunState, gate: Extract<RunState["phase"], { reado
 }
 
 /** What a guard test that stays void leaves to do. */
-const untold = (generation: number): string =>
+const mendVoid = (generation: number): string =>
   `also after what failed was drawn anew ${voidsMax} times, so that nothing is known of generation ${generation}. Mend what \`metamem dead list\` names, then run the same \`metamem train\` under another name with --run: what was answered comes out of the log, and only what failed is asked for`
 
 const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
@@ -334,7 +334,7 @@ const finish = (state: RunState, results: Results): ReadonlyArray<RunEvent> => {
   }
   const passes = decision.decision === "accepted"
   const better = state.parameters?.branch === undefined ? "better than the empty generation on untouched questions" : "better than what it began with on untouched questions"
-  const reason = passes ? better : `on untouched questions: ${decision.reason}${decision.decision === "void" ? `, ${untold(generation)}` : ""}`
+  const reason = passes ? better : `on untouched questions: ${decision.reason}${decision.decision === "void" ? `, ${mendVoid(generation)}` : ""}`
   return [{ _tag: "GuardTested", decision: decision.decision, ...found }, finished(passes ? generation : 0, reason)]
 }
 
@@ -359,40 +359,63 @@ const settledOf = (state: RunState, results: Results): Results | undefined => {
   return own === results || expectedJobs(state, { tenant: "", run: "" }, own).every(({ key, kind }) => own.has(resultKey(kind, key))) ? own : undefined
 }
 
-const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
-  if (command._tag === "RetryJob") return retry(state, command)
-  if (command._tag === "OpenRun") return open(state, command.parameters)
-  if (command._tag === "ImportRun") {
-    if (state.parameters !== undefined) return Result.fail(taken("a run"))
-    if (state.imported === undefined) return Result.succeed(importedEvents(command.record, command.digest))
-    const { contents, digest, origin } = state.imported
-    if (digest !== command.digest) return Result.fail(taken(`the record of another run imported from ${origin}`))
-    // What was imported before texts were kept knows of no contents.
-    return contents === undefined || contents === command.record.contents ? Result.succeed([]) : Result.fail(taken(`the record of ${origin} as it was, with the same generations and other attempts or evaluations,`))
-  }
-  if (command._tag === "OpenTest") return openTest(state, command)
-  if (command._tag === "ReportTest") return reportTest(state, command)
-  if (command._tag === "RecordWhatIf") return recordWhatIf(state, command.found)
-  if (command._tag === "RecordComparison") return recordComparison(state, command.found)
-  if (command._tag === "RecordCalibration") return Result.succeed(state.generations.length === 0 ? [] : [command.event])
-  const { parameters, phase } = state
-  if (parameters === undefined) return Result.succeed([])
-  if (command._tag === "StartStep") return Result.succeed(phase._tag === "Between" && phase.step === command.step && !isThrough(state) ? startStep(state, parameters, command.step) : [])
+const importRun = (state: RunState, { digest, record }: Extract<RunCommand, { readonly _tag: "ImportRun" }>): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
+  const { imported } = state
+  if (state.parameters !== undefined) return Result.fail(taken("a run"))
+  if (imported === undefined) return Result.succeed(importedEvents(record, digest))
+  if (imported.digest !== digest) return Result.fail(taken(`the record of another run imported from ${imported.origin}`))
+  // What was imported before texts were kept knows of no contents.
+  return imported.contents === undefined || imported.contents === record.contents
+    ? Result.succeed([])
+    : Result.fail(taken(`the record of ${imported.origin} as it was, with the same generations and other attempts or evaluations,`))
+}
+
+type FoldCommand = Extract<RunCommand, { readonly results: Results }>
+
+/** Folds the results of the stage under way; nothing where the command is for one that is over, or not all is settled that it waits for. */
+const foldStage = (state: RunState, parameters: RunParameters, command: FoldCommand): ReadonlyArray<RunEvent> => {
+  const { phase } = state
   const results = settledOf(state, command.results)
-  if (results === undefined) return Result.succeed([])
+  if (results === undefined) return []
   switch (command._tag) {
     case "FoldRollouts":
-      return Result.succeed(phase._tag === "Rollouts" && phase.step === command.step ? foldRollouts(state, parameters, phase.step, phase.questions, results) : [])
+      return phase._tag === "Rollouts" && phase.step === command.step ? foldRollouts(state, parameters, phase.step, phase.questions, results) : []
     case "FoldReflections":
-      return Result.succeed(phase._tag === "Reflections" && phase.step === command.step ? foldReflections(state, phase.step, results) : [])
+      return phase._tag === "Reflections" && phase.step === command.step ? foldReflections(state, phase.step, results) : []
     case "FoldProposals":
-      return Result.succeed(phase._tag === "Proposals" && phase.step === command.step ? foldProposals(state, phase.step, results) : [])
+      return phase._tag === "Proposals" && phase.step === command.step ? foldProposals(state, phase.step, results) : []
     case "FoldConsolidation":
-      return Result.succeed(phase._tag === "Consolidation" && phase.step === command.step ? foldConsolidation(state, parameters, phase.step, results) : [])
+      return phase._tag === "Consolidation" && phase.step === command.step ? foldConsolidation(state, parameters, phase.step, results) : []
     case "FoldGateRound":
-      return Result.succeed(phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, results) : [])
+      return phase._tag === "Gate" && phase.step === command.step && phase.round === command.round ? foldGateRound(state, phase, results) : []
     case "FinishRun":
-      return Result.succeed(isThrough(state) && (command.voids ?? 0) === state.guardVoids ? finish(state, results) : [])
+      return isThrough(state) && (command.voids ?? 0) === state.guardVoids ? finish(state, results) : []
+  }
+}
+
+const decide = (state: RunState, command: RunCommand): Result.Result<ReadonlyArray<RunEvent>, RunRefusal> => {
+  const { parameters, phase } = state
+  switch (command._tag) {
+    case "OpenRun":
+      return open(state, command.parameters)
+    case "ImportRun":
+      return importRun(state, command)
+    case "RetryJob":
+      return retry(state, command)
+    case "OpenTest":
+      return openTest(state, command)
+    case "ReportTest":
+      return reportTest(state, command)
+    case "RecordWhatIf":
+      return recordWhatIf(state, command.found)
+    case "RecordComparison":
+      return recordComparison(state, command.found)
+    case "RecordCalibration":
+      return Result.succeed(state.generations.length === 0 ? [] : [command.event])
+    case "StartStep":
+      return Result.succeed(parameters !== undefined && phase._tag === "Between" && phase.step === command.step && !isThrough(state) ? startStep(state, parameters, command.step) : [])
+    default:
+      return Result.succeed(parameters === undefined ? [] : foldStage(state, parameters, command))
   }
 }
 

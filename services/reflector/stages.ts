@@ -71,10 +71,13 @@ export const questionOf = (state: RunState, id: string): RunQuestion => {
   return question
 }
 
+/** The principles a question is shown, in the order given. */
+export const shownIn = (principles: ReadonlyArray<Principle>, { questionClass }: RunQuestion): ReadonlyArray<Principle> => principles.filter((principle) => inScope(principle, questionClass))
+
 /** Principles a training attempt is shown, and those in scope that it goes without. */
 export const shownTo = (state: RunState, step: number, question: RunQuestion, sample: number): { readonly shown: ReadonlyArray<Principle>; readonly dropped: ReadonlyArray<string> } => {
   const { dropShare, seed } = parametersOf(state)
-  const routed = state.trials.principles.filter((principle) => inScope(principle, question.questionClass))
+  const routed = shownIn(state.trials.principles, question)
   const gone = droppedPrinciples({ runSeed: String(seed), step, question: question.id, sample }, routed.map(({ id }) => id), dropShare)
   return { shown: routed.filter(({ id }) => !gone.has(id)), dropped: routed.filter(({ id }) => gone.has(id)).map(({ id }) => id) }
 }
@@ -146,13 +149,10 @@ export const roundsOf = (state: RunState): ReadonlyArray<Round> => nextRounds(st
 const asks = (state: RunState, address: RunAddress, step: number, list: ReadonlyArray<Ask>, arm: string, principles: ReadonlyArray<Principle>): ReadonlyArray<RunJob> =>
   list.flatMap(({ draw, from, question: id, to }) => {
     const question = questionOf(state, id)
-    const shown = principles.filter((principle) => inScope(principle, question.questionClass))
     return Array.from({ length: to - from }, (_, i) =>
-      rolloutJob(state, address, step, { question, purpose: "gate", arm, draw, sample: from + i, principles: shown, temperature: parametersOf(state).gateTemperature }))
+      rolloutJob(state, address, step, { question, purpose: "gate", arm, draw, sample: from + i, principles: shownIn(principles, question), temperature: parametersOf(state).gateTemperature }))
   })
 
-/** The principles a question is shown, in the order given. */
-export const shownIn = (principles: ReadonlyArray<Principle>, { questionClass }: RunQuestion): ReadonlyArray<Principle> => principles.filter((principle) => inScope(principle, questionClass))
 /** Lists with the same are shown as the same. */
 export const asShown = (principles: ReadonlyArray<Principle>): string => JSON.stringify(principles.map(({ id, text }) => [id, text]))
 
@@ -186,6 +186,87 @@ const guardJobs = (state: RunState, address: RunAddress): ReadonlyArray<RunJob> 
 const judgedAttempts = (step: number, { question, verdicts }: QuestionAttempts): ReadonlyArray<{ readonly key: string; readonly sample: number; readonly correct: boolean }> =>
   [...verdicts].flatMap((verdict, sample) => (verdict === "e" ? [] : [{ key: attemptKey(trainingArm, step, question, sample), sample, correct: verdict === "c" }]))
 
+/** Entries of the ledger a proposer is shown. */
+const ledgerShown = 24
+
+type Stage<Tag extends RunState["phase"]["_tag"]> = Extract<RunState["phase"], { readonly _tag: Tag }>
+
+const trainingJobs = (state: RunState, address: RunAddress, { questions, step }: Stage<"Rollouts">): ReadonlyArray<RunJob> => {
+  const { rolloutTemperature, samples } = parametersOf(state)
+  return questions.flatMap((id) => {
+    const question = questionOf(state, id)
+    return Array.from({ length: samples }, (_, sample) =>
+      rolloutJob(state, address, step, {
+        question, purpose: "rollout", arm: trainingArm, draw: step, sample, principles: shownTo(state, step, question, sample).shown, temperature: rolloutTemperature
+      }))
+  })
+}
+
+/** What every job of the reflector's is told of its run. */
+const commonInput = (state: RunState, role: "reflect" | "propose" | "consolidate", step: number) => {
+  const { reflector, seed } = parametersOf(state)
+  return { by: reflector, ...named(state, role), runSeed: seed, step }
+}
+
+const reflectionJobs = (state: RunState, address: RunAddress, { attempts, step }: Stage<"Reflections">): ReadonlyArray<RunJob> =>
+  attempts.flatMap((one) => {
+    const question = questionOf(state, one.question)
+    return judgedAttempts(step, one).map(({ correct, key, sample }) => {
+      const input: ReflectionInput = {
+        ...commonInput(state, "reflect", step),
+        question: { id: question.id, user: question.user },
+        attempt: { key, correct },
+        principles: shownTo(state, step, question, sample).shown.map(({ id, text }) => ({ id, text }))
+      }
+      return { ...address, step, kind: "reflection", key, input }
+    })
+  })
+
+const proposalJobs = (state: RunState, address: RunAddress, { attempts, reflected, step }: Stage<"Proposals">): ReadonlyArray<RunJob> => {
+  const { canaries, maxInScope } = parametersOf(state)
+  // Nobody who sees one question's attempts can merge, and that two were no help as one says nothing of the words.
+  const ledger = trialLedger(state.trials).filter(({ operation }) => operation !== "merge")
+  return attempts.flatMap((one) => {
+    const question = questionOf(state, one.question)
+    const judged = judgedAttempts(step, one).filter(({ key }) => reflected.has(key))
+    if (judged.length === 0) return []
+    const input: ProposalInput = {
+      ...commonInput(state, "propose", step),
+      question: { id: question.id, user: question.user },
+      attempts: judged.map(({ correct, key }) => ({ key, correct })),
+      principles: state.trials.principles,
+      ledger: ledgerFor(ledger, new Set(["all", "not-known", question.questionClass]), ledgerShown),
+      reader: state.trials.reader,
+      canaries,
+      maxInScope
+    }
+    return [{ ...address, step, kind: "proposal", key: `p_${questionHash(question.id)}`, input }]
+  })
+}
+
+const consolidationJobs = (state: RunState, address: RunAddress, { proposals, step }: Stage<"Consolidation">): ReadonlyArray<RunJob> => {
+  if (proposals.length === 0) return []
+  const { canaries, maxInScope, operationsPerStep } = parametersOf(state)
+  const input: ConsolidationInput = {
+    ...commonInput(state, "consolidate", step),
+    proposals,
+    principles: state.trials.principles,
+    limit: operationsPerStep,
+    questions: [...new Set(proposals.flatMap(({ sources }) => sources))].map((id) => questionOf(state, id)).map(({ id, user }) => ({ id, user })),
+    canaries,
+    maxInScope,
+    triedMerges: trialLedger(state.trials).filter(({ operation }) => operation === "merge"),
+    reader: state.trials.reader
+  }
+  return [{ ...address, step, kind: "consolidation", key: "all", input }]
+}
+
+const gateJobs = (state: RunState, address: RunAddress, { step }: Stage<"Gate">): ReadonlyArray<RunJob> =>
+  roundsOf(state).flatMap((round) => [
+    ...asks(state, address, step, round.incumbent, incumbentArm, state.trials.principles),
+    ...asks(state, address, step, round.candidate, round.trial, round.principles)
+  ])
+
 /** The jobs a stage begins with, in canonical order; judgements follow as attempts are settled. */
 export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray<RunJob> => {
   const { phase } = state
@@ -196,82 +277,17 @@ export const plannedJobs = (state: RunState, address: RunAddress): ReadonlyArray
     case "Between":
       return isThrough(state) && state.trials.generation > 0 ? guardJobs(state, address) : []
     case "Rollouts":
-      return phase.questions.flatMap((id) => {
-        const question = questionOf(state, id)
-        return Array.from({ length: parametersOf(state).samples }, (_, sample) =>
-          rolloutJob(state, address, phase.step, {
-            question, purpose: "rollout", arm: trainingArm, draw: phase.step, sample,
-            principles: shownTo(state, phase.step, question, sample).shown,
-            temperature: parametersOf(state).rolloutTemperature
-          }))
-      })
+      return trainingJobs(state, address, phase)
     case "Reflections":
-      return phase.attempts.flatMap((attempts) => {
-        const question = questionOf(state, attempts.question)
-        return judgedAttempts(phase.step, attempts).map(({ correct, key, sample }) => {
-          const input: ReflectionInput = {
-            by: parametersOf(state).reflector,
-            ...named(state, "reflect"),
-            runSeed: parametersOf(state).seed,
-            step: phase.step,
-            question: { id: question.id, user: question.user },
-            attempt: { key, correct },
-            principles: shownTo(state, phase.step, question, sample).shown.map(({ id, text }) => ({ id, text }))
-          }
-          return { ...address, step: phase.step, kind: "reflection", key, input }
-        })
-      })
-    case "Proposals": {
-      const ledger = trialLedger(state.trials)
-      return phase.attempts.flatMap((attempts) => {
-        const question = questionOf(state, attempts.question)
-        const judged = judgedAttempts(phase.step, attempts).filter(({ key }) => phase.reflected.has(key))
-        if (judged.length === 0) return []
-        const input: ProposalInput = {
-          by: parametersOf(state).reflector,
-          ...named(state, "propose"),
-          runSeed: parametersOf(state).seed,
-          step: phase.step,
-          question: { id: question.id, user: question.user },
-          attempts: judged.map(({ correct, key }) => ({ key, correct })),
-          principles: state.trials.principles,
-          // Nobody who sees one question's attempts can merge, and that two were no help as one says nothing of the words.
-          ledger: ledgerFor(ledger.filter(({ operation }) => operation !== "merge"), new Set(["all", "not-known", question.questionClass]), ledgerShown),
-          reader: state.trials.reader,
-          canaries: parametersOf(state).canaries,
-          maxInScope: parametersOf(state).maxInScope
-        }
-        return [{ ...address, step: phase.step, kind: "proposal", key: `p_${questionHash(question.id)}`, input }]
-      })
-    }
-    case "Consolidation": {
-      if (phase.proposals.length === 0) return []
-      const input: ConsolidationInput = {
-        by: parametersOf(state).reflector,
-        ...named(state, "consolidate"),
-        runSeed: parametersOf(state).seed,
-        step: phase.step,
-        proposals: phase.proposals,
-        principles: state.trials.principles,
-        limit: parametersOf(state).operationsPerStep,
-        questions: [...new Set(phase.proposals.flatMap(({ sources }) => sources))].map((id) => questionOf(state, id)).map(({ id, user }) => ({ id, user })),
-        canaries: parametersOf(state).canaries,
-        maxInScope: parametersOf(state).maxInScope,
-        triedMerges: trialLedger(state.trials).filter(({ operation }) => operation === "merge"),
-        reader: state.trials.reader
-      }
-      return [{ ...address, step: phase.step, kind: "consolidation", key: "all", input }]
-    }
+      return reflectionJobs(state, address, phase)
+    case "Proposals":
+      return proposalJobs(state, address, phase)
+    case "Consolidation":
+      return consolidationJobs(state, address, phase)
     case "Gate":
-      return roundsOf(state).flatMap((round) => [
-        ...asks(state, address, phase.step, round.incumbent, incumbentArm, state.trials.principles),
-        ...asks(state, address, phase.step, round.candidate, round.trial, round.principles)
-      ])
+      return gateJobs(state, address, phase)
   }
 }
-
-/** Entries of the ledger a proposer is shown. */
-const ledgerShown = 24
 
 const decodeCallKey = Schema.decodeUnknownOption(Schema.Struct({ callKey: Schema.NonEmptyString }))
 
