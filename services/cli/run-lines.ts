@@ -6,6 +6,7 @@ import { fewestQuestions } from "#shared/metamemory/trial"
 import { failedBy } from "#services/reflector/behaviour"
 import type { RunParameters } from "#services/reflector/parameters"
 import type { RunEvent } from "#services/reflector/run-events"
+import { isMixed, verdictCount } from "#services/reflector/stages"
 import { kindText, percent, some, timesNamed } from "./shown.ts"
 import { parameterLines } from "./train-options.ts"
 
@@ -50,7 +51,7 @@ const manyErrors = 1 / 3
  */
 export const errorAlarm = (step: number, verdicts: string): string | undefined => {
   const judged = new Set(verdicts.replaceAll("e", ""))
-  const errors = verdicts.split("e").length - 1
+  const errors = verdictCount(verdicts, "e")
   if (errors === 0 || judged.size === 0) return undefined
   return judged.size === 1
     ? `every attempt of step ${step} that was judged was ${judged.has("c") ? "correct" : "incorrect"}, beside ${some(errors, "error")}: nothing can be learnt. See whether the judge tells answers apart.`
@@ -86,9 +87,8 @@ export const runLine = (event: RunEvent): string | undefined => {
     case "RolloutsFolded": {
       const all = lettersOf(event.attempts)
       const alarm = errorAlarm(event.step, all)
-      const count = (letter: string) => [...all].filter((verdict) => verdict === letter).length
-      const mixed = event.attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length
-      return `  ${some(all.length, "rollout")} judged: ${count("c")} correct, ${count("i")} incorrect, ${some(event.errors, "error")}; ${some(mixed, "question")} came out both ways${alarm === undefined ? "" : `\n  ALARM: ${alarm}`}`
+      const mixed = event.attempts.filter(isMixed).length
+      return `  ${some(all.length, "rollout")} judged: ${verdictCount(all, "c")} correct, ${verdictCount(all, "i")} incorrect, ${some(event.errors, "error")}; ${some(mixed, "question")} came out both ways${alarm === undefined ? "" : `\n  ALARM: ${alarm}`}`
     }
     case "AlarmRaised":
       return `  ALARM: ${event.message}`

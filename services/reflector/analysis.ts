@@ -21,7 +21,7 @@ import { makeResults, readResult } from "./driver.ts"
 import { algorithmVersion, startOf } from "./parameters.ts"
 import type { RunCommand } from "./protocol.ts"
 import { BranchesCompared, type GateDecided, JobRetried, JudgeCalibrated, reflectorCodec, TestOpened, TestReported, WhatIfAnswered } from "./run-events.ts"
-import { attemptKey, counted, expectedJobs, isMixed, resultKey, stageCommand, stageStep, trainingArm } from "./stages.ts"
+import { attemptKey, counted, expectedJobs, isMixed, resultKey, stageCommand, stageStep, trainingArm, verdictCount } from "./stages.ts"
 import { rolloutsOf, type RunState } from "./state.ts"
 
 const besideRun: ReadonlySet<string> = new Set([JobRetried.tag, JudgeCalibrated.tag, TestOpened.tag, TestReported.tag, WhatIfAnswered.tag, BranchesCompared.tag])
@@ -184,8 +184,7 @@ export const curveOf = (state: RunState): ReadonlyArray<CurvePoint> =>
   // Of an imported step the attempts may be missing.
   state.steps.filter(({ attempts }) => attempts.length > 0).map(({ attempts, generation, step }) => {
     const all = attempts.map(({ verdicts }) => verdicts).join("")
-    const of = (letter: string): number => [...all].filter((other) => other === letter).length
-    return { step, generation, correct: of("c"), incorrect: of("i"), errors: of("e"), mixed: attempts.filter(({ verdicts }) => verdicts.includes("c") && verdicts.includes("i")).length }
+    return { step, generation, correct: verdictCount(all, "c"), incorrect: verdictCount(all, "i"), errors: verdictCount(all, "e"), mixed: attempts.filter(isMixed).length }
   })
 
 /** Share of a run's questions that came out both ways, over all its steps so far: the budget's π, measured. Undefined before the first of them was judged twice. */

@@ -20,7 +20,7 @@ import { ConsolidationData, ProposalData, ReflectionData } from "./job-data.ts"
 import { algorithmVersion, differencesText, differingParameters, gateQuestions, startOf, twoPartsText, type RunParameters, type RunQuestion } from "./parameters.ts"
 import { NotWaitedFor, ParametersDiffer, QuestionInTwoParts, type Results, type RunCommand, type RunRefusal, RunTooSmall } from "./protocol.ts"
 import { type GateDecided, type QuestionAttempts, reflectorCodec, type RunEvent, type SourcedOperation } from "./run-events.ts"
-import { asked, attemptKey, counted, expectedJobs, guardAttempts, guardQuestions, incumbentArm, isGone, isMixed, isThrough, isWaitedFor, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictOf } from "./stages.ts"
+import { asked, attemptKey, counted, expectedJobs, guardAttempts, guardQuestions, incumbentArm, isGone, isMixed, isThrough, isWaitedFor, plannedJobs, questionOf, resultKey, resultsDigest, roundsOf, shownTo, stoppedEarly, tallyOf, trainingArm, verdictCount, verdictOf } from "./stages.ts"
 import { evolve } from "./evolve.ts"
 import { openTest, reportTest } from "./looks.ts"
 import { chained, initialState, patchOf, retriedPlace, rolloutsOf, type RunState, sourceKey } from "./state.ts"
@@ -140,7 +140,7 @@ const foldRollouts = (state: RunState, parameters: RunParameters, step: number, 
     }
   })
   const all = attempts.map(({ verdicts }) => verdicts).join("")
-  const folded: RunEvent = { _tag: "RolloutsFolded", step, attempts, errors: [...all].filter((letter) => letter === "e").length, results: resultsDigest(state, results) }
+  const folded: RunEvent = { _tag: "RolloutsFolded", step, attempts, errors: verdictCount(all, "e"), results: resultsDigest(state, results) }
   const alarm = ([["e", "all errors"], ["c", "all correct"], ["i", "all incorrect"]] as const).find(([letter]) => [...all].every((other) => other === letter))?.[1]
   const alarms: ReadonlyArray<RunEvent> = alarm === undefined ? [] : [{
     _tag: "AlarmRaised", step, alarm,

@@ -3,7 +3,7 @@ import { openTrials, sealed } from "#shared/metamemory/trial"
 import { comparisonLike } from "./comparisons.ts"
 import { gateQuestions, startOf } from "./parameters.ts"
 import type { RunEvent } from "./run-events.ts"
-import { isMixed } from "./stages.ts"
+import { isMixed, verdictCount } from "./stages.ts"
 import { chained, guardPlace, patched, retriedPlace, type RunState, sourceKey } from "./state.ts"
 import { paidTogether } from "./what-ifs.ts"
 
@@ -37,8 +37,8 @@ export const evolve = (state: RunState, event: RunEvent, place: { readonly seque
       state.digest = chained(state.digest, event.results)
       state.steps.push({ step: event.step, generation: state.trials.generation, attempts: event.attempts })
       event.attempts.forEach(({ question, verdicts }, at) => {
-        const correct = [...verdicts].filter((letter) => letter === "c").length
-        const judged = [...verdicts].filter((letter) => letter !== "e").length
+        const correct = verdictCount(verdicts, "c")
+        const judged = verdicts.length - verdictCount(verdicts, "e")
         state.history.push({ step: event.step, question, fresh: at >= state.repeated, ...(judged === 0 ? {} : { mean: correct / judged }) })
       })
       state.phase = { _tag: "Reflections", step: event.step, attempts: event.attempts.filter(isMixed) }

@@ -4,6 +4,7 @@ import type { LedgerEntry } from "#shared/metamemory/ledger"
 import { digest } from "#shared/metamemory/random"
 import type { Batch } from "./online-feedback.ts"
 import { presets, type RunParameters, type RunQuestion, type RunRequest } from "./parameters.ts"
+import { verdictCount } from "./stages.ts"
 import type { RunState } from "./state.ts"
 
 /** Steps of an online run: three rounds through its training questions, within these bounds. */
@@ -52,8 +53,8 @@ export const onlineRequest = (batch: Extract<Batch, { _tag: "Ready" }>, of: { re
 /** True of a run that is over and could decide nothing, because too many of its answers could not be had or judged: a model was away for long, or a user was erased. */
 export const cameToNothingByErrors = ({ guard, operations, phase, recommended, steps }: RunState): boolean => {
   if (phase._tag !== "Finished" || recommended !== 0) return false
-  const verdicts = steps.flatMap(({ attempts }) => attempts.flatMap(({ verdicts }) => [...verdicts]))
-  return guard?.decision === "void" || (operations.length > 0 && operations.every(({ decision }) => decision === "void")) || verdicts.filter((letter) => letter === "e").length > verdicts.length / 2
+  const verdicts = steps.flatMap(({ attempts }) => attempts.map(({ verdicts }) => verdicts)).join("")
+  return guard?.decision === "void" || (operations.length > 0 && operations.every(({ decision }) => decision === "void")) || verdictCount(verdicts, "e") > verdicts.length / 2
 }
 
 /** What became of the changes a run tried, by number; undefined where it tried none. */

@@ -52,6 +52,9 @@ export const questionHashIn = (key: string): string | undefined => /_([0-9a-f]{1
 export const trainingArm = "r"
 export const incumbentArm = "i"
 
+/** How many of a question's attempts came out so, of letters as `QuestionAttempts` has them. */
+export const verdictCount = (verdicts: string, letter: "c" | "i" | "e"): number => verdicts.split(letter).length - 1
+/** Came out both ways: what can be learnt from. */
 export const isMixed = ({ verdicts }: Pick<QuestionAttempts, "verdicts">): boolean => verdicts.includes("c") && verdicts.includes("i")
 
 /** The model a job asks: of that name as the run was opened with it, whatever is set where the job is done. */
