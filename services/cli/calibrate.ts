@@ -13,7 +13,7 @@ import { type JudgeKind, JudgeReply } from "#services/evaluator/protocol"
 import { RecordReply } from "#services/reflector/protocol"
 import type { JudgeCalibrated, LabelCounts } from "#services/reflector/run-events"
 import { withActors } from "./home.ts"
-import { questionsOf } from "./restore.ts"
+import { questionsOf } from "./run-references.ts"
 import { CommandFailed, emit, progressLine, root, table } from "./root.ts"
 import { foldRun, type RunState } from "./runs.ts"
 

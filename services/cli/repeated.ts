@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { CallStore } from "#shared/model/call-store"
 import type { Role } from "#shared/model/roles"
-import { makeReferred } from "./restore.ts"
+import { makeReferred } from "./run-references.ts"
 import { costOfRun, type RunResult, type RunState } from "./runs.ts"
 
 export interface Repeated {

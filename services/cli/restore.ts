@@ -14,13 +14,14 @@ import { header, type RawMessage } from "#shared/eventlog/envelope"
 import { EventLog } from "#shared/eventlog/event-log"
 import { apiCode, LogUnavailable, Nats } from "#shared/eventlog/nats"
 import { verifyCommits } from "#shared/eventlog/replay"
-import { callsFilter, decodeToken, leaseSubject, memoryFilter, parseMemorySubject, runFilter, runSubject, type RunAddress } from "#shared/eventlog/subjects"
+import { callsFilter, decodeToken, leaseSubject, parseMemorySubject, runFilter, runSubject, type RunAddress } from "#shared/eventlog/subjects"
 import { questionCodec, questionsSubject } from "#shared/metamemory/questions"
 import { StoredCall } from "#shared/model/call"
 import { CallStore } from "#shared/model/call-store"
 import { behaviour as evaluator } from "#services/evaluator/behaviour"
 import { algorithmVersion } from "#services/reflector/parameters"
-import { foldRun, replayAll, type RunResult, runResults, type RunState } from "./runs.ts"
+import { callKeysOf, questionsFilter, usersOfRun } from "./run-references.ts"
+import { foldRun, replayAll, runResults, type RunState } from "./runs.ts"
 
 /** A bundle was read and is not taken in; nothing was written. */
 export class ImportRefused extends Schema.TaggedError<ImportRefused>()("ImportRefused", {
@@ -30,42 +31,8 @@ export class ImportRefused extends Schema.TaggedError<ImportRefused>()("ImportRe
   message: Schema.String
 }) {}
 
-/** Keys of the calls that results refer to. */
-export const callKeysOf = (results: ReadonlyArray<RunResult>): ReadonlySet<string> =>
-  new Set(results.flatMap(keysOf))
-
-const keysOf = ({ settled }: RunResult): ReadonlyArray<string> => {
-  const { callKey, calls } = (settled.data ?? {}) as { readonly callKey?: unknown; readonly calls?: unknown }
-  return [callKey, ...(Array.isArray(calls) ? calls : [])].filter((key) => typeof key === "string")
-}
-
-const usersIn = ({ settled }: RunResult): ReadonlyArray<string> => {
-  const { user } = (settled.data ?? {}) as { readonly user?: unknown }
-  return typeof user === "string" ? [user] : []
-}
-
-/** Users whose texts a run refers to. An imported one has no questions, and its results name them. */
-export const usersOfRun = (state: RunState, results: ReadonlyArray<RunResult>): ReadonlySet<string> =>
-  new Set([...[...state.questions.values()].map(({ user }) => user), ...results.flatMap(usersIn)])
-
-/** Both of them, from results as they pass. */
-export const makeReferred = (state: RunState) => {
-  const keys = new Set<string>()
-  const users = new Set(usersOfRun(state, []))
-  return {
-    add: (result: RunResult): void => {
-      for (const key of keysOf(result)) keys.add(key)
-      for (const user of usersIn(result)) users.add(user)
-    },
-    keys,
-    users
-  }
-}
-
 /** Whether a driver would go on with a run. One that was opened under other rules stays as it is, and is whole so. */
 export const goesOn = ({ parameters, phase }: RunState): boolean => phase._tag !== "Finished" && parameters?.algorithm === algorithmVersion
-
-const questionsFilter = (tenant: string): string => memoryFilter({ tenant, conversation: "questions", actor: "evaluator" })
 
 /** Writes a run into a bundle: no memories, and of its users' calls only those it refers to. */
 export const bundleRun = (address: RunAddress, out: string) =>
@@ -229,33 +196,4 @@ export const restoreRun = (path: string, tenant: string) =>
       standing: [...standing.values()].reduce((sum, { checksums }) => sum + checksums.length, 0),
       generations: hashes
     } satisfies Restored as Restored
-  })
-
-/** Texts of kept replies by key, of the users given. */
-export const repliesOf = (tenant: string, scopes: Iterable<string>, keys: ReadonlySet<string>) =>
-  Effect.gen(function*() {
-    const store = yield* CallStore
-    const replies = new Map<string, string>()
-    yield* store.each(tenant, scopes, ({ key, text }) => {
-      if (keys.has(key)) replies.set(key, text)
-    })
-    return replies
-  })
-
-/** All questions registered under a tenant for these users. */
-export const questionsOf = (tenant: string, users: ReadonlySet<string> | undefined) =>
-  Effect.gen(function*() {
-    const log = yield* EventLog
-    const questions: Array<Question> = []
-    yield* log.read([questionsFilter(tenant)]).pipe(Stream.runForEach((commit) =>
-      Effect.gen(function*() {
-        if (users !== undefined && !users.has(parseMemorySubject(commit.subject).user)) return
-        for (const stored of commit.events) {
-          const event = questionCodec.decode(stored)
-          if (Result.isFailure(event)) return yield* event.failure
-          const { _tag, ...question } = event.success
-          questions.push(question)
-        }
-      })))
-    return questions
   })

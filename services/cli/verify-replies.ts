@@ -23,8 +23,8 @@ import { type ConsolidationInput, consolidationTokens, type ProposalInput } from
 import { algorithmVersion, runQuestionOf } from "#services/reflector/parameters"
 import { plannedJobs, questionHash, questionHashIn } from "#services/reflector/stages"
 import { answerWords } from "#services/retriever/protocol"
-import { questionsOf } from "./restore.ts"
 import { roleOf } from "./run-progress.ts"
+import { questionsOf } from "./run-references.ts"
 import type { RunResult, RunState } from "./runs.ts"
 
 /** What is known of one settled job without its replies. */

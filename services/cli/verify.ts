@@ -23,7 +23,7 @@ const runsMeant = (tenant: string, { all, run, user }: { readonly all: boolean; 
   })
 
 /** Of several runs together, by role. */
-const repliesOf = (all: ReadonlyArray<Replies>): Replies => {
+const summedReplies = (all: ReadonlyArray<Replies>): Replies => {
   const total: Replies = {}
   for (const [role, own] of all.flatMap((one) => Object.entries(one) as Array<[keyof Replies, RoleReplies]>)) {
     const sum = (total[role] ??= { named: 0, rebuilt: 0, missing: 0, erased: 0 })
@@ -75,7 +75,7 @@ export const verify = Command.make(
         checksumErrors: sum(({ checksumErrors }) => checksumErrors),
         damaged, missing, extra, changed,
         erased: runs.flatMap((run) => run.erased),
-        replies: repliesOf(runs.map(({ replies }) => replies)),
+        replies: summedReplies(runs.map(({ replies }) => replies)),
         lexicalVerdicts: runs.reduce((total, { lexicalVerdicts }) => total + lexicalVerdicts, 0),
         generations: generations.map(({ n, replayed, run, sealed }) => ({ run, n, sealed, replayed })),
         ...(hashed === undefined ? {} : { memories: hashed.memories, memoryHash: hashed.memoryHash }),
