@@ -149,7 +149,7 @@ export const parameterLines = (parameters: RunParameters): ReadonlyArray<string>
   const { batch, dropShare, models, patience, preset, repeatedShare, samples, seed, steps } = parameters
   const { evidenceTokens, gateTemperature, maxInScope, maxTokens, rolloutTemperature } = parameters
   const { gate, guardPolicy, guardSamples, operationsPerStep, validationSamples } = parameters
-  const end = patience === undefined || patience === 0 ? "no early end" : `early end after ${patience} steps without a generation`
+  const end = patience === undefined || patience === 0 || patience >= steps ? "no early end" : `early end after ${patience} steps without a generation`
   return [
     `preset ${preset}, seed ${seed}: ${some(steps, "step")} of ${some(batch, "question")} x ${samples} attempts, ${wholePercent(repeatedShare)} of them partly right before; each attempt goes without ${wholePercent(dropShare)} of the principles`,
     `answers: ${models["answer"] ?? "?"}, temperature ${rolloutTemperature} (gate and guard ${gateTemperature}), at most ${maxTokens} tokens, evidence up to ${evidenceTokens} tokens, at most ${maxInScope} principles`,

@@ -56,7 +56,7 @@ test("what is out of range is refused with the range", () => {
 test("an opened run tells all that was chosen", () => {
   const told = parameterLines(parameters({ steps: 9, batch: 13, samples: 4, repeatedShare: 0.6, dropShare: 0.15, rolloutTemperature: 0.8, gateTemperature: 0.3, maxTokens: 77, evidenceTokens: 555, guardSamples: 8, operationsPerStep: 3, maxInScope: 6, patience: 5 })).join("\n")
   for (const part of ["seed 7", "9 steps of 13 questions x 4 attempts", "60 %", "15 %", "reader", "temperature 0.8", "guard 0.3", "77 tokens", "555 tokens", "6 principles", "3 operations", "8 samples", "after 5 steps"]) assert.ok(told.includes(part), `${part} is missing in:\n${told}`)
-  assert.match(parameterLines(parameters({ patience: 0 })).join("\n"), /no early end/)
+  for (const none of [{ patience: 0 }, { steps: 3, patience: 24 }]) assert.match(parameterLines(parameters(none)).join("\n"), /no early end/)
   assert.match(parameterLines(parameters({ steps: 1, validationSamples: 1, guardSamples: 1 })).join("\n"), /: 1 step of .*, 1 sample reckoned with; guard test: likely, with 1 sample;/s)
 })
 

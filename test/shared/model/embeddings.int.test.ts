@@ -81,15 +81,24 @@ if (process.platform === "linux") {
     }).pipe(Effect.provide(layer({ dir, threads: 2, first: "questions" }))), 60_000)
 }
 
-effect(test, "closing in the midst of a batch ends cleanly and fails nobody else", () =>
+effect(test, "closing in the midst of a batch ends soon and fails nobody else", () =>
   Effect.gen(function*() {
+    const other = yield* Embeddings
+    const before = yield* other.embed(["Who asked this?"])
+    let begun = false
     const fiber = yield* Effect.gen(function*() {
       const { embed } = yield* Embeddings
-      yield* embed(Array.from({ length: 64 }, (_, n) => `${n} ${"busy ".repeat(200)}`))
+      begun = true
+      yield* embed(Array.from({ length: 2_000 }, (_, n) => `${n} ${"busy ".repeat(200)}`))
     }).pipe(Effect.provide(layer({ dir, threads: 2 })), Effect.forkChild)
-    yield* Effect.sleep(1_500)
+    while (!begun) yield* Effect.sleep(50)
+    yield* Effect.sleep(500)
+    assert.is(fiber.pollUnsafe(), undefined, "the batch is under way")
+    const closing = performance.now()
     yield* Fiber.interrupt(fiber)
-  }), 60_000)
+    assert.ok(performance.now() - closing < 10_000)
+    assert.equal(yield* other.embed(["Who asked this?"]), before)
+  }).pipe(Effect.provide(layer({ dir, threads: 1 }))), 60_000)
 
 effect(test, "a model that gives a text another vector in company is refused with the reason, its like that does not is taken", () =>
   Effect.gen(function*() {
