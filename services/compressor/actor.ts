@@ -4,7 +4,7 @@
  * that stand in a segment already are not recorded twice, also where they were cut under other settings.
  */
 import { createHash } from "node:crypto"
-import { Config, Effect, Layer, Result } from "effect"
+import { Config, Effect, Layer } from "effect"
 import { type EntityError, makeEntity } from "#shared/actor/entity"
 import type { Leases } from "#shared/actor/lease"
 import { serve } from "#shared/actor/requests"
@@ -17,12 +17,10 @@ import { memoryFilter, memorySubject, parseMemorySubject } from "#shared/eventlo
 import { Positive } from "#shared/home/setting-values"
 import type { EmbeddingError } from "#shared/model/embeddings"
 import type { Models } from "#shared/model/models"
-import { tokensOf } from "#shared/model/tokens"
-import { ingestorCodec } from "#services/ingestor/protocol"
 import { behaviour } from "./behaviour.ts"
-import { type Cutter, cutterOf, settings as boundarySettings } from "./boundaries.ts"
+import { makeBatches, type Segment } from "./batches.ts"
+import { cutterOf, settings as boundarySettings } from "./boundaries.ts"
 import { openNamed, settings as classifierSettings } from "./classifier.ts"
-import { emptyShortTerm, flushSegments, pushSegment, type ShortTermState } from "./construction/short-term-buffer.ts"
 import { preCompressor, settings as compressionSettings } from "./pre-compression.ts"
 import { extractorOf, settings as extractionSettings } from "./extraction.ts"
 import { ChangeRequest, type CompressorEvent, ReconcileRequest, SecondTryRequest } from "./protocol.ts"
@@ -36,18 +34,6 @@ export const settings = Config.all({
   /** Batches of segments settled in one commit, at most. */
   commitSize: Config.schema(Positive, "METAMEM_COMPRESSOR_COMMIT_SIZE").pipe(Config.withDefault(32))
 })
-
-type Segment = ReadonlyArray<Turn>
-
-interface Segmented {
-  /** What of the conversation is not yet in a segment, and segments that wait for others to share a call with. */
-  readonly cutter: Cutter
-  readonly waiting: ShortTermState<Segment>
-  /** Sequence of the ingestor's last commit that went in. */
-  readonly through: number
-  /** Erasure epoch of the conversation: turns from before it must not come back. */
-  readonly epoch: number
-}
 
 /** Id of a segment: its turns decide it, so segmenting again finds the same. */
 const segmentId = (turns: ReadonlyArray<Pick<Turn, "id">>): string =>
@@ -68,43 +54,10 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const { batchTokens, extract } = yield* extractorOf(extraction, yield* preCompressor(compression, classifier))
     const conversations = yield* makeEntity(behaviour, 2_000)
     const reconcile = yield* makeReconciler(conversations)
-    const segmented = new Map<string, Segmented>()
+    const segmented = makeBatches(log, uncut, batchTokens)
     yield* onErasure(({ holds }) => {
       conversations.forget(holds)
-      for (const target of segmented.keys()) if (holds(target)) segmented.delete(target)
-    })
-
-    /** Batches that are complete between the cached place and the minimum, in order. */
-    const completeBatches = Effect.fnUntraced(function*(target: string, minimum: number, epoch: number) {
-      const known = segmented.get(target)
-      const from: Segmented = known?.epoch === epoch ? known : { cutter: uncut, waiting: emptyShortTerm, through: 0, epoch }
-      const batches: Array<ReadonlyArray<Segment>> = []
-      let { cutter, through, waiting } = from
-      const gather = (segments: ReadonlyArray<Segment>): void => {
-        if (batchTokens === 0) return void batches.push(...segments.map((segment) => [segment]))
-        for (const segment of segments) {
-          const step = pushSegment(waiting, segment, segment.reduce((sum, { text }) => sum + tokensOf(text), 0), batchTokens)
-          batches.push(...step.batches)
-          waiting = step.state
-        }
-      }
-      for (const commit of yield* log.load(memorySubject(parseMemorySubject(target), "ingestor"), { after: through, minimum })) {
-        for (const stored of commit.events) {
-          const event = ingestorCodec.decode(stored)
-          if (Result.isFailure(event)) return yield* event.failure
-          const isEnd = event.success._tag !== "TurnsReceived"
-          const cut = yield* event.success._tag === "TurnsReceived" ? cutter.push(event.success.turns) : cutter.flush
-          cutter = cut.next
-          gather(cut.segments)
-          if (isEnd) {
-            const step = flushSegments(waiting)
-            batches.push(...step.batches)
-            waiting = step.state
-          }
-        }
-        through = commit.sequence
-      }
-      return { batches, next: { cutter, waiting, through, epoch } satisfies Segmented }
+      segmented.forget(holds)
     })
 
     /** What a batch came to; one that fails as a whole is tried segment by segment. */
@@ -126,7 +79,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
     const handle = Effect.fnUntraced(function*(target: string, minimum: number): Effect.fn.Return<number, EntityError | EmbeddingError, Nats> {
       const folded = yield* conversations.load(target)
       if (folded.inputThrough >= minimum) return folded.inputThrough
-      const { batches, next } = yield* completeBatches(target, minimum, folded.epoch)
+      const { batches, next } = yield* segmented.complete(target, minimum, folded.epoch)
       // All that was read, perhaps beyond the minimum: with a lower mark another worker's could cover it and leave the rest unrecorded.
       const through = Math.max(minimum, next.through)
       const due = batches
@@ -148,12 +101,7 @@ export const layer: Layer.Layer<never, Config.ConfigError, EventLog | Nats | Lea
           }
         ).pipe(Effect.catchTag("UnknownMemory", (error) => Effect.die(error)))
       }
-      segmented.delete(target)
-      segmented.set(target, next)
-      if (segmented.size > 2_000) for (const oldest of segmented.keys()) {
-        segmented.delete(oldest)
-        break
-      }
+      segmented.keep(target, next)
       return through
     })
 
