@@ -3,6 +3,7 @@
  * their last generations answer questions that none of them was trained or gated on.
  */
 import { Effect, Result, Schema } from "effect"
+import { verdictLetters } from "#shared/domain/question"
 import { request } from "#shared/actor/requests"
 import { canonicalJson } from "#shared/domain/canonical-json"
 import { requestSubject } from "#shared/eventlog/subjects"
@@ -12,6 +13,7 @@ import { runBudget } from "#services/reflector/behaviour"
 import type { RunParameters, RunQuestion, RunRequest } from "#services/reflector/parameters"
 import { CompareReply, type Comparison } from "#services/reflector/protocol"
 import type { BranchEnd, RerunChange } from "#services/reflector/run-events"
+import { verdictCount } from "#services/reflector/stages"
 import { some } from "./shown.ts"
 import { answerAll, type Ask } from "./arms.ts"
 import { changed, changeText, reflectingRoles, type StartingPoint, startingPoint } from "./change.ts"
@@ -101,7 +103,7 @@ export const spreadOf = (values: ReadonlyArray<number | null>): Spread => {
 }
 
 const outcomeOf = ({ generation, outcomes, principles, run }: BranchEnd): BranchOutcome => {
-  const [right, judged] = [outcomes.split("c").length - 1, outcomes.replaceAll("e", "").length]
+  const [right, judged] = [verdictCount(outcomes, "c"), outcomes.replaceAll("e", "").length]
   return { run, generations: generation + 1, principles, accuracy: judged === 0 ? null : right / judged }
 }
 
@@ -114,7 +116,6 @@ export const comparisonFigures = ({ pairs }: Pick<Comparison, "pairs">) => {
   return { reseeds, difference: spreadOf(reseeds.map(({ difference }) => difference)), placebo: spreadOf(reseeds.map(({ placebo }) => placebo.accuracy)) }
 }
 
-const letters = { correct: "c", incorrect: "i", error: "e" } as const
 const decodeReply = Schema.decodeUnknownEffect(CompareReply)
 
 /** What is said before branches are asked questions whose one test is still to be made. */
@@ -169,7 +170,7 @@ export const rerun = (run: string, from: number, change: RerunChange, steps: num
       const last = states.get(one.run)?.generations.at(-1)
       return {
         run: one.run, generation: last?.number ?? 0, hash: last?.hash ?? "", principles: last?.principles.length ?? 0, reader: readerOf(one) ?? "",
-        outcomes: (byArm.get(one.run) ?? []).map(({ verdict }) => letters[verdict]).join("")
+        outcomes: (byArm.get(one.run) ?? []).map(({ verdict }) => verdictLetters[verdict]).join("")
       }
     }
     const found: Comparison = {

@@ -3,6 +3,7 @@
  * look at them before it answers and what it found after, and pools the first looks of the runs of several folds.
  */
 import { Effect, Schema } from "effect"
+import { verdictLetters } from "#shared/domain/question"
 import { request } from "#shared/actor/requests"
 import { requestSubject } from "#shared/eventlog/subjects"
 import { pairedTest, type TestFigures, type TestOutcome } from "#shared/metamemory/paired-test"
@@ -53,11 +54,10 @@ interface Judged {
   readonly question: { readonly id: string }
   readonly verdict: "correct" | "incorrect" | "error"
 }
-const letters = { correct: "c", incorrect: "i", error: "e" } as const
 
 /** How each question of a look came out on both sides; one that was not answered is an error. */
 export const outcomesOf = (questions: ReadonlyArray<string>, empty: ReadonlyArray<Judged>, tested: ReadonlyArray<Judged>): ReadonlyArray<TestOutcome> => {
-  const [before, now] = [empty, tested].map((answers) => new Map(answers.map(({ question, verdict }) => [question.id, letters[verdict]])))
+  const [before, now] = [empty, tested].map((answers) => new Map(answers.map(({ question, verdict }) => [question.id, verdictLetters[verdict]])))
   return questions.map((question) => ({ question, empty: before?.get(question) ?? "e", tested: now?.get(question) ?? "e" }))
 }
 

@@ -3,6 +3,7 @@
  * change does not touch is read from the log. What comes out is recorded with the run; asked again it is read, and nothing is asked.
  */
 import { Effect, Option, Result, Schema } from "effect"
+import { verdictLetters } from "#shared/domain/question"
 import { request } from "#shared/actor/requests"
 import type { Principle } from "#shared/domain/principle"
 import { requestSubject } from "#shared/eventlog/subjects"
@@ -38,12 +39,11 @@ export const asksOf = ({ draws, parameters, principles }: StartingPoint, after: 
     return [...ask("before", old, 0), ...ask("after", now, 0, by), ...ask("placebo", old, samples)]
   })
 
-const letters = { correct: "c", incorrect: "i", error: "e" } as const
 
 /** How the answers to each question came out, in the order asked. An arm that was not asked for has no letters. */
 export const outcomesOf = (answers: ReadonlyArray<Answered>): ReadonlyArray<WhatIfOutcome> =>
   [...Map.groupBy(answers, ({ ask }) => ask.question.id)].map(([question, own]) => {
-    const of = (arm: WhatIfArm): string => own.filter(({ ask }) => ask.arm === arm).map(({ verdict }) => letters[verdict]).join("")
+    const of = (arm: WhatIfArm): string => own.filter(({ ask }) => ask.arm === arm).map(({ verdict }) => verdictLetters[verdict]).join("")
     return { question, before: of("before"), after: of("after"), placebo: of("placebo") }
   })
 

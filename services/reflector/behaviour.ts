@@ -3,6 +3,7 @@
  * that is over adds nothing. `evolve` copies what the events say; which jobs follow from it is in `stages.ts`.
  */
 import { Option, Result, Schema } from "effect"
+import { verdictLetters } from "#shared/domain/question"
 import type { Behaviour } from "#shared/actor/behaviour"
 import { chooseBatch } from "#shared/metamemory/batch"
 import { budgetOf } from "#shared/metamemory/budget"
@@ -127,7 +128,6 @@ const startStep = (state: RunState, parameters: RunParameters, step: number): Re
   return [{ _tag: "StepStarted", step, questions: batch.questions, repeated: batch.repeated, epoch: batch.epoch }]
 }
 
-const letters = { correct: "c", incorrect: "i", error: "e" } as const
 
 const foldRollouts = (state: RunState, parameters: RunParameters, step: number, questions: ReadonlyArray<string>, results: Results): ReadonlyArray<RunEvent> => {
   const attempts = questions.map((id): QuestionAttempts => {
@@ -135,7 +135,7 @@ const foldRollouts = (state: RunState, parameters: RunParameters, step: number, 
     const samples = Array.from({ length: parameters.samples }, (_, sample) => sample)
     return {
       question: id,
-      verdicts: samples.map((sample) => letters[verdictOf(results, attemptKey(trainingArm, step, id, sample)) ?? "error"]).join(""),
+      verdicts: samples.map((sample) => verdictLetters[verdictOf(results, attemptKey(trainingArm, step, id, sample)) ?? "error"]).join(""),
       dropped: samples.map((sample) => shownTo(state, step, question, sample).dropped)
     }
   })

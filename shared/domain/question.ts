@@ -28,3 +28,5 @@ export type Question = typeof Question.Type
 /** `error` = could not be judged or answered; never counted as wrong. */
 export const Verdict = Schema.Literals(["correct", "incorrect", "error"])
 export type Verdict = typeof Verdict.Type
+/** A verdict as events keep it. */
+export const verdictLetters = { correct: "c", incorrect: "i", error: "e" } as const satisfies Record<Verdict, string>
